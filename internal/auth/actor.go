@@ -1,0 +1,121 @@
+// Package auth knows who asks: the actor of a request and its roles, the tokens that name it, the passwords that prove
+// it, and the throttle in front of them. It stores nothing.
+package auth
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// Role is what an actor may do beyond its own things.
+type Role string
+
+const (
+	RoleCustomer Role = "CUSTOMER"
+	RoleSupport  Role = "SUPPORT"
+	RoleManager  Role = "MANAGER"
+	RoleAdmin    Role = "ADMIN"
+	RoleService  Role = "SERVICE" // machines
+)
+
+// allRoles is in the order of the bits of a RoleSet; new roles go to the end.
+var allRoles = [...]Role{RoleCustomer, RoleSupport, RoleManager, RoleAdmin, RoleService}
+
+// Valid reports whether r is one of the constants.
+func (r Role) Valid() bool { return r.bit() != 0 }
+
+func (r Role) bit() RoleSet {
+	for i, known := range allRoles {
+		if r == known {
+			return 1 << i
+		}
+	}
+	return 0
+}
+
+// UnmarshalGQL takes the GraphQL enum value.
+func (r *Role) UnmarshalGQL(v any) error {
+	s, ok := v.(string)
+	if !ok || !Role(s).Valid() {
+		return fmt.Errorf("%.40q is not a Role", fmt.Sprint(v))
+	}
+	*r = Role(s)
+	return nil
+}
+
+// MarshalGQL writes the GraphQL enum value.
+func (r Role) MarshalGQL(w io.Writer) { io.WriteString(w, strconv.Quote(string(r))) }
+
+// RoleSet is a set of roles, a bit for each.
+type RoleSet uint8
+
+// Roles returns the set of the given roles; unknown ones are left out.
+func Roles(roles ...Role) RoleSet {
+	var s RoleSet
+	for _, r := range roles {
+		s |= r.bit()
+	}
+	return s
+}
+
+// Has reports whether at least one of the roles is in the set.
+func (s RoleSet) Has(roles ...Role) bool { return s&Roles(roles...) != 0 }
+
+// List returns the roles in the order CUSTOMER, SUPPORT, MANAGER, ADMIN, SERVICE; never nil.
+func (s RoleSet) List() []Role {
+	list := make([]Role, 0, len(allRoles))
+	for _, r := range allRoles {
+		if s.Has(r) {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// String returns the roles with commas between them.
+func (s RoleSet) String() string {
+	var b strings.Builder
+	for i, r := range s.List() {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(string(r))
+	}
+	return b.String()
+}
+
+// Actor is who asks. The zero Actor is anonymous, and nothing below is true of it.
+type Actor struct {
+	ID       uuid.UUID // the user
+	Session  uuid.UUID // uuid.Nil for an external actor
+	Roles    RoleSet
+	External bool // vouched for by an external issuer; see [ExternalID]
+}
+
+// SignedIn reports whether the actor is somebody.
+func (a Actor) SignedIn() bool { return a.ID != uuid.Nil }
+
+// Has reports whether the actor has at least one of the roles.
+func (a Actor) Has(roles ...Role) bool { return a.SignedIn() && a.Roles.Has(roles...) }
+
+// Staff reports whether the actor works here: SUPPORT, MANAGER or ADMIN.
+func (a Actor) Staff() bool { return a.Has(RoleSupport, RoleManager, RoleAdmin) }
+
+// Is reports whether the actor is that owner. Nobody is uuid.Nil.
+func (a Actor) Is(owner uuid.UUID) bool { return a.SignedIn() && a.ID == owner }
+
+type actorKey struct{}
+
+// With returns a context that carries the actor.
+func With(ctx context.Context, a Actor) context.Context { return context.WithValue(ctx, actorKey{}, a) }
+
+// From returns the actor that the context carries, or the anonymous one.
+func From(ctx context.Context) Actor {
+	a, _ := ctx.Value(actorKey{}).(Actor)
+	return a
+}

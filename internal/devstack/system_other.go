@@ -1,0 +1,27 @@
+//go:build !(linux || darwin || freebsd || netbsd || openbsd || dragonfly)
+
+package devstack
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// supported makes every start fail with a clear message before anything below is called.
+const supported = false
+
+type lockKind int
+
+const (
+	shared lockKind = iota
+	exclusive
+)
+
+func tryLock(*os.File, lockKind) (bool, error) { return false, errors.ErrUnsupported }
+func unlock(*os.File) error                    { return errors.ErrUnsupported }
+func kill(int, syscall.Signal) error           { return errors.ErrUnsupported }
+func owner(fs.FileInfo) (uid, gid uint32)      { return 0, 0 }
+
+func detached(*account, syscall.Signal) *syscall.SysProcAttr { return nil }

@@ -1,0 +1,158 @@
+// Package money holds amounts as integers of minor units with an ISO 4217 currency, and turns them into decimal
+// strings at the border. There is no float anywhere.
+package money
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"regexp"
+	"strconv"
+
+	"github.com/shopspring/decimal"
+	"golang.org/x/text/currency"
+
+	"emporium/internal/fault"
+)
+
+// Currency is an ISO 4217 code in capitals.
+type Currency string
+
+// ParseCurrency accepts a known ISO 4217 code in capitals.
+func ParseCurrency(code string) (Currency, error) {
+	unit, err := currency.ParseISO(code)
+	if err != nil || unit.String() != code {
+		return "", fault.Newf(fault.BadUserInput, "%.10q is not an ISO 4217 currency code", code)
+	}
+	return Currency(code), nil
+}
+
+// Exponent returns how many decimals the currency has: 2 for EUR, 0 for JPY, 3 for KWD (ISO 4217, from CLDR).
+func (c Currency) Exponent() int32 {
+	unit, err := currency.ParseISO(string(c))
+	if err != nil {
+		return 2
+	}
+	scale, _ := currency.Standard.Rounding(unit)
+	return int32(scale)
+}
+
+// MarshalGQL writes the code as a JSON string.
+func (c Currency) MarshalGQL(w io.Writer) { _, _ = io.WriteString(w, strconv.Quote(string(c))) }
+
+// UnmarshalGQL reads a code strictly.
+func (c *Currency) UnmarshalGQL(v any) error {
+	text, ok := v.(string)
+	if !ok {
+		return fault.Newf(fault.BadUserInput, "a Currency is a string, not %T", v)
+	}
+	parsed, err := ParseCurrency(text)
+	*c = parsed
+	return err
+}
+
+// Money is an amount of minor units (cents for EUR, yen for JPY) in one currency.
+type Money struct {
+	Minor    int64
+	Currency Currency
+}
+
+// New returns minor units of a currency.
+func New(minor int64, c Currency) Money { return Money{Minor: minor, Currency: c} }
+
+// Amount returns the amount in the main unit, with as many decimals as the currency has.
+func (m Money) Amount() Decimal {
+	e := m.Currency.Exponent()
+	return Decimal{d: decimal.New(m.Minor, -e), places: e}
+}
+
+// String returns the amount and the code, for example "19.90 EUR".
+func (m Money) String() string { return m.Amount().String() + " " + string(m.Currency) }
+
+// Parse reads an amount in the main unit exactly: more decimals than the currency has are refused, never rounded.
+func Parse(amount string, c Currency) (Money, error) {
+	d, err := ParseDecimal(amount)
+	if err != nil {
+		return Money{}, err
+	}
+	minor, err := d.Minor(c)
+	return Money{Minor: minor, Currency: c}, err
+}
+
+// Decimal is an exact decimal number. The zero Decimal is 0.
+type Decimal struct {
+	d      decimal.Decimal
+	places int32 // decimals to write
+}
+
+var decimalForm = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,6})?$`)
+
+// ParseDecimal accepts an optional sign, up to 18 digits without leading zeros, and up to 6 decimals.
+func ParseDecimal(text string) (Decimal, error) {
+	if len(text) > 26 || !decimalForm.MatchString(text) {
+		return Decimal{}, fault.Newf(fault.BadUserInput, "%.30q is not a decimal number like \"19.90\"", text)
+	}
+	d, err := decimal.NewFromString(text)
+	if err != nil {
+		return Decimal{}, fault.Wrap(fault.BadUserInput, err, "not a decimal number")
+	}
+	return Decimal{d: d, places: -d.Exponent()}, nil
+}
+
+// Minor returns the number as minor units of the currency. More decimals than the currency has, other than zeros, and
+// numbers beyond 64 bits are refused.
+func (d Decimal) Minor(c Currency) (int64, error) {
+	shifted := d.d.Shift(c.Exponent())
+	if !shifted.IsInteger() {
+		return 0, fault.Newf(fault.BadUserInput, "%s has more decimals than %s has", d, c)
+	}
+	if shifted.Abs().GreaterThan(decimal.NewFromInt(math.MaxInt64)) {
+		return 0, fault.Newf(fault.BadUserInput, "%s is too large", d)
+	}
+	return shifted.IntPart(), nil
+}
+
+// String returns the number with its decimals.
+func (d Decimal) String() string { return d.d.StringFixed(max(d.places, 0)) }
+
+// MarshalGQL writes the number as a JSON string.
+func (d Decimal) MarshalGQL(w io.Writer) { _, _ = fmt.Fprintf(w, `"%s"`, d) }
+
+// UnmarshalGQL reads the number from a string; JSON numbers are refused, because a float may have lost digits on its
+// way here.
+func (d *Decimal) UnmarshalGQL(v any) error {
+	text, ok := v.(string)
+	if !ok {
+		return fault.Newf(fault.BadUserInput, "a Decimal is a string like \"19.90\", not %T", v)
+	}
+	parsed, err := ParseDecimal(text)
+	*d = parsed
+	return err
+}
+
+// Range is a span of amounts in the main unit; both ends are optional and inclusive.
+type Range struct {
+	Min *Decimal
+	Max *Decimal
+}
+
+// Minor returns both ends as minor units of the currency, and refuses an empty span.
+func (r Range) Minor(c Currency) (from, to *int64, err error) {
+	for _, end := range []struct {
+		in  *Decimal
+		out **int64
+	}{{r.Min, &from}, {r.Max, &to}} {
+		if end.in == nil {
+			continue
+		}
+		minor, err := end.in.Minor(c)
+		if err != nil {
+			return nil, nil, err
+		}
+		*end.out = &minor
+	}
+	if from != nil && to != nil && *from > *to {
+		return nil, nil, fault.Newf(fault.BadUserInput, "the range ends (%s) before it begins (%s)", r.Max, r.Min)
+	}
+	return from, to, nil
+}

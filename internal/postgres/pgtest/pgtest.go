@@ -1,0 +1,220 @@
+// Package pgtest gives each test databases of its own, cloned from migrated templates on a real Postgres server, so that
+// tests run in parallel and see nobody else's rows.
+//
+// Normally the four domains share one database, as in the default configuration. With EMPORIUM_TEST_APART=1 each domain
+// has one of its own, holding its own schema alone, which proves that no statement crosses a border.
+package pgtest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"emporium/internal/devstack"
+	"emporium/internal/postgres"
+	"emporium/migrations"
+)
+
+// Databases are the databases of one test: one for each domain, or the same one four times.
+type Databases struct {
+	Users, Products, Orders, Payments *postgres.DB
+
+	URLs     map[string]string // by domain
+	RedisURL string            // of the server that the tests share: keys need a prefix of the test's own
+}
+
+// Apart tells whether each domain has a database of its own.
+func Apart() bool { return os.Getenv("EMPORIUM_TEST_APART") == "1" }
+
+// New returns fresh databases, migrated and empty. They are dropped when the test ends. A server that can not be had
+// fails the test.
+//
+// Each distinct statement that a test runs is also explained: one that reads a relation without declaring a tag of it
+// fails the test.
+func New(t testing.TB) *Databases {
+	t.Helper()
+	ctx := context.Background()
+	s, err := server(ctx)
+	if err != nil {
+		t.Fatalf("tests need Postgres and Redis: %v", err)
+	}
+	d := &Databases{URLs: map[string]string{}, RedisURL: s.RedisURL}
+	if !Apart() {
+		db := d.clone(t, s, migrations.Domains...)
+		d.Users, d.Products, d.Orders, d.Payments = db, db, db, db
+		return d
+	}
+	for domain, db := range map[string]**postgres.DB{
+		"users": &d.Users, "products": &d.Products, "orders": &d.Orders, "payments": &d.Payments,
+	} {
+		*db = d.clone(t, s, domain)
+	}
+	return d
+}
+
+// server is the server that all tests of this process share. It is left running when the process ends; see
+// devstack.ForTests for who stops it.
+var server = func() func(context.Context) (*devstack.Stack, error) {
+	var once sync.Once
+	var stack *devstack.Stack
+	var err error
+	return func(ctx context.Context) (*devstack.Stack, error) {
+		once.Do(func() { stack, err = devstack.ForTests(ctx) })
+		return stack, err
+	}
+}()
+
+func (d *Databases) clone(t testing.TB, s *devstack.Stack, domains ...string) *postgres.DB {
+	t.Helper()
+	ctx := context.Background()
+	template, err := template(ctx, s, domains)
+	if err != nil {
+		t.Fatalf("template database: %v", err)
+	}
+	name := "emporium_test_" + strings.ToLower(rand.Text()[:16])
+	if err := admin(ctx, s, func(c *pgx.Conn) error {
+		_, err := c.Exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+template)
+		return err
+	}); err != nil {
+		t.Fatalf("clone database: %v", err)
+	}
+	t.Cleanup(func() {
+		err := admin(ctx, s, func(c *pgx.Conn) error {
+			_, err := c.Exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
+			return err
+		})
+		if err != nil {
+			t.Errorf("drop database: %v", err)
+		}
+	})
+	for _, domain := range domains {
+		d.URLs[domain] = s.DatabaseURLFor(name)
+	}
+	db, err := postgres.Open(ctx, s.DatabaseURLFor(name), postgres.Options{MaxConns: 20, Explain: explain(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	return db
+}
+
+// template returns the name of a migrated database to clone. Whichever process needs it first makes it.
+func template(ctx context.Context, s *devstack.Stack, domains []string) (string, error) {
+	hash, err := migrations.Hash()
+	if err != nil {
+		return "", err
+	}
+	name := "emporium_template_" + hash
+	if len(domains) == 1 {
+		name += "_" + domains[0]
+	}
+	return name, admin(ctx, s, func(c *pgx.Conn) error {
+		// A session lock, so that a maker that dies gives it back; its half-made database has another name.
+		if _, err := c.Exec(ctx, "SELECT pg_advisory_lock(hashtext($1))", name); err != nil {
+			return err
+		}
+		var exists bool
+		if err := c.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name).Scan(&exists); err != nil || exists {
+			return err
+		}
+		draft := name + "_draft"
+		for _, sql := range []string{"DROP DATABASE IF EXISTS " + draft + " WITH (FORCE)", "CREATE DATABASE " + draft} {
+			if _, err := c.Exec(ctx, sql); err != nil {
+				return err
+			}
+		}
+		for _, domain := range domains {
+			if _, err := migrations.Up(ctx, s.DatabaseURLFor(draft), domain); err != nil {
+				return err
+			}
+		}
+		_, err := c.Exec(ctx, "ALTER DATABASE "+draft+" RENAME TO "+name)
+		return err
+	})
+}
+
+func admin(ctx context.Context, s *devstack.Stack, do func(*pgx.Conn) error) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	c, err := pgx.Connect(ctx, s.DatabaseURLFor("postgres"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close(ctx) }()
+	return do(c)
+}
+
+// Prefix returns a text that no other test uses, for keys in the shared Redis.
+func Prefix() string { return "test:" + rand.Text() + ":" }
+
+// WithDatabase returns the URL with another database name; for tests that need one more.
+func WithDatabase(raw, name string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", fmt.Errorf("database URL: %w", err)
+	}
+	u.Path = "/" + name
+	return u.String(), nil
+}
+
+// explained holds the statements that were explained already in this process.
+var explained sync.Map
+
+// explain compares the relations that a statement reads, by its plan, with those of its tags.
+func explain(t testing.TB) postgres.Explain {
+	return func(ctx context.Context, s postgres.Stmt, args []any, run func(context.Context, string, ...any) (string, error)) {
+		if _, done := explained.LoadOrStore(s.SQL, true); done {
+			return
+		}
+		text, err := run(ctx, "EXPLAIN (VERBOSE, FORMAT JSON) "+s.SQL, args...)
+		if err != nil {
+			return // the statement itself is about to fail alike, and says it better
+		}
+		var plan any
+		if err := json.Unmarshal([]byte(text), &plan); err != nil {
+			t.Errorf("%s: plan: %v", s.Name, err)
+			return
+		}
+		for _, relation := range relations(plan, nil) {
+			declared := slices.ContainsFunc(s.Reads, func(tag postgres.Tag) bool {
+				return strings.HasPrefix(string(tag), relation+":")
+			})
+			if !declared {
+				t.Errorf("statement %s reads %s without declaring a tag of it", s.Name, relation)
+			}
+		}
+	}
+}
+
+// relations returns what the nodes of a plan read. The target of an INSERT, UPDATE or DELETE is not a read.
+func relations(plan any, found []string) []string {
+	switch node := plan.(type) {
+	case []any:
+		for _, child := range node {
+			found = relations(child, found)
+		}
+	case map[string]any:
+		if node["Node Type"] == "ModifyTable" {
+			return found
+		}
+		schema, _ := node["Schema"].(string)
+		name, _ := node["Relation Name"].(string)
+		if name != "" && slices.Contains(migrations.Domains, schema) {
+			found = append(found, schema+"."+name)
+		}
+		for _, child := range node {
+			found = relations(child, found)
+		}
+	}
+	return found
+}
