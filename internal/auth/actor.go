@@ -119,3 +119,6 @@ func From(ctx context.Context) Actor {
 	a, _ := ctx.Value(actorKey{}).(Actor)
 	return a
 }
+
+// Owned is implemented by whatever belongs to somebody.
+type Owned interface{ OwnedBy(owner uuid.UUID) bool }

@@ -129,8 +129,9 @@ func newExternalIssuer(cfg External, leeway time.Duration, transport http.RoundT
 	}
 	cfg.Algs, cfg.RoleMap = slices.Clone(cfg.Algs), maps.Clone(cfg.RoleMap)
 	keys := &remoteKeys{
-		issuer: cfg.Issuer, url: cfg.JWKSURL,
-		client:  &http.Client{Timeout: fetchTimeout, Transport: boundedTransport{transport}},
+		issuer: cfg.Issuer, pinned: cfg.JWKSURL, url: cfg.JWKSURL,
+		client:  &http.Client{Transport: boundedTransport{transport}},
+		timeout: fetchTimeout,
 		fetches: rate.NewLimiter(rate.Every(fetchEvery), fetchBurst),
 	}
 	for _, alg := range cfg.Algs {
@@ -147,7 +148,7 @@ func newExternalIssuer(cfg External, leeway time.Duration, transport http.RoundT
 }
 
 func (x *externalIssuer) verify(ctx context.Context, token string) (Claims, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	ctx, cancel := context.WithTimeout(ctx, x.keys.timeout)
 	defer cancel()
 	t, err := x.verifier.Verify(ctx, token)
 	if err != nil {
@@ -216,8 +217,10 @@ func claimStrings(claims map[string]any, path string) []string {
 // its limiter allows, and lets keys grow old.
 type remoteKeys struct {
 	issuer  string
+	pinned  string // JWKSURL of the configuration
 	algs    []jose.SignatureAlgorithm
 	client  *http.Client
+	timeout time.Duration // for one fetch, and for whoever waits for it
 	fetches *rate.Limiter
 
 	mu      sync.Mutex // guards what follows
@@ -308,6 +311,8 @@ func (r *remoteKeys) fetch() (*keysFlight, error) {
 		r.mu.Lock()
 		if err == nil {
 			r.keys, r.fetched, r.url = keys, time.Now(), found
+		} else {
+			r.url = r.pinned // what was discovered may have moved
 		}
 		r.flight = nil
 		r.mu.Unlock()
@@ -319,7 +324,7 @@ func (r *remoteKeys) fetch() (*keysFlight, error) {
 
 // load gets the keys, after asking the issuer where they are if that is not known.
 func (r *remoteKeys) load(keysURL string) ([]jose.JSONWebKey, string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), r.timeout)
 	defer cancel()
 	if keysURL == "" {
 		provider, err := oidc.NewProvider(oidc.ClientContext(ctx, r.client), r.issuer)

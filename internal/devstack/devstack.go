@@ -172,10 +172,16 @@ func (h *home) up(ctx context.Context) (redisErr, err error) {
 	if err := h.down(); err != nil {
 		return nil, err
 	}
+	// A pid file that is left names nobody, or a stranger who got the number, on whom Postgres would not start.
+	for _, path := range []string{h.postgresPID(), h.redisPID()} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("devstack: %w", err)
+		}
+	}
 	if err := h.resetSockets(); err != nil {
 		return nil, fmt.Errorf("devstack: folder for sockets: %w", err)
 	}
-	h.log("starting %s in %s", strings.Trim(h.postgres.name+" and "+h.redis.name, " and"), h.dir)
+	h.log("starting %s in %s", strings.TrimSuffix(h.postgres.name+" and "+h.redis.name, " and "), h.dir)
 	redis := make(chan error, 1)
 	go func() { redis <- h.startRedis(ctx) }()
 	err = h.startPostgres(ctx)

@@ -32,14 +32,10 @@ type home struct {
 // account is an unprivileged user that root's servers run as.
 type account struct {
 	uid, gid uint32
-	name     string
 }
 
 // openHome finds the programs and makes the folders; it starts and locks nothing.
 func openHome(ctx context.Context, o Options, shared bool) (*home, error) {
-	if !supported {
-		return nil, errors.New("devstack: no servers can be started on this system; set DATABASE_URL and REDIS_URL")
-	}
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
@@ -56,7 +52,7 @@ func openHome(ctx context.Context, o Options, shared bool) (*home, error) {
 		return nil, fmt.Errorf("devstack: %w", err)
 	}
 	if h.postgres, err = installed.postgresFor(major); err != nil {
-		return nil, fmt.Errorf("devstack: the data in %s: %w; install that version, or remove the folder and all data in it",
+		return nil, fmt.Errorf("devstack: the data in %s: %w; install that version, or remove the folder with all data",
 			h.clusterDir(), err)
 	}
 	return h, nil
@@ -80,6 +76,9 @@ func findHome(dir string) (*home, error) {
 
 // settle makes dir and, there or elsewhere, a folder that the servers can own.
 func (h *home) settle(ctx context.Context, dir string) error {
+	if dir == "" {
+		return errors.New("Options.Dir is empty")
+	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return err
@@ -103,19 +102,22 @@ func (h *home) settle(ctx context.Context, dir string) error {
 	if h.account, err = chooseAccount(link); err != nil {
 		return err
 	}
-	if target, err := os.Readlink(link); err == nil { // made below, by an earlier start
-		h.data = target
-		return h.account.own(target)
-	}
 	h.data = link
-	insideErr := h.account.own(link)
-	if insideErr == nil {
-		return nil
+	if target, err := os.Readlink(link); err == nil { // by settleOutside, or by a person; what it leads to may be gone
+		if h.data = target; !filepath.IsAbs(target) {
+			h.data = filepath.Join(h.dir, target)
+		}
 	}
-	if entries, err := os.ReadDir(link); err == nil && len(entries) > 0 {
-		return insideErr // there is data: better to say what is wrong with it than to start without it
+	if err := h.account.own(h.data); err != nil {
+		if h.data != link || os.Remove(link) != nil {
+			return err // there is data: better to say what is wrong with it than to start without
+		}
+		if outsideErr := h.settleOutside(link, err); outsideErr != nil {
+			return errors.Join(err, outsideErr)
+		}
 	}
-	return h.settleOutside(link, insideErr)
+	h.data, err = filepath.EvalSymlinks(link)
+	return err
 }
 
 // settleOutside makes link a symlink to a folder elsewhere, because the servers can not have one at link.
@@ -124,9 +126,19 @@ func (h *home) settleOutside(link string, why error) error {
 	if h.account == nil {
 		user, err := os.UserHomeDir()
 		if err != nil {
-			return errors.Join(why, err)
+			return err
 		}
 		state = filepath.Join(user, ".local", "state", "emporium")
+	}
+	if err := os.MkdirAll(state, 0o755); err != nil {
+		return err
+	}
+	if err := os.Chmod(state, 0o755); err != nil { // whatever the umask
+		return err
+	}
+	state, err := filepath.EvalSymlinks(state)
+	if err != nil {
+		return err
 	}
 	h.data = filepath.Join(state, hash(link))
 	// Anything there was left when Options.Dir was removed, which is how people ask for a fresh start.
@@ -140,15 +152,12 @@ func (h *home) settleOutside(link string, why error) error {
 		}
 	}
 	if err := os.RemoveAll(h.data); err != nil {
-		return errors.Join(why, err)
-	}
-	if err := h.account.own(h.data); err != nil {
-		return errors.Join(why, err)
-	}
-	h.log("the data goes to %s: %v", h.data, why)
-	if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
+	if err := h.account.own(h.data); err != nil {
+		return err
+	}
+	h.log("the data goes to %s: %v", h.data, why)
 	return os.Symlink(h.data, link)
 }
 
@@ -159,7 +168,7 @@ func chooseAccount(data string) (*account, error) {
 	}
 	if fi, err := os.Stat(data); err == nil {
 		if uid, gid := owner(fi); uid != 0 {
-			return &account{uid: uid, gid: gid, name: fmt.Sprintf("user %d", uid)}, nil
+			return &account{uid: uid, gid: gid}, nil
 		}
 	}
 	for _, name := range []string{"postgres", "_postgres", "nobody"} {
@@ -170,10 +179,10 @@ func chooseAccount(data string) (*account, error) {
 		uid, err1 := strconv.ParseInt(u.Uid, 10, 64)
 		gid, err2 := strconv.ParseInt(u.Gid, 10, 64)
 		if err1 == nil && err2 == nil && uid != 0 {
-			return &account{uid: uint32(uid), gid: uint32(gid), name: "user " + name}, nil
+			return &account{uid: uint32(uid), gid: uint32(gid)}, nil
 		}
 	}
-	return nil, errors.New("Postgres does not run as root, and there is no user postgres or nobody to run it as: create one, or start as an ordinary user")
+	return nil, errors.New("no user postgres or nobody to run Postgres as, which refuses to be root: create one, or start as an ordinary user")
 }
 
 // own makes sure of a folder that belongs to the account, is closed to others, and can be reached by the account.
@@ -213,13 +222,14 @@ func (a *account) own(path string) error {
 	probe := exec.Command("true")
 	probe.Dir, probe.Env, probe.SysProcAttr = path, []string{}, detached(a, 0)
 	if err := probe.Run(); err != nil {
-		return fmt.Errorf("%s can not be reached by %s", path, a.name)
+		return fmt.Errorf("%s can not be reached by user %d, who runs the servers: %w", path, a.uid, err)
 	}
 	return nil
 }
 
 func (h *home) lockPath() string    { return filepath.Join(h.data, "lock") }
 func (h *home) clusterDir() string  { return filepath.Join(h.data, "postgres") }
+func (h *home) postgresPID() string { return filepath.Join(h.clusterDir(), "postmaster.pid") }
 func (h *home) redisPID() string    { return filepath.Join(h.data, "redis.pid") }
 func (h *home) redisSocket() string { return filepath.Join(h.socketDir(), "redis.sock") }
 
@@ -248,8 +258,8 @@ func (h *home) resetSockets() error {
 
 func (h *home) databaseURL(name string) string {
 	// The port is named because PGPORT would count otherwise, and with it the name of the socket.
-	q := url.Values{"host": {h.socketDir()}, "port": {"5432"}, "user": {superuser}}
-	return "postgres:///" + url.PathEscape(name) + "?" + q.Encode()
+	q := url.Values{"host": {h.socketDir()}, "port": {"5432"}, "user": {superuser}}.Encode()
+	return "postgres:///" + url.PathEscape(name) + "?" + strings.ReplaceAll(q, "+", "%20") // as Postgres reads it
 }
 
 func hash(s string) string {

@@ -62,10 +62,6 @@ func (h *home) startPostgres(ctx context.Context) error {
 }
 
 func (h *home) runPostgres(ctx context.Context) error {
-	// The file names a process that is gone by now, or a stranger who got its number, on whom Postgres would not start.
-	if err := os.Remove(filepath.Join(h.clusterDir(), "postmaster.pid")); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("devstack: %w", err)
-	}
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		// SIGINT is Postgres's fast shutdown: it does not wait for clients to leave.
 		err := h.run(ctx, "postgres.log", syscall.SIGINT, h.postgres.path, h.postgresArgs(), h.createDatabase)
@@ -123,23 +119,26 @@ func (h *home) initCluster(ctx context.Context) error {
 	if err := h.account.own(tmp); err != nil {
 		return err
 	}
-	// Few systems lack C.UTF-8; C sorts alike but knows letters and their case in ASCII only.
-	for _, locale := range []string{"C.UTF-8", "C"} {
-		// Data that is seconds old may be lost with the machine, so initdb need not wait for the disk.
-		cmd := exec.CommandContext(ctx, filepath.Join(filepath.Dir(h.postgres.path), "initdb"), "-D", tmp,
-			"--username="+superuser, "--auth-local=trust", "--auth-host=reject", "--encoding=UTF8", "--locale="+locale,
-			"--text-search-config=english", "--data-checksums", "--no-sync", "--no-instructions")
-		cmd.Dir, cmd.Env, cmd.SysProcAttr = h.data, environment(), detached(h.account, 0)
-		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // so that it ends its own children
-		out, err := cmd.CombinedOutput()
-		if err == nil {
-			return os.Rename(tmp, h.clusterDir())
-		}
-		if locale == "C" || ctx.Err() != nil || !bytes.Contains(out, []byte("invalid locale name")) {
-			return fmt.Errorf("initdb: %w\n%s", err, bytes.TrimSpace(out))
-		}
+	out, err := h.initdb(ctx, tmp, "C.UTF-8")
+	if err != nil && bytes.Contains(out, []byte("invalid locale name")) {
+		out, err = h.initdb(ctx, tmp, "C") // sorts alike, but knows letters and their case in ASCII only
 	}
-	panic("unreachable")
+	if ctx.Err() != nil {
+		return ctx.Err()
+	} else if err != nil {
+		return fmt.Errorf("initdb: %w\n%s", err, bytes.TrimSpace(out))
+	}
+	return os.Rename(tmp, h.clusterDir())
+}
+
+func (h *home) initdb(ctx context.Context, dir, locale string) (output []byte, err error) {
+	// Data that is seconds old may be lost with the machine, so this need not wait for the disk.
+	cmd := exec.CommandContext(ctx, filepath.Join(filepath.Dir(h.postgres.path), "initdb"), "-D", dir,
+		"--username="+superuser, "--auth-local=trust", "--auth-host=reject", "--encoding=UTF8", "--locale="+locale,
+		"--text-search-config=english", "--data-checksums", "--no-sync", "--no-instructions")
+	cmd.Dir, cmd.Env, cmd.SysProcAttr = h.data, environment(), detached(h.account, 0)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // so that it ends its own children
+	return cmd.CombinedOutput()
 }
 
 // clusterMajor is the version that made the cluster; 0 if there is none, or none worth keeping.
@@ -158,7 +157,7 @@ func (h *home) clusterMajor() (int, error) {
 
 func (h *home) postgresProcess() process {
 	return process{
-		pid: readPID(filepath.Join(h.clusterDir(), "postmaster.pid")), mark: h.clusterDir(),
+		pid: readPID(h.postgresPID()), mark: h.clusterDir(),
 		// Fast; then immediate, because a fast shutdown waits for a replication client that may hang.
 		signals: []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT},
 	}

@@ -16,6 +16,8 @@ import (
 //
 // With TEST_DATABASE_URL and TEST_REDIS_URL set it uses those and starts nothing.
 //
+// The data stays for the next run: who makes databases also removes those that a crashed run has left.
+//
 // It installs nothing: a missing server is an error that says what to do.
 func ForTests(ctx context.Context) (*Stack, error) {
 	return sharedStack(ctx, Options{})

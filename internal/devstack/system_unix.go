@@ -9,8 +9,6 @@ import (
 	"syscall"
 )
 
-const supported = true
-
 type lockKind int
 
 const (

@@ -43,19 +43,22 @@ CREATE TABLE products.products (
     price_min bigint CHECK (price_min >= 0),
     price_max bigint CHECK (price_max >= price_min),
     option_pairs text[] NOT NULL DEFAULT '{}', -- each "name<US>value", <US> being U+001F
-    search_text text NOT NULL DEFAULT '',      -- title, vendor, type, tags: what is matched by trigrams
+    search_text text NOT NULL DEFAULT '',      -- vendor, type and tags
     search tsvector GENERATED ALWAYS AS (
         setweight(to_tsvector('simple', title), 'A')
         || setweight(to_tsvector('english', title), 'A')
         || setweight(to_tsvector('simple', search_text), 'B')
+        || setweight(to_tsvector('english', search_text), 'B')
         || setweight(to_tsvector('english', description), 'C')
     ) STORED,
     CONSTRAINT products_prices_come_together CHECK (num_nulls(currency, price_min, price_max) IN (0, 3)),
     CONSTRAINT products_active_are_published CHECK (status <> 'ACTIVE' OR published_at IS NOT NULL)
 );
 CREATE INDEX products_by_created ON products.products (status, id);
-CREATE INDEX products_by_price ON products.products (status, price_min, id);
-CREATE INDEX products_by_title ON products.products (status, title, id);
+-- Products without a price come last in either direction, so there are two of these.
+CREATE INDEX products_by_price_up ON products.products (status, coalesce(price_min, 9223372036854775807), id);
+CREATE INDEX products_by_price_down ON products.products (status, coalesce(price_min, -1), id);
+CREATE INDEX products_by_title ON products.products (status, lower(title) COLLATE "C", id);
 CREATE INDEX products_by_category ON products.products (category_id, status, id);
 CREATE INDEX products_by_vendor ON products.products (vendor);
 CREATE INDEX products_by_type ON products.products (type);
@@ -63,7 +66,7 @@ CREATE INDEX products_by_tag ON products.products USING gin (tags);
 CREATE INDEX products_by_option ON products.products USING gin (option_pairs);
 CREATE INDEX products_by_search ON products.products USING gin (search);
 CREATE INDEX products_by_trigram ON products.products USING gin (lower(title) public.gin_trgm_ops);
-CREATE INDEX products_by_title_prefix ON products.products (lower(title) text_pattern_ops) WHERE status = 'ACTIVE';
+CREATE INDEX products_by_title_prefix ON products.products (lower(title) text_pattern_ops);
 
 CREATE TABLE products.options (
     product_id uuid NOT NULL REFERENCES products.products ON DELETE CASCADE,
@@ -92,7 +95,8 @@ CREATE TABLE products.variants (
     id uuid PRIMARY KEY,
     product_id uuid NOT NULL REFERENCES products.products ON DELETE CASCADE,
     position int NOT NULL CHECK (position > 0),
-    sku text UNIQUE CHECK (sku <> ''),
+    -- Checked at the end of the transaction, so that an import may move numbers between products.
+    sku text UNIQUE DEFERRABLE INITIALLY DEFERRED CHECK (sku <> ''),
     barcode text CHECK (barcode <> ''),
     -- The option values in the order of the product's options; empty for a product without options.
     option_values text[] NOT NULL DEFAULT '{}' CHECK (cardinality(option_values) <= 3),
@@ -101,7 +105,8 @@ CREATE TABLE products.variants (
     compare_at_price bigint CHECK (compare_at_price >= 0),
     weight_grams int CHECK (weight_grams >= 0),
     image_id uuid,
-    UNIQUE (product_id, option_values),
+    -- Checked at the end of the statement, so that one statement may swap values between variants.
+    UNIQUE (product_id, option_values) DEFERRABLE,
     UNIQUE (product_id, position) DEFERRABLE INITIALLY DEFERRED,
     CONSTRAINT variants_image_is_of_the_product
         FOREIGN KEY (product_id, image_id) REFERENCES products.media (product_id, id) ON DELETE SET NULL (image_id)
@@ -120,7 +125,7 @@ CREATE TABLE products.collections (
     title text NOT NULL CHECK (title <> '' AND length(title) <= 255),
     description text
 );
-CREATE INDEX collections_by_title ON products.collections (title, id);
+CREATE INDEX collections_by_title ON products.collections (lower(title) COLLATE "C", id);
 
 CREATE TABLE products.collection_products (
     collection_id uuid NOT NULL REFERENCES products.collections ON DELETE CASCADE,

@@ -1,6 +1,9 @@
 package playground
 
-import "embed"
+import (
+	"embed"
+	"strings"
+)
 
 //go:embed examples/*.graphql
 var examples embed.FS
@@ -9,7 +12,7 @@ var examples embed.FS
 // for staff.
 func Examples() []Tab {
 	return []Tab{
-		example("Products, with facets", "products", `{ "first": 10 }`),
+		example("Products, with facets", "products", `{ "first": 5, "sort": { "field": "TITLE" } }`),
 		example("A product in detail", "product_details", ""),
 		example("My account and orders", "account", `{ "orders": 5 }`),
 		example("Orders, for staff", "staff_orders", `{ "first": 20 }`),
@@ -21,5 +24,5 @@ func example(title, name, variables string) Tab {
 	if err != nil {
 		panic("playground: " + err.Error())
 	}
-	return Tab{Title: title, Query: string(query), Variables: variables}
+	return Tab{Title: title, Query: strings.TrimSpace(string(query)), Variables: variables}
 }

@@ -19,7 +19,7 @@ async function signIn(endpoint, { email, password }) {
 }
 
 /** The bar above GraphiQL: title, examples, signing in with a demo account, and what went wrong. */
-export function Bar({ config, firstVisit, headers, onToken, introspectionError, unauthenticated }) {
+export function Bar({ config, firstVisit, headers, onToken, introspectionError, refusedToken }) {
   const editor = useEditorContext({ nonNull: true });
   const { introspect, isFetching } = useSchemaStore();
   // One token for each account that was picked, by its place in config.accounts.
@@ -109,7 +109,7 @@ export function Bar({ config, firstVisit, headers, onToken, introspectionError, 
       </div>
       <div role="status">
         {failure && <Notice kind="error" text={failure} />}
-        {unauthenticated && config.accounts.length > 0 && (
+        {refusedToken === token && config.accounts.length > 0 && (
           <Notice
             kind="info"
             text={

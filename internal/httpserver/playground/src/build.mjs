@@ -33,6 +33,24 @@ const withoutScrollLock = {
   },
 };
 
+// GraphiQL derives the titles of its icons from the names of functions, which minifying shortens.
+const withIconTitles = {
+  name: 'with-icon-titles',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/@graphiql\/react\/dist\/icons\/index\.js$/ }, async ({ path }) => {
+      const source = await readFile(path, 'utf8');
+      const contents = source
+        .replace(/generateIcon\(Svg(\w+)\)/g, 'generateIcon(Svg$1, "$1")')
+        .replace('generateIcon(RawComponent)', 'generateIcon(RawComponent, name)')
+        .replace('RawComponent.name.replace("Svg", "")', 'name');
+      if (!contents.includes('title = name.')) {
+        throw new Error(`${path} is not what it was: see withIconTitles`);
+      }
+      return { contents, loader: 'js' };
+    });
+  },
+};
+
 const result = await build({
   absWorkingDir: here,
   entryPoints: { app: 'main.jsx' },
@@ -49,7 +67,7 @@ const result = await build({
   legalComments: 'none',
   define: { 'process.env.NODE_ENV': '"production"' },
   loader: { '.svg': 'dataurl' },
-  plugins: [withoutFonts, withoutScrollLock],
+  plugins: [withoutFonts, withoutScrollLock, withIconTitles],
   logLevel: 'warning',
 });
 

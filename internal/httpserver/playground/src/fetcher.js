@@ -1,14 +1,16 @@
+import { Kind, parse } from 'graphql';
+
 const introspection = 'IntrospectionQuery';
 
 /**
  * Sends GraphQL requests for GraphiQL. onIntrospection is told why there is no schema, or null when there is one;
- * onResult sees every other result.
+ * onResult sees every other result, with the headers of its request.
  */
 export function createFetcher(endpoint, { onIntrospection, onResult }) {
   return async (request, options) => {
     if (request.operationName !== introspection) {
-      const result = await post(endpoint, request, options?.headers);
-      onResult(result);
+      const result = await post(endpoint, { ...request, operationName: operationName(request) }, options?.headers);
+      onResult(result, options?.headers);
       return result;
     }
     try {
@@ -22,6 +24,23 @@ export function createFetcher(endpoint, { onIntrospection, onResult }) {
       throw error;
     }
   };
+}
+
+// GraphiQL learns the name of the operation a moment after another query came into the editor. Whoever is quicker would
+// send the new query with the name of the old one.
+function operationName({ query, operationName }) {
+  let names;
+  try {
+    names = parse(query)
+      .definitions.filter((definition) => definition.kind === Kind.OPERATION_DEFINITION)
+      .map((definition) => definition.name?.value);
+  } catch {
+    return undefined; // the server tells what is wrong with the document
+  }
+  if (names.includes(operationName)) {
+    return operationName;
+  }
+  return names.length === 1 ? names[0] : undefined;
 }
 
 /** Posts one GraphQL request; throws an Error with a readable message when the answer is no JSON object. */
@@ -49,7 +68,7 @@ export async function post(endpoint, request, headers) {
   throw new Error(`${endpoint} answered ${response.status} ${response.statusText}${excerpt ? `: ${excerpt}` : ''}`);
 }
 
-/** The messages of a result's errors in one line. */
+/** The messages of a result's errors in one line, each once. */
 export function messagesOf(result) {
-  return (result?.errors ?? []).map((error) => error.message).join('; ');
+  return [...new Set((result?.errors ?? []).map((error) => error.message))].join('; ');
 }

@@ -17,7 +17,11 @@ const isAuthorization = (name) => name.toLowerCase() === 'authorization';
 
 /** The bearer token in the headers, '' for another kind of Authorization, null without one. */
 export function tokenIn(text) {
-  const headers = parse(text) ?? {};
+  return tokenOf(parse(text) ?? {});
+}
+
+/** Like tokenIn, for headers that are an object already. */
+export function tokenOf(headers) {
   const name = Object.keys(headers).find(isAuthorization);
   if (name === undefined) {
     return null;

@@ -8,7 +8,7 @@ import 'graphiql/style.css';
 import './style.css';
 import { Bar } from './bar.jsx';
 import { createFetcher } from './fetcher.js';
-import { withAuthorization } from './headers.js';
+import { tokenOf, withAuthorization } from './headers.js';
 import { createStorage } from './storage.js';
 
 const config = JSON.parse(document.getElementById('playground-config').textContent);
@@ -39,12 +39,13 @@ function App() {
   const [token, setToken] = useState(null);
   const [headers, setHeaders] = useState(config.defaultHeaders);
   const [introspectionError, setIntrospectionError] = useState(null);
-  const [unauthenticated, setUnauthenticated] = useState(false);
+  // The token with which the last request was not accepted as signed in; undefined when it was.
+  const [refusedToken, setRefusedToken] = useState();
   const fetcher = useMemo(
     () =>
       createFetcher(config.endpoint, {
         onIntrospection: setIntrospectionError,
-        onResult: (result) => setUnauthenticated(isUnauthenticated(result)),
+        onResult: (result, sent) => setRefusedToken(isUnauthenticated(result) ? tokenOf(sent ?? {}) : undefined),
       }),
     [],
   );
@@ -70,7 +71,7 @@ function App() {
             headers={headers}
             onToken={setToken}
             introspectionError={introspectionError}
-            unauthenticated={unauthenticated}
+            refusedToken={refusedToken}
           />
           <GraphiQLInterface
             defaultEditorToolsVisibility

@@ -5,7 +5,7 @@ const prefix = 'emporium-playground:';
 /** A Storage for GraphiQL; without localStorage (blocked by the browser) it forgets everything on reload. */
 export function createStorage() {
   const backend = available();
-  return {
+  const storage = {
     getItem: (name) => backend.getItem(prefix + name),
     setItem: (name, value) => backend.setItem(prefix + name, withoutHeaders(name, value)),
     removeItem: (name) => backend.removeItem(prefix + name),
@@ -14,6 +14,27 @@ export function createStorage() {
       return ownKeys(backend).length;
     },
   };
+  alignWithTabs(storage);
+  return storage;
+}
+
+// GraphiQL stores what is in its editors apart from its tabs and a moment before or after them. When the two differ as
+// the page is loaded, it takes the editors' content for one more tab; so the open tab's content is put in its place.
+function alignWithTabs(storage) {
+  let tab;
+  try {
+    const state = JSON.parse(storage.getItem('graphiql:tabState'));
+    tab = state.tabs[state.activeTabIndex];
+  } catch {
+    return; // nothing stored, or nothing that GraphiQL could read either
+  }
+  for (const name of ['query', 'variables']) {
+    if (tab?.[name]) {
+      storage.setItem(`graphiql:${name}`, tab[name]);
+    } else {
+      storage.removeItem(`graphiql:${name}`);
+    }
+  }
 }
 
 function available() {

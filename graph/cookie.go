@@ -1,0 +1,66 @@
+package graph
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// refreshCookieName is the cookie that keeps the refresh token out of reach of scripts. It goes to the endpoint alone.
+const refreshCookieName = "emporium_refresh"
+
+// CookiePolicy says how the refresh token is kept in a cookie.
+type CookiePolicy struct {
+	Path   string        // of the GraphQL endpoint
+	MaxAge time.Duration // of a session
+	Secure bool          // always; otherwise when the request came over TLS
+}
+
+// exchange is the HTTP request that an operation came with. The cookie alone needs it.
+type exchange struct {
+	w http.ResponseWriter
+	r *http.Request
+}
+
+type exchangeKey struct{}
+
+// withExchange lets resolvers read and set the cookie.
+func withExchange(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, exchange{w, r})))
+	})
+}
+
+func refreshCookie(ctx context.Context) string {
+	x, ok := ctx.Value(exchangeKey{}).(exchange)
+	if !ok {
+		return ""
+	}
+	c, err := x.r.Cookie(refreshCookieName)
+	if err != nil {
+		return ""
+	}
+	return c.Value
+}
+
+func (p CookiePolicy) set(ctx context.Context, token string) {
+	p.write(ctx, token, int(p.MaxAge.Seconds()))
+}
+
+func (p CookiePolicy) drop(ctx context.Context) {
+	if refreshCookie(ctx) != "" {
+		p.write(ctx, "", -1)
+	}
+}
+
+// write sets the cookie. SameSite=Strict and an endpoint that takes JSON only keep other sites from using it.
+func (p CookiePolicy) write(ctx context.Context, value string, maxAge int) {
+	x, ok := ctx.Value(exchangeKey{}).(exchange)
+	if !ok {
+		return
+	}
+	http.SetCookie(x.w, &http.Cookie{
+		Name: refreshCookieName, Value: value, Path: p.Path, MaxAge: maxAge,
+		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: p.Secure || x.r.TLS != nil,
+	})
+}

@@ -1,0 +1,113 @@
+package graph
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/99designs/gqlgen/graphql/errcode"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"emporium/graph/loader"
+	"emporium/internal/fault"
+	"emporium/internal/telemetry"
+)
+
+// Requests that can not be parsed or validated are answered with a status of their own, like gqlgen's own codes for
+// them, which become BAD_USER_INPUT here.
+func init() { errcode.RegisterErrorType(string(fault.BadUserInput), errcode.KindProtocol) }
+
+// presentError is the one place where an error becomes a GraphQL error. What carries a code shows its message; anything
+// else is logged once and shown as INTERNAL with the request's ID.
+func presentError(ctx context.Context, err error) *gqlerror.Error {
+	var shown *gqlerror.Error
+	var coded *fault.Error
+	switch {
+	case errors.As(err, &coded):
+		shown = &gqlerror.Error{Err: err, Message: coded.Message, Path: graphql.GetPath(ctx), Extensions: map[string]any{}}
+		if field := coded.Field; len(field) > 0 {
+			shown.Extensions["field"] = field
+		}
+		shown.Extensions["code"] = string(coded.Code)
+		if coded.Code != fault.Internal {
+			break
+		}
+		opaque(ctx, shown, err)
+	case fault.CodeOf(err) == fault.Timeout || errors.Is(err, context.Canceled):
+		shown = &gqlerror.Error{Err: err, Message: "the request took too long", Path: graphql.GetPath(ctx),
+			Extensions: map[string]any{"code": string(fault.Timeout)}}
+	case errors.As(err, &shown) && (shown.Err == nil || protocolError(shown)):
+		// Of gqlgen or gqlparser: about the request, made for whoever sent it. A copy, since they may be shared.
+		kept := *shown
+		kept.Extensions = map[string]any{"code": string(fault.BadUserInput)}
+		if kept.Path == nil {
+			kept.Path = graphql.GetPath(ctx)
+		}
+		shown = &kept
+	default:
+		shown = &gqlerror.Error{Err: err, Path: graphql.GetPath(ctx), Extensions: map[string]any{}}
+		opaque(ctx, shown, err)
+	}
+	if len(shown.Locations) == 0 {
+		shown.Locations = locations(ctx, err)
+	}
+	return shown
+}
+
+func opaque(ctx context.Context, shown *gqlerror.Error, err error) {
+	id := telemetry.RequestFrom(ctx).ID
+	shown.Message = "internal error"
+	shown.Extensions["code"] = string(fault.Internal)
+	shown.Extensions["requestId"] = id
+	var logged *loader.LoggedError
+	if !errors.As(err, &logged) {
+		slog.ErrorContext(ctx, "unexpected error", "path", graphql.GetPath(ctx).String(), "error", err)
+	}
+}
+
+// protocolError reports whether gqlgen has marked the error as one of parsing or validation.
+func protocolError(err *gqlerror.Error) bool {
+	code, _ := err.Extensions["code"].(string)
+	return code == errcode.ParseFailed || code == errcode.ValidationFailed
+}
+
+// locations keeps the place in the document that gqlgen has put around an error.
+func locations(ctx context.Context, err error) []gqlerror.Location {
+	var outer *gqlerror.Error
+	if errors.As(err, &outer) && len(outer.Locations) > 0 {
+		return outer.Locations
+	}
+	if fc := graphql.GetFieldContext(ctx); fc != nil && fc.Field.Field != nil && fc.Field.Position != nil {
+		return []gqlerror.Location{{Line: fc.Field.Position.Line, Column: fc.Field.Position.Column}}
+	}
+	return nil
+}
+
+// recovered turns a panic into an error, with the stack in the log alone.
+func recovered(ctx context.Context, p any) error {
+	slog.ErrorContext(ctx, "panic", "path", graphql.GetPath(ctx).String(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	return fault.New(fault.Internal, "panic")
+}
+
+// outcome is the label of an operation in metrics and logs: "ok", or the code of its first error.
+func outcome(errs gqlerror.List) string {
+	if len(errs) == 0 {
+		return "ok"
+	}
+	if code, ok := errs[0].Extensions["code"].(string); ok {
+		return code
+	}
+	return string(fault.Internal)
+}
+
+// operationName is the name of an operation for metrics and logs.
+func operationName(op *ast.OperationDefinition) string {
+	if op == nil || op.Name == "" {
+		return "anonymous"
+	}
+	return op.Name
+}

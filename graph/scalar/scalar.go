@@ -1,0 +1,144 @@
+// Package scalar reads and writes the scalars of the contract that no domain type stands for. Each is parsed strictly:
+// what is not exactly of its form is refused with a message that says what is expected.
+package scalar
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"golang.org/x/text/language"
+
+	"emporium/internal/fault"
+	"emporium/internal/id"
+	"emporium/internal/seal"
+)
+
+// Node is what the interface Node is bound to: anything with a global ID.
+type Node interface{ GlobalID() id.ID }
+
+// MarshalDateTime writes an instant in UTC as RFC 3339, with as many decimals of a second as are needed.
+func MarshalDateTime(t time.Time) graphql.Marshaler {
+	return graphql.WriterFunc(func(w io.Writer) {
+		b := make([]byte, 0, len(time.RFC3339Nano)+2)
+		b = append(b, '"')
+		b = t.UTC().AppendFormat(b, time.RFC3339Nano)
+		_, _ = w.Write(append(b, '"'))
+	})
+}
+
+// UnmarshalDateTime reads an RFC 3339 text with any offset. Years are four digits, from 1 on.
+func UnmarshalDateTime(v any) (time.Time, error) {
+	text, err := str("DateTime", v)
+	if err != nil {
+		return time.Time{}, err
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil || len(text) > 35 || t.UTC().Year() < 1 || t.UTC().Year() > 9999 {
+		return time.Time{}, fault.Newf(fault.BadUserInput, "%.40q is not an instant like \"2026-05-04T10:00:00Z\"", text)
+	}
+	return t.UTC(), nil
+}
+
+// MarshalURL writes an address.
+func MarshalURL(u string) graphql.Marshaler { return graphql.MarshalString(u) }
+
+// UnmarshalURL accepts an absolute http or https address without credentials, or a path on this server.
+func UnmarshalURL(v any) (string, error) {
+	text, err := str("URL", v)
+	if err != nil {
+		return "", err
+	}
+	u, err := url.Parse(text)
+	web := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil
+	local := err == nil && u.Scheme == "" && u.Host == "" && strings.HasPrefix(u.Path, "/") && !strings.HasPrefix(text, "//")
+	if !web && !local || len(text) > 2048 {
+		return "", fault.Newf(fault.BadUserInput, "%.80q is not an http or https address", text)
+	}
+	return text, nil
+}
+
+// MarshalEmailAddress writes an e-mail address.
+func MarshalEmailAddress(address string) graphql.Marshaler { return graphql.MarshalString(address) }
+
+// UnmarshalEmailAddress reads an e-mail address and normalises it. The text is not repeated in the error: it may be
+// personal.
+func UnmarshalEmailAddress(v any) (string, error) {
+	text, err := str("EmailAddress", v)
+	if err != nil {
+		return "", err
+	}
+	address, err := seal.NormalizeEmail(text)
+	if err != nil {
+		return "", fault.Wrap(fault.BadUserInput, err, "not an e-mail address like \"ada@example.com\"")
+	}
+	return address, nil
+}
+
+// MarshalCountryCode writes a country code.
+func MarshalCountryCode(code string) graphql.Marshaler { return graphql.MarshalString(code) }
+
+// UnmarshalCountryCode accepts the ISO 3166-1 alpha-2 code of a country, in capitals.
+func UnmarshalCountryCode(v any) (string, error) {
+	text, err := str("CountryCode", v)
+	if err != nil {
+		return "", err
+	}
+	region, err := language.ParseRegion(text)
+	if err != nil || len(text) != 2 || region.String() != text || !region.IsCountry() || text == "ZZ" {
+		return "", fault.Newf(fault.BadUserInput, "%.10q is not an ISO 3166-1 country code like \"DE\"", text)
+	}
+	return text, nil
+}
+
+// MarshalJSON writes metadata.
+func MarshalJSON(value map[string]any) graphql.Marshaler {
+	return graphql.WriterFunc(func(w io.Writer) {
+		if value == nil {
+			_, _ = io.WriteString(w, "{}")
+			return
+		}
+		b, err := json.Marshal(value)
+		if err != nil {
+			panic(fmt.Errorf("metadata does not marshal: %w", err))
+		}
+		_, _ = w.Write(b)
+	})
+}
+
+// UnmarshalJSON accepts a JSON object.
+func UnmarshalJSON(v any) (map[string]any, error) {
+	object, ok := v.(map[string]any)
+	if !ok {
+		return nil, fault.Newf(fault.BadUserInput, "metadata is a JSON object, not %T", v)
+	}
+	return object, nil
+}
+
+func str(scalar string, v any) (string, error) {
+	text, ok := v.(string)
+	if !ok {
+		return "", fault.New(fault.BadUserInput, "a value of type "+scalar+" is a string, not "+kind(v))
+	}
+	return text, nil
+}
+
+func kind(v any) string {
+	switch v.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return "a Boolean"
+	case json.Number, int, int64, float64:
+		return "a number " + strconv.Quote(fmt.Sprint(v))
+	case []any:
+		return "a list"
+	default:
+		return "an object"
+	}
+}

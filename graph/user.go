@@ -1,0 +1,158 @@
+package graph
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"emporium/graph/loader"
+	"emporium/internal/auth"
+	"emporium/internal/fault"
+	"emporium/internal/id"
+	"emporium/internal/order"
+	"emporium/internal/telemetry"
+	"emporium/internal/user"
+)
+
+// Edges.
+var (
+	userAddresses = along(func(l *loader.Loaders) *loader.Loader[uuid.UUID, []*user.Address] { return l.AddressesOf },
+		func(u *user.User) uuid.UUID { return u.ID })
+	userShippingAddress = defaultAddress(func(u *user.User) *uuid.UUID { return u.DefaultShippingAddressID })
+	userBillingAddress  = defaultAddress(func(u *user.User) *uuid.UUID { return u.DefaultBillingAddressID })
+	userOrders          = via[*user.User, loader.OrdersKey, *order.Connection]{
+		loader: func(l *loader.Loaders) *loader.Loader[loader.OrdersKey, *order.Connection] { return l.OrdersOf },
+		key: func(u *user.User, args arguments) (loader.OrdersKey, bool) {
+			return loader.OrdersKey{Owner: u.ID, Page: loader.PageOf(args.page)}, true
+		},
+	}
+
+	userEdges = fields{
+		"addresses": userAddresses, "orders": userOrders,
+		"defaultShippingAddress": userShippingAddress, "defaultBillingAddress": userBillingAddress,
+	}
+	userConnectionEdges, userEdgeEdges = pageEdges(func(c *user.Connection) []*user.Edge { return c.Edges })
+)
+
+func defaultAddress(of func(*user.User) *uuid.UUID) via[*user.User, id.Key, *user.Address] {
+	return maybeAlong(func(l *loader.Loaders) *loader.Loader[id.Key, *user.Address] { return l.Addresses },
+		func(u *user.User) *id.Key {
+			if address := of(u); address != nil {
+				return &id.Key{Owner: u.ID, ID: *address}
+			}
+			return nil
+		})
+}
+
+func (r queryResolver) Viewer(ctx context.Context) (*user.User, error) {
+	return loader.From(ctx).Users.Load(ctx, auth.From(ctx).ID)
+}
+
+func (r queryResolver) User(ctx context.Context, userID *id.ID, email *string, orderNumber *string) (*user.User, error) {
+	if err := exactlyOne(userID != nil, email != nil, orderNumber != nil); err != nil {
+		return nil, err
+	}
+	switch {
+	case email != nil:
+		return r.Services.Users.ByEmail(ctx, *email)
+	case orderNumber != nil:
+		owner, ok, err := r.Services.Orders.OwnerByNumber(ctx, *orderNumber)
+		if err != nil || !ok {
+			return nil, err
+		}
+		return loader.From(ctx).Users.Load(ctx, owner)
+	case userID.Kind != id.User:
+		return nil, nil
+	}
+	return loader.From(ctx).Users.Load(ctx, userID.Key)
+}
+
+func (r queryResolver) Users(ctx context.Context, first *int, after *string, last *int, before *string, filter *user.Filter, sort user.Sort) (*user.Connection, error) {
+	f := or(filter)
+	if f.OrderNumber != nil {
+		owner, ok, err := r.Services.Orders.OwnerByNumber(ctx, *f.OrderNumber)
+		if err != nil {
+			return nil, err
+		}
+		f.Owners = []uuid.UUID{}
+		if ok {
+			f.Owners = append(f.Owners, owner)
+		}
+	}
+	return r.Services.Users.List(ctx, f, sort, pageArgs(first, after, last, before))
+}
+
+func (r userConnectionResolver) TotalCount(ctx context.Context, c *user.Connection) (int, error) {
+	return r.Users.Count(ctx, c.Filter)
+}
+
+func (r userResolver) Addresses(ctx context.Context, u *user.User) ([]*user.Address, error) {
+	return userAddresses.get(ctx, u, arguments{})
+}
+
+func (r userResolver) DefaultShippingAddress(ctx context.Context, u *user.User) (*user.Address, error) {
+	return userShippingAddress.get(ctx, u, arguments{})
+}
+
+func (r userResolver) DefaultBillingAddress(ctx context.Context, u *user.User) (*user.Address, error) {
+	return userBillingAddress.get(ctx, u, arguments{})
+}
+
+func (r userResolver) Orders(ctx context.Context, u *user.User, first *int, after *string, last *int, before *string) (*order.Connection, error) {
+	return userOrders.get(ctx, u, arguments{page: pageArgs(first, after, last, before)})
+}
+
+func (r mutationResolver) SignUp(ctx context.Context, in user.SignUpInput) (*user.SignInPayload, error) {
+	payload, err := r.Users.SignUp(ctx, in, telemetry.RequestFrom(ctx).ClientAddress)
+	return r.keepRefreshToken(ctx, payload, err, in.Cookie)
+}
+
+func (r mutationResolver) SignIn(ctx context.Context, in user.SignInInput) (*user.SignInPayload, error) {
+	payload, err := r.Users.SignIn(ctx, in, telemetry.RequestFrom(ctx).ClientAddress)
+	return r.keepRefreshToken(ctx, payload, err, in.Cookie)
+}
+
+func (r mutationResolver) TokenRefresh(ctx context.Context, in user.TokenRefreshInput) (*user.SignInPayload, error) {
+	token, fromCookie := or(in.RefreshToken), false
+	if in.RefreshToken == nil {
+		token, fromCookie = refreshCookie(ctx), true
+	}
+	if token == "" {
+		return nil, fault.Input("there is no refresh token, neither in the input nor in the cookie", "refreshToken")
+	}
+	payload, err := r.Users.Refresh(ctx, token, telemetry.RequestFrom(ctx).ClientAddress)
+	if fromCookie && err == nil && payload.Tokens == nil {
+		r.Cookies.drop(ctx)
+	}
+	return r.keepRefreshToken(ctx, payload, err, fromCookie)
+}
+
+func (r mutationResolver) SignOut(ctx context.Context) (*user.SignOutPayload, error) {
+	payload, err := r.Users.SignOut(ctx)
+	if err == nil {
+		r.Cookies.drop(ctx)
+	}
+	return payload, err
+}
+
+func (r mutationResolver) SignOutEverywhere(ctx context.Context) (*user.SignOutPayload, error) {
+	payload, err := r.Users.SignOutEverywhere(ctx)
+	if err == nil {
+		r.Cookies.drop(ctx)
+	}
+	return payload, err
+}
+
+func (r mutationResolver) PasswordChange(ctx context.Context, in user.PasswordChangeInput) (*user.PasswordChangePayload, error) {
+	return r.Users.ChangePassword(ctx, in)
+}
+
+// keepRefreshToken moves the refresh token from the answer into the cookie for clients that want it there.
+func (r mutationResolver) keepRefreshToken(ctx context.Context, payload *user.SignInPayload, err error, cookie bool) (*user.SignInPayload, error) {
+	if err != nil || !cookie || payload.Tokens == nil || payload.Tokens.RefreshToken == nil {
+		return payload, err
+	}
+	r.Cookies.set(ctx, *payload.Tokens.RefreshToken)
+	payload.Tokens.RefreshToken = nil
+	return payload, nil
+}

@@ -1,0 +1,235 @@
+// Package config reads the process's configuration from its environment and checks it. docs/configuration.md describes
+// every variable; a test compares the two. Secrets are never printed.
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"emporium/internal/auth"
+	"emporium/internal/money"
+)
+
+// Config is the configuration of a process.
+type Config struct {
+	HTTPAddr  string `env:"HTTP_ADDR" envDefault:":8080"`
+	AdminAddr string `env:"ADMIN_ADDR" envDefault:"127.0.0.1:9090"`
+	Dir       string `env:"EMPORIUM_DIR" envDefault:".emporium"`
+
+	DatabaseURL       Secret `env:"DATABASE_URL"`
+	DatabaseDirectURL Secret `env:"DATABASE_DIRECT_URL"`
+	UsersDB           Secret `env:"USERS_DATABASE_URL"`
+	UsersDirectDB     Secret `env:"USERS_DATABASE_DIRECT_URL"`
+	ProductsDB        Secret `env:"PRODUCTS_DATABASE_URL"`
+	ProductsDirectDB  Secret `env:"PRODUCTS_DATABASE_DIRECT_URL"`
+	OrdersDB          Secret `env:"ORDERS_DATABASE_URL"`
+	OrdersDirectDB    Secret `env:"ORDERS_DATABASE_DIRECT_URL"`
+	PaymentsDB        Secret `env:"PAYMENTS_DATABASE_URL"`
+	PaymentsDirectDB  Secret `env:"PAYMENTS_DATABASE_DIRECT_URL"`
+	DatabaseConns     int    `env:"DATABASE_MAX_CONNS" envDefault:"16"`
+	RedisURL          Secret `env:"REDIS_URL"`
+
+	Keyset          Secret `env:"KEYSET"`
+	KeysetFile      string `env:"KEYSET_FILE"`
+	SigningKeys     Secret `env:"SIGNING_KEYS"`
+	SigningKeysFile string `env:"SIGNING_KEYS_FILE"`
+
+	TokenIssuer    string        `env:"TOKEN_ISSUER" envDefault:"emporium"`
+	TokenAudience  string        `env:"TOKEN_AUDIENCE" envDefault:"emporium"`
+	AccessTokenTTL time.Duration `env:"ACCESS_TOKEN_TTL" envDefault:"15m"`
+	SessionTTL     time.Duration `env:"SESSION_TTL" envDefault:"720h"`
+	OIDCIssuers    OIDCIssuers   `env:"OIDC_ISSUERS"`
+
+	Currency    money.Currency `env:"CURRENCY" envDefault:"EUR"`
+	PhoneRegion string         `env:"PHONE_REGION" envDefault:"DE"`
+
+	TLSCertFile    string     `env:"TLS_CERT_FILE"`
+	TLSKeyFile     string     `env:"TLS_KEY_FILE"`
+	CookieSecure   bool       `env:"COOKIE_SECURE"`
+	TrustedProxies []Network  `env:"TRUSTED_PROXIES"`
+	Playground     string     `env:"PLAYGROUND"`
+	Introspection  string     `env:"INTROSPECTION"`
+	LogLevel       slog.Level `env:"LOG_LEVEL" envDefault:"info"`
+
+	OperationTimeout time.Duration `env:"OPERATION_TIMEOUT" envDefault:"15s"`
+	ShutdownGrace    time.Duration `env:"SHUTDOWN_GRACE" envDefault:"20s"`
+}
+
+// Domains are the domains that can have a database of their own.
+var Domains = []string{"users", "products", "orders", "payments"}
+
+// Load reads the configuration from the environment, given as KEY=value lines like os.Environ. The error names every
+// variable that is wrong.
+func Load(environ []string) (Config, error) {
+	c, err := env.ParseAsWithOptions[Config](env.Options{Environment: env.ToMap(environ)})
+	if err != nil {
+		return c, readable(err)
+	}
+	var faults []error
+	fail := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if _, err := money.ParseCurrency(string(c.Currency)); err != nil {
+		fail("CURRENCY: %w", err)
+	}
+	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
+		fail("TLS_CERT_FILE and TLS_KEY_FILE are given together or not at all")
+	}
+	if c.Private() && c.anyDomainDatabase() {
+		fail("DATABASE_URL is missing: a database of a domain's own comes on top of it")
+	}
+	c.Playground = c.orDefault(c.Playground)
+	if c.Playground != "on" && c.Playground != "off" {
+		fail("PLAYGROUND is `on` or `off`")
+	}
+	c.Introspection = c.orDefault(c.Introspection)
+	if c.Introspection != "on" && c.Introspection != "staff" && c.Introspection != "off" {
+		fail("INTROSPECTION is `on`, `staff` or `off`")
+	}
+	for name, d := range map[string]time.Duration{
+		"ACCESS_TOKEN_TTL": c.AccessTokenTTL, "SESSION_TTL": c.SessionTTL,
+		"OPERATION_TIMEOUT": c.OperationTimeout, "SHUTDOWN_GRACE": c.ShutdownGrace,
+	} {
+		if d <= 0 {
+			fail("%s must be longer than nothing", name)
+		}
+	}
+	if c.DatabaseConns < 2 {
+		fail("DATABASE_MAX_CONNS must be at least 2")
+	}
+	return c, errors.Join(faults...)
+}
+
+// Private tells whether the process uses a private Postgres and Redis of its own, for development, because it was given
+// no database.
+func (c Config) Private() bool { return c.DatabaseURL == "" }
+
+// orDefault is on for development and off in production, unless it is said.
+func (c Config) orDefault(said string) string {
+	switch {
+	case said != "":
+		return said
+	case c.Private():
+		return "on"
+	default:
+		return "off"
+	}
+}
+
+func (c Config) anyDomainDatabase() bool {
+	return c.UsersDB+c.ProductsDB+c.OrdersDB+c.PaymentsDB != ""
+}
+
+// DatabaseURLs returns for each domain the URL of its database: its own, or the common one.
+func (c Config) DatabaseURLs() map[string]string {
+	return map[string]string{
+		"users": first(c.UsersDB, c.DatabaseURL), "products": first(c.ProductsDB, c.DatabaseURL),
+		"orders": first(c.OrdersDB, c.DatabaseURL), "payments": first(c.PaymentsDB, c.DatabaseURL),
+	}
+}
+
+// DirectURLs returns for each domain the URL of its database that does not lead through a transaction pooler, for what a
+// pooler can not carry: migrations, session locks, replication.
+func (c Config) DirectURLs() map[string]string {
+	return map[string]string{
+		"users":    first(c.UsersDirectDB, c.UsersDB, c.DatabaseDirectURL, c.DatabaseURL),
+		"products": first(c.ProductsDirectDB, c.ProductsDB, c.DatabaseDirectURL, c.DatabaseURL),
+		"orders":   first(c.OrdersDirectDB, c.OrdersDB, c.DatabaseDirectURL, c.DatabaseURL),
+		"payments": first(c.PaymentsDirectDB, c.PaymentsDB, c.DatabaseDirectURL, c.DatabaseURL),
+	}
+}
+
+func first(urls ...Secret) string {
+	for _, u := range urls {
+		if u != "" {
+			return string(u)
+		}
+	}
+	return ""
+}
+
+// Secret is a text that does not show when it is printed or logged.
+type Secret string
+
+// Format hides the text from every verb of package fmt.
+func (s Secret) Format(f fmt.State, _ rune) {
+	if s != "" {
+		_, _ = f.Write([]byte("[secret]"))
+	}
+}
+
+// LogValue hides the text from logs.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(s)) }
+
+// MarshalJSON hides the text.
+func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(fmt.Sprint(s)) }
+
+// Network is a range of IP addresses, or a single one.
+type Network struct{ netip.Prefix }
+
+// UnmarshalText reads CIDR notation or an address.
+func (n *Network) UnmarshalText(text []byte) (err error) {
+	if n.Prefix, err = netip.ParsePrefix(string(text)); err == nil {
+		return nil
+	}
+	address, err := netip.ParseAddr(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is neither an IP address nor a range like 10.0.0.0/8", text)
+	}
+	n.Prefix = netip.PrefixFrom(address, address.BitLen())
+	return nil
+}
+
+// OIDCIssuers are the external issuers of tokens that are accepted: a JSON list.
+type OIDCIssuers []auth.External
+
+// UnmarshalText reads the JSON list strictly.
+func (o *OIDCIssuers) UnmarshalText(text []byte) error {
+	d := json.NewDecoder(strings.NewReader(string(text)))
+	d.DisallowUnknownFields()
+	return d.Decode((*[]auth.External)(o))
+}
+
+// readable names the variable in each of the parser's errors, which name the field.
+func readable(err error) error {
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		return err
+	}
+	var faults []error
+	for _, e := range all.Errors {
+		var parse env.ParseError
+		if errors.As(e, &parse) {
+			e = fmt.Errorf("%s: %w", variable(parse.Name), parse.Err)
+		}
+		faults = append(faults, e)
+	}
+	return errors.Join(faults...)
+}
+
+func variable(field string) string {
+	if f, ok := reflect.TypeFor[Config]().FieldByName(field); ok {
+		name, _, _ := strings.Cut(f.Tag.Get("env"), ",")
+		return name
+	}
+	return field
+}
+
+// Variables returns the names of all variables, in the order of the fields.
+func Variables() []string {
+	t := reflect.TypeFor[Config]()
+	names := make([]string, 0, t.NumField())
+	for i := range t.NumField() {
+		if name := t.Field(i).Tag.Get("env"); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+

@@ -1,0 +1,150 @@
+package order
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"emporium/internal/postgres"
+	"emporium/internal/seal"
+)
+
+// Draft is an order with all that belongs to it, to be stored as it is. The owner, the order and the currency of the
+// parts are those of the order, whatever they say themselves.
+type Draft struct {
+	Order            Order
+	Lines            []Line
+	Fulfillments     []Fulfillment
+	FulfillmentLines []FulfillmentLine
+	Events           []Event
+}
+
+// loadChunk is how many orders are held in memory.
+const loadChunk = 500
+
+// Load stores new orders in one transaction: all of them or none. Progress, which may be nil, is told how many are
+// written so far. An order, line, parcel, event or number that exists already fails it.
+//
+// It is for programs that an operator runs: no viewer is asked for.
+func (s *Service) Load(ctx context.Context, orders iter.Seq[*Draft], progress func(done int)) error {
+	began := false
+	err := s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {
+		if began { // what the sequence has handed out was rolled back, and it may not start over
+			return errors.New("another transaction stood in the way")
+		}
+		began = true
+		done, chunk := 0, make([]*Draft, 0, loadChunk)
+		flush := func() error {
+			if err := s.write(ctx, tx, chunk); err != nil {
+				return err
+			}
+			done += len(chunk)
+			chunk = chunk[:0]
+			if progress != nil {
+				progress(done)
+			}
+			return nil
+		}
+		for d := range orders {
+			if chunk = append(chunk, d); len(chunk) == loadChunk {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+		if len(chunk) == 0 {
+			return nil
+		}
+		return flush()
+	})
+	if err != nil {
+		return fmt.Errorf("load orders: %w", err)
+	}
+	return nil
+}
+
+const addOwners = `INSERT INTO orders.owners (owner_id) SELECT DISTINCT unnest($1::uuid[]) ORDER BY 1 ON CONFLICT DO NOTHING`
+
+func (s *Service) write(ctx context.Context, tx *postgres.Tx, chunk []*Draft) error {
+	owners := make([]uuid.UUID, len(chunk))
+	var orders, numbers, lines, fulfillments, fulfillmentLines, events [][]any
+	for i, d := range chunk {
+		o := &d.Order
+		owners[i] = o.Owner
+		row, err := s.row(o)
+		if err != nil {
+			return fmt.Errorf("order %s: %w", o.ID, err)
+		}
+		orders = append(orders, row)
+		numbers = append(numbers, []any{o.Number, o.Owner, o.ID})
+		for _, l := range d.Lines {
+			lines = append(lines, []any{o.Owner, l.ID, o.ID, l.Position, l.ProductID, l.VariantID, l.Title, l.VariantTitle,
+				l.SKU, l.ImageURL, l.Quantity, o.Currency, l.UnitPriceMinor, l.DiscountMinor, l.TaxMinor, l.TotalMinor})
+		}
+		for _, f := range d.Fulfillments {
+			fulfillments = append(fulfillments, []any{o.Owner, f.ID, o.ID, f.Status, f.Carrier, f.TrackingNumber,
+				f.TrackingURL, f.CreatedAt, f.ShippedAt, f.DeliveredAt})
+		}
+		for _, l := range d.FulfillmentLines {
+			fulfillmentLines = append(fulfillmentLines, []any{o.Owner, l.FulfillmentID, l.LineID, l.Quantity})
+		}
+		for _, e := range d.Events {
+			events = append(events, []any{o.Owner, e.ID, o.ID, e.Kind, e.Message, e.CreatedAt})
+		}
+	}
+	if _, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "orders.add_owners", SQL: addOwners}, owners); err != nil {
+		return err
+	}
+	for _, t := range []struct {
+		table   string
+		columns []string
+		rows    [][]any
+	}{
+		{"orders", []string{"owner_id", "id", "number", "status", "payment_status", "fulfillment_status", "email",
+			"email_index", "shipping_address", "billing_address", "currency", "subtotal", "discount_total",
+			"shipping_total", "tax_total", "tax_included", "total", "created_at", "placed_at", "canceled_at"}, orders},
+		{"order_numbers", []string{"number", "owner_id", "order_id"}, numbers},
+		{"lines", []string{"owner_id", "id", "order_id", "position", "product_id", "variant_id", "title", "variant_title",
+			"sku", "image_url", "quantity", "currency", "unit_price", "discount", "tax", "total"}, lines},
+		{"fulfillments", []string{"owner_id", "id", "order_id", "status", "carrier", "tracking_number", "tracking_url",
+			"created_at", "shipped_at", "delivered_at"}, fulfillments},
+		{"fulfillment_lines", []string{"owner_id", "fulfillment_id", "line_id", "quantity"}, fulfillmentLines},
+		{"events", []string{"owner_id", "id", "order_id", "kind", "message", "created_at"}, events},
+	} {
+		if len(t.rows) == 0 {
+			continue
+		}
+		if _, err := postgres.Copy(ctx, tx, [2]string{"orders", t.table}, t.columns, pgx.CopyFromRows(t.rows)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// row returns the columns of an order with what is personal sealed.
+func (s *Service) row(o *Order) ([]any, error) {
+	var email, index []byte
+	if o.Email != nil {
+		normalized, err := seal.NormalizeEmail(*o.Email)
+		if err != nil {
+			return nil, err
+		}
+		email = s.sealer.SealString(field("email", o.Key()), normalized)
+		index = s.sealer.Index(emailIndex, normalized)
+	}
+	shipping, err := seal.SealJSON(s.sealer, field("shipping_address", o.Key()), o.ShippingAddress)
+	if err != nil {
+		return nil, err
+	}
+	billing, err := seal.SealJSON(s.sealer, field("billing_address", o.Key()), o.BillingAddress)
+	if err != nil {
+		return nil, err
+	}
+	return []any{o.Owner, o.ID, o.Number, o.Status, o.PaymentStatus, o.FulfillmentStatus, email, index, shipping, billing,
+		o.Currency, o.SubtotalMinor, o.DiscountMinor, o.ShippingMinor, o.TaxMinor, o.TaxIncluded, o.TotalMinor,
+		o.CreatedAt, o.PlacedAt, o.CanceledAt}, nil
+}

@@ -1,0 +1,345 @@
+package order
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"emporium/internal/auth"
+	"emporium/internal/fault"
+	"emporium/internal/id"
+	"emporium/internal/money"
+	"emporium/internal/page"
+	"emporium/internal/postgres"
+	"emporium/internal/seal"
+)
+
+// Service reads and writes orders. It is safe for concurrent use.
+//
+// The viewer is the actor of the context (see [auth.From]). Customers see their own orders and what belongs to them,
+// staff sees everybody's; what the viewer may not see is left out exactly as if it did not exist. Batch reads return
+// what they find and take one statement however many keys there are; a viewer who owns none of the keys costs none.
+type Service struct {
+	db       *postgres.DB
+	sealer   *seal.Sealer
+	currency money.Currency
+}
+
+// New returns the service over the database that holds the schema "orders". The currency is the shop's, in which
+// filters give their amounts.
+func New(db *postgres.DB, sealer *seal.Sealer, currency money.Currency) *Service {
+	return &Service{db: db, sealer: sealer, currency: currency}
+}
+
+// ByKeys returns the orders with these keys, in any order.
+func (s *Service) ByKeys(ctx context.Context, keys []id.Key) ([]*Order, error) {
+	return batch(ctx, s, ordersByKey, s.scanOrder, keys)
+}
+
+// ByNumber returns the order with this number, in any case and between blanks; nil if the viewer may see none.
+func (s *Service) ByNumber(ctx context.Context, number string) (*Order, error) {
+	viewer := auth.From(ctx)
+	number, ok := parseNumber(number)
+	if !ok || !viewer.SignedIn() {
+		return nil, nil
+	}
+	var b postgres.Builder
+	b.And(hasNumber, number)
+	if !viewer.Staff() {
+		b.And("o.owner_id = ?", viewer.ID)
+	}
+	o, _, err := postgres.First(ctx, s.db, postgres.Stmt{
+		Name: "orders.order_by_number", SQL: selectOrders + b.Where(),
+		Reads: postgres.All("orders.orders", "orders.order_numbers"),
+	}, s.scanOrder, b.Args()...)
+	return o, err
+}
+
+// OwnerByNumber returns who owns the order with this number, in any case and between blanks, and whether there is one.
+// For staff: others get Forbidden or Unauthenticated.
+func (s *Service) OwnerByNumber(ctx context.Context, number string) (uuid.UUID, bool, error) {
+	switch viewer := auth.From(ctx); {
+	case !viewer.SignedIn():
+		return uuid.Nil, false, errAnonymous()
+	case !viewer.Staff():
+		return uuid.Nil, false, fault.New(fault.Forbidden, "only staff may find customers by the number of an order")
+	}
+	number, ok := parseNumber(number)
+	if !ok {
+		return uuid.Nil, false, nil
+	}
+	return postgres.First(ctx, s.db, postgres.Stmt{
+		Name: "orders.owner_by_number", SQL: ownerByNumber, Reads: postgres.All("orders.order_numbers"),
+	}, pgx.RowTo[uuid.UUID], number)
+}
+
+func errAnonymous() error { return fault.New(fault.Unauthenticated, "sign in to see orders") }
+
+// List returns a page of the viewer's own orders, for staff of everybody's. Anonymous viewers get Unauthenticated; a
+// filter, sort or cursor that makes no sense gets BadUserInput.
+func (s *Service) List(ctx context.Context, f Filter, sort Sort, args page.Args) (*Connection, error) {
+	b, reads, err := s.filter(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	by, err := sort.listing()
+	if err != nil {
+		return nil, err
+	}
+	w, err := args.Window(by.name, len(by.keys))
+	if err != nil {
+		return nil, err
+	}
+	tail, err := b.Page(w, by.keys)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := postgres.Select(ctx, s.db, postgres.Stmt{
+		Name: "orders.list", SQL: selectOrders + b.Where() + tail, Reads: reads,
+	}, s.scanOrder, b.Args()...)
+	if err != nil {
+		return nil, err
+	}
+	return &Connection{Connection: page.Build(w, rows, by.cursor), Filter: f}, nil
+}
+
+// Count returns how many orders List has in all.
+func (s *Service) Count(ctx context.Context, f Filter) (int, error) {
+	b, reads, err := s.filter(ctx, f)
+	if err != nil {
+		return 0, err
+	}
+	n, _, err := postgres.First(ctx, s.db, postgres.Stmt{
+		Name: "orders.count", SQL: "SELECT count(*) FROM orders.orders o" + b.Where(), Reads: reads,
+	}, pgx.RowTo[int], b.Args()...)
+	return n, err
+}
+
+// ListByOwners returns a page of the orders of each owner, the newest first, in one statement for all. Each owner asked
+// for has a connection, which is empty if the viewer may see none of the orders.
+func (s *Service) ListByOwners(ctx context.Context, owners []uuid.UUID, args page.Args) (map[uuid.UUID]*Connection, error) {
+	by, err := newestFirst.listing()
+	if err != nil {
+		return nil, err
+	}
+	w, err := args.Window(by.name, len(by.keys))
+	if err != nil {
+		return nil, err
+	}
+	var b postgres.Builder
+	b.And("o.owner_id = w.owner_id")
+	tail, err := b.Page(w, by.keys)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[uuid.UUID][]*Order, len(owners))
+	if visible := visibleOwners(ctx, owners); len(visible) > 0 {
+		direction := "DESC"
+		if w.Backward {
+			direction = "ASC"
+		}
+		rows, err := postgres.Select(ctx, s.db, postgres.Stmt{
+			Name: "orders.list_by_owner",
+			SQL: "SELECT o.* FROM orders.owners w CROSS JOIN LATERAL (" + selectOrders + b.Where() + tail + ") o" +
+				" WHERE w.owner_id = ANY(" + b.Arg(visible) + ") ORDER BY o.owner_id, o.id " + direction,
+			Reads: postgres.All("orders.owners", "orders.orders"),
+		}, s.scanOrder, b.Args()...)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range rows {
+			found[o.Owner] = append(found[o.Owner], o)
+		}
+	}
+	pages := make(map[uuid.UUID]*Connection, len(owners))
+	for _, owner := range owners {
+		pages[owner] = &Connection{Connection: page.Build(w, found[owner], by.cursor), Owner: &owner}
+	}
+	return pages, nil
+}
+
+// CountByOwners returns how many orders each owner has; owners without any that the viewer may see are left out.
+func (s *Service) CountByOwners(ctx context.Context, owners []uuid.UUID) (map[uuid.UUID]int, error) {
+	counts := make(map[uuid.UUID]int, len(owners))
+	visible := visibleOwners(ctx, owners)
+	if len(visible) == 0 {
+		return counts, nil
+	}
+	type count struct {
+		owner uuid.UUID
+		n     int
+	}
+	rows, err := postgres.Select(ctx, s.db, postgres.Stmt{
+		Name: "orders.count_by_owner", SQL: countByOwner, Reads: postgres.All("orders.orders"),
+	}, func(row pgx.CollectableRow) (c count, err error) { return c, row.Scan(&c.owner, &c.n) }, visible)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		counts[row.owner] = row.n
+	}
+	return counts, nil
+}
+
+// LinesOf returns the lines of the orders: by order, then by position.
+func (s *Service) LinesOf(ctx context.Context, orders []id.Key) ([]*Line, error) {
+	return batch(ctx, s, linesByOrder, scanLine, orders)
+}
+
+// Lines returns the lines with these keys, in any order.
+func (s *Service) Lines(ctx context.Context, keys []id.Key) ([]*Line, error) {
+	return batch(ctx, s, linesByKey, scanLine, keys)
+}
+
+// FulfillmentsOf returns the parcels of the orders: by order, the oldest first.
+func (s *Service) FulfillmentsOf(ctx context.Context, orders []id.Key) ([]*Fulfillment, error) {
+	return batch(ctx, s, fulfillmentsByOrder, scanFulfillment, orders)
+}
+
+// Fulfillments returns the parcels with these keys, in any order.
+func (s *Service) Fulfillments(ctx context.Context, keys []id.Key) ([]*Fulfillment, error) {
+	return batch(ctx, s, fulfillmentsByKey, scanFulfillment, keys)
+}
+
+// FulfillmentLinesOf returns what is in the parcels: by parcel, then as the lines stand in the order.
+func (s *Service) FulfillmentLinesOf(ctx context.Context, fulfillments []id.Key) ([]*FulfillmentLine, error) {
+	return batch(ctx, s, fulfillmentLines, scanFulfillmentLine, fulfillments)
+}
+
+// EventsOf returns what happened to the orders: by order, the oldest first.
+func (s *Service) EventsOf(ctx context.Context, orders []id.Key) ([]*Event, error) {
+	return batch(ctx, s, eventsByOrder, scanEvent, orders)
+}
+
+// Events returns the events with these keys, in any order.
+func (s *Service) Events(ctx context.Context, keys []id.Key) ([]*Event, error) {
+	return batch(ctx, s, eventsByKey, scanEvent, keys)
+}
+
+// visibleKeys returns those of the keys that the viewer may ask for.
+func visibleKeys(ctx context.Context, keys []id.Key) []id.Key {
+	viewer := auth.From(ctx)
+	if viewer.Staff() {
+		return keys
+	}
+	return slices.DeleteFunc(slices.Clone(keys), func(k id.Key) bool { return !viewer.Is(k.Owner) })
+}
+
+// visibleOwners returns those of the owners whose orders the viewer may ask for.
+func visibleOwners(ctx context.Context, owners []uuid.UUID) []uuid.UUID {
+	viewer := auth.From(ctx)
+	if viewer.Staff() {
+		return owners
+	}
+	return slices.DeleteFunc(slices.Clone(owners), func(o uuid.UUID) bool { return !viewer.Is(o) })
+}
+
+// filter returns the conditions on orders.orders o for what the viewer may see and the filter lets through, and the tags
+// of what they read. An empty list of statuses asks for nothing.
+func (s *Service) filter(ctx context.Context, f Filter) (*postgres.Builder, []postgres.Tag, error) {
+	viewer := auth.From(ctx)
+	if !viewer.SignedIn() {
+		return nil, nil, errAnonymous()
+	}
+	b, reads := &postgres.Builder{}, postgres.All("orders.orders")
+	if !viewer.Staff() {
+		b.And("o.owner_id = ?", viewer.ID)
+	}
+	if f.CustomerID != nil {
+		if f.CustomerID.Kind != id.User {
+			return nil, nil, fault.Input("`customerId` is not the ID of a user", "filter", "customerId")
+		}
+		b.And("o.owner_id = ?", f.CustomerID.Key)
+	}
+	if len(f.Statuses) > 0 {
+		b.And("o.status = ANY(?)", f.Statuses)
+	}
+	if len(f.PaymentStatuses) > 0 {
+		b.And("o.payment_status = ANY(?)", f.PaymentStatuses)
+	}
+	if len(f.FulfillmentStatuses) > 0 {
+		b.And("o.fulfillment_status = ANY(?)", f.FulfillmentStatuses)
+	}
+	if r := f.CreatedAt; r != nil {
+		if r.From != nil && r.Until != nil && r.Until.Before(*r.From) {
+			return nil, nil, fault.Input("the range ends before it begins", "filter", "createdAt")
+		}
+		if r.From != nil {
+			b.And("o.created_at >= ?", *r.From)
+		}
+		if r.Until != nil {
+			b.And("o.created_at < ?", *r.Until)
+		}
+	}
+	if f.Total != nil {
+		from, to, err := f.Total.Minor(s.currency)
+		if err != nil {
+			return nil, nil, inField(err, "filter", "total")
+		}
+		b.And("o.currency = ?", s.currency)
+		if from != nil {
+			b.And("o.total >= ?", *from)
+		}
+		if to != nil {
+			b.And("o.total <= ?", *to)
+		}
+	}
+	if f.Number != nil {
+		if number, ok := parseNumber(*f.Number); ok {
+			b.And(hasNumber, number)
+			reads = append(reads, postgres.All("orders.order_numbers")...)
+		} else {
+			b.And("false")
+		}
+	}
+	if f.Email != nil {
+		email, err := seal.NormalizeEmail(*f.Email)
+		if err != nil {
+			return nil, nil, inField(err, "filter", "email")
+		}
+		b.And("o.email_index = ?", s.sealer.Index(emailIndex, email))
+	}
+	return b, reads, nil
+}
+
+// inField says which field of the input an error with a public message is about.
+func inField(err error, field ...string) error {
+	if e, ok := errors.AsType[*fault.Error](err); ok {
+		return fault.Input(e.Message, field...)
+	}
+	return err
+}
+
+var newestFirst = Sort{Field: SortCreatedAt, Direction: page.Descending}
+
+// listing is how a list is read in the order of a Sort.
+type listing struct {
+	name   string // what its cursors are made for
+	keys   []postgres.Key
+	cursor func(*Order) string
+}
+
+func (o Sort) listing() (listing, error) {
+	desc := o.Direction != page.Ascending
+	l := listing{name: fmt.Sprintf("orders/%s/%t", o.Field, desc)}
+	byID := postgres.Key{Expr: "o.id", Cast: "uuid", Desc: desc}
+	switch o.Field {
+	case SortCreatedAt:
+		// IDs sort by the time they were made, and owners' lists are the primary key.
+		l.keys = []postgres.Key{byID}
+		l.cursor = func(o *Order) string { return page.Cursor(l.name, o.ID.String()) }
+	case SortTotal:
+		l.keys = []postgres.Key{{Expr: "o.total", Cast: "bigint", Desc: desc}, byID}
+		l.cursor = func(o *Order) string {
+			return page.Cursor(l.name, strconv.FormatInt(o.TotalMinor, 10), o.ID.String())
+		}
+	default:
+		return l, fault.Input("orders can not be sorted by this", "sort", "field")
+	}
+	return l, nil
+}

@@ -1,0 +1,108 @@
+package payment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/jackc/pgx/v5"
+
+	"emporium/internal/postgres"
+)
+
+// Draft is a payment with its ledger, to be stored as it is. The owner, the payment and the order of the events are those
+// of the payment, whatever they say themselves.
+type Draft struct {
+	Payment Payment
+	Events  []EventDraft
+}
+
+// EventDraft is an entry of a ledger with the provider's ID of it, which is unique for the provider.
+type EventDraft struct {
+	Event   Event
+	EventID string
+}
+
+// loadChunk is how many payments are held in memory.
+const loadChunk = 1000
+
+// Load stores new payments in one transaction: all of them or none. Progress, which may be nil, is told how many are
+// written so far. A payment, event or reference that exists already fails it.
+//
+// It is for programs that an operator runs: no viewer is asked for.
+func (s *Service) Load(ctx context.Context, payments iter.Seq[*Draft], progress func(done int)) error {
+	began := false
+	err := s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {
+		if began { // what the sequence has handed out was rolled back, and it may not start over
+			return errors.New("another transaction stood in the way")
+		}
+		began = true
+		done, chunk := 0, make([]*Draft, 0, loadChunk)
+		flush := func() error {
+			if err := s.write(ctx, tx, chunk); err != nil {
+				return err
+			}
+			done += len(chunk)
+			chunk = chunk[:0]
+			if progress != nil {
+				progress(done)
+			}
+			return nil
+		}
+		for d := range payments {
+			if chunk = append(chunk, d); len(chunk) == loadChunk {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+		if len(chunk) == 0 {
+			return nil
+		}
+		return flush()
+	})
+	if err != nil {
+		return fmt.Errorf("load payments: %w", err)
+	}
+	return nil
+}
+
+func (s *Service) write(ctx context.Context, tx *postgres.Tx, chunk []*Draft) error {
+	var payments, references, events, providerEvents [][]any
+	for _, d := range chunk {
+		p := &d.Payment
+		payments = append(payments, []any{p.Owner, p.ID, p.OrderID, p.Provider, p.Status, p.Method.Kind, p.Method.Brand,
+			p.Method.LastFour, p.Currency, p.AmountMinor, s.sealer.SealNullable(field(p.Owner, p.ID), p.Reference),
+			p.CreatedAt})
+		if p.Reference != nil {
+			index := s.sealer.Index(referenceIndex, canonicalReference(p.Provider, *p.Reference))
+			references = append(references, []any{p.Provider, index, p.Owner, p.ID})
+		}
+		for _, e := range d.Events {
+			events = append(events, []any{p.Owner, e.Event.ID, p.ID, p.OrderID, p.Provider, e.EventID, e.Event.Kind,
+				e.Event.Currency, e.Event.AmountMinor, e.Event.OccurredAt})
+			providerEvents = append(providerEvents, []any{p.Provider, e.EventID, p.Owner})
+		}
+	}
+	for _, t := range []struct {
+		table   string
+		columns []string
+		rows    [][]any
+	}{
+		{"payments", []string{"owner_id", "id", "order_id", "provider", "status", "method_kind", "method_brand",
+			"method_last_four", "currency", "amount", "reference", "created_at"}, payments},
+		{"provider_references", []string{"provider", "reference_index", "owner_id", "payment_id"}, references},
+		{"events", []string{"owner_id", "id", "payment_id", "order_id", "provider", "event_id", "kind", "currency",
+			"amount", "occurred_at"}, events},
+		{"provider_events", []string{"provider", "event_id", "owner_id"}, providerEvents},
+	} {
+		if len(t.rows) == 0 {
+			continue
+		}
+		if _, err := postgres.Copy(ctx, tx, [2]string{"payments", t.table}, t.columns, pgx.CopyFromRows(t.rows)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

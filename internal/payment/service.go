@@ -1,0 +1,201 @@
+package payment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"emporium/internal/auth"
+	"emporium/internal/fault"
+	"emporium/internal/id"
+	"emporium/internal/money"
+	"emporium/internal/page"
+	"emporium/internal/postgres"
+	"emporium/internal/seal"
+)
+
+// Service reads and writes payments. It is safe for concurrent use.
+//
+// The viewer is the actor of the context (see [auth.From]). Customers see their own payments, without the provider's
+// reference; staff sees everybody's. What the viewer may not see is left out exactly as if it did not exist. Batch
+// reads return what they find and take one statement however many keys there are; a viewer who owns none of the keys
+// costs none.
+type Service struct {
+	db       *postgres.DB
+	sealer   *seal.Sealer
+	currency money.Currency
+}
+
+// New returns the service over the database that holds the schema "payments". The currency is the shop's, in which
+// filters give their amounts.
+func New(db *postgres.DB, sealer *seal.Sealer, currency money.Currency) *Service {
+	return &Service{db: db, sealer: sealer, currency: currency}
+}
+
+// ByKeys returns the payments with these keys, in any order.
+func (s *Service) ByKeys(ctx context.Context, keys []id.Key) ([]*Payment, error) {
+	return batch(ctx, s, paymentsByKey, s.scanPayment(ctx), keys)
+}
+
+// PaymentsOf returns the payments of the orders: by order, the oldest first.
+func (s *Service) PaymentsOf(ctx context.Context, orders []id.Key) ([]*Payment, error) {
+	return batch(ctx, s, paymentsByOrder, s.scanPayment(ctx), orders)
+}
+
+// List returns a page of all payments. For staff: others get Forbidden or Unauthenticated. A filter, sort or cursor that
+// makes no sense gets BadUserInput.
+func (s *Service) List(ctx context.Context, f Filter, sort Sort, args page.Args) (*Connection, error) {
+	b, err := s.filter(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	if sort.Field != SortCreatedAt {
+		return nil, fault.Input("payments can not be sorted by this", "sort", "field")
+	}
+	desc := sort.Direction != page.Ascending
+	name := fmt.Sprintf("payments/%s/%t", sort.Field, desc)
+	// IDs sort by the time they were made.
+	keys := []postgres.Key{{Expr: "p.id", Cast: "uuid", Desc: desc}}
+	w, err := args.Window(name, len(keys))
+	if err != nil {
+		return nil, err
+	}
+	tail, err := b.Page(w, keys)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := postgres.Select(ctx, s.db, postgres.Stmt{
+		Name: "payments.list", SQL: selectPayments + b.Where() + tail, Reads: postgres.All("payments.payments"),
+	}, s.scanPayment(ctx), b.Args()...)
+	if err != nil {
+		return nil, err
+	}
+	cursor := func(p *Payment) string { return page.Cursor(name, p.ID.String()) }
+	return &Connection{Connection: page.Build(w, rows, cursor), Filter: f}, nil
+}
+
+// Count returns how many payments List has in all. For staff, like List.
+func (s *Service) Count(ctx context.Context, f Filter) (int, error) {
+	b, err := s.filter(ctx, f)
+	if err != nil {
+		return 0, err
+	}
+	n, _, err := postgres.First(ctx, s.db, postgres.Stmt{
+		Name: "payments.count", SQL: "SELECT count(*) FROM payments.payments p" + b.Where(),
+		Reads: postgres.All("payments.payments"),
+	}, pgx.RowTo[int], b.Args()...)
+	return n, err
+}
+
+// EventsOf returns the ledgers of the payments: by payment, then by when it happened.
+func (s *Service) EventsOf(ctx context.Context, payments []id.Key) ([]*Event, error) {
+	return batch(ctx, s, eventsByPayment, scanEvent, payments)
+}
+
+// Events returns the ledger's entries with these keys, in any order.
+func (s *Service) Events(ctx context.Context, keys []id.Key) ([]*Event, error) {
+	return batch(ctx, s, eventsByKey, scanEvent, keys)
+}
+
+// TotalsOf returns the sums of the ledgers of the payments. Payments without entries, and those that the viewer may not
+// see, are left out: their sums are zero.
+func (s *Service) TotalsOf(ctx context.Context, payments []id.Key) (map[id.Key]Totals, error) {
+	rows, err := batch(ctx, s, totalsByPayment, scanSums, payments)
+	if err != nil {
+		return nil, err
+	}
+	totals := make(map[id.Key]Totals, len(rows))
+	for _, r := range rows {
+		totals[r.payment] = r.totals()
+	}
+	return totals, nil
+}
+
+// TotalsOfOrders returns the sums of the ledgers of all payments of the orders. Orders without entries, and those that
+// the viewer may not see, are left out: their sums are zero.
+func (s *Service) TotalsOfOrders(ctx context.Context, orders []id.Key) (map[id.Key]Totals, error) {
+	rows, err := batch(ctx, s, totalsByOrder, scanSums, orders)
+	if err != nil {
+		return nil, err
+	}
+	totals := make(map[id.Key]Totals, len(orders))
+	for _, r := range rows {
+		sum, one := totals[r.order], r.totals()
+		totals[r.order] = Totals{
+			Authorized: sum.Authorized + one.Authorized,
+			Captured:   sum.Captured + one.Captured,
+			Refunded:   sum.Refunded + one.Refunded,
+		}
+	}
+	return totals, nil
+}
+
+// sums are those of the ledger of one payment, in minor units of its currency.
+type sums struct {
+	payment, order                         id.Key
+	authorized, voided, captured, refunded int64
+}
+
+// totals can not promise less than nothing: a void may be reported before what it voids. That holds for each payment, so
+// that such a void does not eat up what another payment of the order promises.
+func (s sums) totals() Totals {
+	return Totals{Authorized: max(s.authorized-s.voided, 0), Captured: s.captured, Refunded: s.refunded}
+}
+
+// visibleKeys returns those of the keys that the viewer may ask for.
+func visibleKeys(ctx context.Context, keys []id.Key) []id.Key {
+	viewer := auth.From(ctx)
+	if viewer.Staff() {
+		return keys
+	}
+	return slices.DeleteFunc(slices.Clone(keys), func(k id.Key) bool { return !viewer.Is(k.Owner) })
+}
+
+// filter returns the conditions on payments.payments p for what the filter lets through, or refuses the viewer. An empty
+// list of statuses asks for nothing.
+func (s *Service) filter(ctx context.Context, f Filter) (*postgres.Builder, error) {
+	switch viewer := auth.From(ctx); {
+	case !viewer.SignedIn():
+		return nil, fault.New(fault.Unauthenticated, "sign in to see payments")
+	case !viewer.Staff():
+		return nil, fault.New(fault.Forbidden, "only staff may list payments")
+	}
+	b := &postgres.Builder{}
+	if len(f.Statuses) > 0 {
+		b.And("p.status = ANY(?)", f.Statuses)
+	}
+	if f.Provider != nil {
+		b.And("p.provider = ?", *f.Provider)
+	}
+	if r := f.CreatedAt; r != nil {
+		if r.From != nil && r.Until != nil && r.Until.Before(*r.From) {
+			return nil, fault.Input("the range ends before it begins", "filter", "createdAt")
+		}
+		if r.From != nil {
+			b.And("p.created_at >= ?", *r.From)
+		}
+		if r.Until != nil {
+			b.And("p.created_at < ?", *r.Until)
+		}
+	}
+	if f.Amount != nil {
+		from, to, err := f.Amount.Minor(s.currency)
+		if err != nil {
+			if e, ok := errors.AsType[*fault.Error](err); ok {
+				return nil, fault.Input(e.Message, "filter", "amount")
+			}
+			return nil, err
+		}
+		b.And("p.currency = ?", s.currency)
+		if from != nil {
+			b.And("p.amount >= ?", *from)
+		}
+		if to != nil {
+			b.And("p.amount <= ?", *to)
+		}
+	}
+	return b, nil
+}

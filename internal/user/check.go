@@ -1,0 +1,138 @@
+package user
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/singleflight"
+
+	"emporium/internal/auth"
+	"emporium/internal/fault"
+	"emporium/internal/postgres"
+)
+
+const (
+	checkFresh = 2 * time.Second // how long an answer of the database is believed
+	checkSize  = 1 << 14         // sessions remembered, about 3 MB
+)
+
+// checks remembers what Check has found.
+type checks struct {
+	mu      sync.Mutex
+	known   *simplelru.LRU[checkKey, checked]
+	flights singleflight.Group
+}
+
+type checkKey struct{ owner, session uuid.UUID }
+
+// checked is what the database said of a session at an instant.
+type checked struct {
+	at      time.Time
+	ok      bool
+	ended   bool // by this process, so for ever
+	roles   auth.RoleSet
+	expires time.Time // zero for actors of external issuers, who have no session here
+}
+
+func newChecks() *checks {
+	known, err := simplelru.NewLRU[checkKey, checked](checkSize, nil)
+	if err != nil {
+		panic("user: " + err.Error()) // the size is positive
+	}
+	return &checks{known: known}
+}
+
+// get returns what is known of a session, if it is fresh.
+func (c *checks) get(key checkKey, now time.Time) (checked, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found, ok := c.known.Get(key)
+	return found, ok && (found.ended || now.Sub(found.at) < checkFresh)
+}
+
+// put keeps what was read and returns what holds: a session that was ended while it was being read stays ended.
+func (c *checks) put(key checkKey, read checked) checked {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if found, ok := c.known.Peek(key); ok && found.ended {
+		return found
+	}
+	c.known.Add(key, read)
+	return read
+}
+
+// end notes that sessions have ended.
+func (c *checks) end(owner uuid.UUID, sessions ...uuid.UUID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, session := range sessions {
+		c.known.Add(checkKey{owner, session}, checked{ended: true})
+	}
+}
+
+// Check turns verified claims into the actor of the request, with the roles that the account has now. It is
+// fault.Unauthenticated when the account is not active or the session has ended. What it finds is believed for two
+// seconds, so that long a deactivation, a change of roles or the end of a session that another process has brought
+// about may go unnoticed; sessions that this process has ended are refused at once.
+//
+// An actor of an external issuer needs no account here and keeps the roles of the claims, but an account with its ID that
+// is not active bars it.
+func (s *Service) Check(ctx context.Context, claims auth.Claims) (auth.Actor, error) {
+	actor := claims.Actor
+	refused := fault.New(fault.Unauthenticated, "invalid or expired token")
+	if !actor.SignedIn() || actor.External != (actor.Session == uuid.Nil) {
+		return auth.Actor{}, refused
+	}
+	key := checkKey{actor.ID, actor.Session}
+	found, fresh := s.checks.get(key, s.now())
+	if !fresh {
+		// Of many requests with one token one asks; it does so for all of them, whatever becomes of its own request.
+		flight := s.checks.flights.DoChan(string(key.owner[:])+string(key.session[:]), func() (any, error) {
+			return s.check(context.WithoutCancel(ctx), key)
+		})
+		select {
+		case r := <-flight:
+			if r.Err != nil {
+				return auth.Actor{}, r.Err
+			}
+			found = r.Val.(checked)
+		case <-ctx.Done():
+			return auth.Actor{}, fmt.Errorf("check session: %w", context.Cause(ctx))
+		}
+	}
+	if !found.ok || !actor.External && !s.now().Before(found.expires) {
+		return auth.Actor{}, refused
+	}
+	if !actor.External {
+		actor.Roles = found.roles
+	}
+	return actor, nil
+}
+
+// check asks the database.
+func (s *Service) check(ctx context.Context, key checkKey) (checked, error) {
+	read := checked{at: s.now()} // before the statement: what it misses has happened later
+	type row struct {
+		Active  bool
+		Roles   []auth.Role
+		Expires *time.Time
+	}
+	r, found, err := postgres.First(ctx, s.db, postgres.Stmt{
+		Name: "users.check_session", SQL: checkSession,
+		Reads: append(postgres.Rows("users.users", key.owner), postgres.Rows("users.sessions", key.session)...),
+	}, pgx.RowToStructByPos[row], key.owner, key.session)
+	switch {
+	case err != nil:
+		return checked{}, err
+	case key.session == uuid.Nil:
+		read.ok = !found || r.Active
+	case found && r.Active && r.Expires != nil:
+		read.ok, read.roles, read.expires = true, auth.Roles(r.Roles...), *r.Expires
+	}
+	return s.checks.put(key, read), nil
+}

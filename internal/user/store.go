@@ -1,0 +1,142 @@
+package user
+
+import (
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"emporium/internal/auth"
+	"emporium/internal/id"
+	"emporium/internal/seal"
+)
+
+const userColumns = `owner_id, guest, status, roles, name, email, phone,
+	default_shipping_address_id, default_billing_address_id, created_at`
+
+const addressColumns = `owner_id, id, country, details`
+
+// Where a statement has a viewer, it is the only owner whose rows are returned; NULL is staff, who see everybody's.
+const (
+	usersByID = `SELECT ` + userColumns + ` FROM users.users
+		WHERE owner_id = ANY($1) AND ($2::uuid IS NULL OR owner_id = $2)`
+
+	userByEmail = `SELECT ` + userColumns + ` FROM users.users
+		WHERE owner_id = (SELECT owner_id FROM users.email_index WHERE email_index = $1)`
+
+	addressesByOwner = `SELECT ` + addressColumns + ` FROM users.addresses
+		WHERE owner_id = ANY($1) AND ($2::uuid IS NULL OR owner_id = $2) ORDER BY owner_id, id`
+
+	addressesByKey = `SELECT ` + addressColumns + ` FROM users.addresses
+		WHERE owner_id = ANY($1) AND id = ANY($2) AND ($3::uuid IS NULL OR owner_id = $3)`
+)
+
+// Signing in finds the owner and then the account by two statements, each of which one shard answers.
+const (
+	ownerByEmail = `SELECT owner_id FROM users.email_index WHERE email_index = $1`
+
+	// Accounts that nobody can sign in to are not found.
+	credentials = `SELECT password_hash, name, email FROM users.users
+		WHERE owner_id = $1 AND status = 'ACTIVE' AND NOT guest AND password_hash IS NOT NULL`
+
+	// The lock holds off a change of the password, which ends sessions, until the new session is there to be ended.
+	lockCredentials = `SELECT roles FROM users.users
+		WHERE owner_id = $1 AND password_hash = $2 AND status = 'ACTIVE' FOR NO KEY UPDATE`
+
+	updatePassword = `UPDATE users.users SET password_hash = $3, updated_at = $4
+		WHERE owner_id = $1 AND password_hash = $2 AND status = 'ACTIVE'`
+
+	insertEmail = `INSERT INTO users.email_index (email_index, owner_id) VALUES ($1, $2)
+		ON CONFLICT (email_index) DO NOTHING`
+
+	insertUser = `INSERT INTO users.users (owner_id, name, email, password_hash, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $5) RETURNING roles`
+
+	insertSession = `INSERT INTO users.sessions (owner_id, id, created_at, expires_at) VALUES ($1, $2, $3, $4)`
+
+	insertToken = `INSERT INTO users.refresh_tokens (owner_id, token_hash, session_id, created_at)
+		VALUES ($1, $2, $3, $4)`
+
+	// One refresh of a session at a time. Its tokens are looked at by a later statement, which sees what the one before
+	// has committed.
+	lockSession = `SELECT s.expires_at, u.roles FROM users.sessions s JOIN users.users u ON u.owner_id = s.owner_id
+		WHERE s.owner_id = $1 AND s.id = $2 AND s.ended_at IS NULL AND s.expires_at > $3 AND u.status = 'ACTIVE'
+		FOR UPDATE OF s`
+
+	useToken = `UPDATE users.refresh_tokens SET used_at = $4
+		WHERE owner_id = $1 AND token_hash = $2 AND session_id = $3 AND used_at IS NULL`
+
+	usedToken = `SELECT true FROM users.refresh_tokens WHERE owner_id = $1 AND token_hash = $2 AND session_id = $3`
+
+	endSession = `UPDATE users.sessions SET ended_at = $3, ended_because = $4
+		WHERE owner_id = $1 AND id = $2 AND ended_at IS NULL AND expires_at > $3 RETURNING id`
+
+	endSessions = `UPDATE users.sessions SET ended_at = $3, ended_because = $4
+		WHERE owner_id = $1 AND id <> $2 AND ended_at IS NULL AND expires_at > $3 RETURNING id`
+
+	// No row: no user. No expiry: no such session, or it has ended.
+	checkSession = `SELECT u.status = 'ACTIVE', u.roles, s.expires_at
+		FROM users.users u LEFT JOIN users.sessions s
+			ON s.owner_id = u.owner_id AND s.id = $2 AND s.ended_at IS NULL
+		WHERE u.owner_id = $1`
+)
+
+// userField and addressField are the places that values are sealed for.
+func userField(owner uuid.UUID, column string) seal.Field {
+	return seal.Field{Table: "users.users", Column: column, Row: owner[:]}
+}
+
+func addressField(key id.Key) seal.Field {
+	return seal.Field{Table: "users.addresses", Column: "details", Row: append(key.Owner[:], key.ID[:]...)}
+}
+
+func (s *Service) emailIndex(normalized string) []byte {
+	return s.sealer.Index("users.email", normalized)
+}
+func (s *Service) phoneIndex(normalized string) []byte {
+	return s.sealer.Index("users.phone", normalized)
+}
+
+// scanUser reads and opens a row of userColumns.
+func (s *Service) scanUser(row pgx.CollectableRow) (*User, error) {
+	var u User
+	var name, email, phone []byte
+	err := row.Scan(&u.ID, &u.Guest, &u.Status, &u.Roles, &name, &email, &phone,
+		&u.DefaultShippingAddressID, &u.DefaultBillingAddressID, &u.CreatedAt)
+	if err != nil {
+		return nil, err
+	}
+	u.CreatedAt = u.CreatedAt.UTC()
+	if u.Name, err = s.sealer.OpenNullable(userField(u.ID, "name"), name); err != nil {
+		return nil, err
+	}
+	if u.Email, err = s.sealer.OpenNullable(userField(u.ID, "email"), email); err != nil {
+		return nil, err
+	}
+	u.Phone, err = s.sealer.OpenNullable(userField(u.ID, "phone"), phone)
+	return &u, err
+}
+
+// scanAddress reads and opens a row of addressColumns.
+func (s *Service) scanAddress(row pgx.CollectableRow) (*Address, error) {
+	var a Address
+	var details []byte
+	err := row.Scan(&a.Owner, &a.ID, &a.Country, &details)
+	if err != nil {
+		return nil, err
+	}
+	a.Postal, err = seal.OpenJSON[Postal](s.sealer, addressField(a.Key()), details)
+	return &a, err
+}
+
+// login is what proves an account: its password hash, and what the password must not be.
+type login struct {
+	Hash        string
+	Name, Email []byte // sealed
+}
+
+// only returns the viewer's argument of a statement; ok is false for anonymous viewers, for whom there is nothing.
+func only(a auth.Actor) (viewer *uuid.UUID, ok bool) {
+	if a.Staff() {
+		return nil, true
+	}
+	return &a.ID, a.SignedIn()
+}
