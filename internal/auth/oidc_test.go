@@ -338,16 +338,14 @@ func TestExternalKeyRotation(t *testing.T) {
 }
 
 func TestExternalIssuerFails(t *testing.T) {
-	big := strings.Repeat(" ", fetchMaxBytes+1)
 	for name, h := range map[string]http.HandlerFunc{
-		"down":        func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-		"error":       func(w http.ResponseWriter, _ *http.Request) { http.Error(w, big[:4096], 500) },
-		"not found":   http.NotFound,
-		"not JSON":    func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
-		"empty":       func(http.ResponseWriter, *http.Request) {},
-		"null":        func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "null") },
-		"no keys":     func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"keys":[]}`) },
-		"far too big": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"keys":[],"x":"`, big, `"}`) },
+		"down":      func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"error":     func(w http.ResponseWriter, _ *http.Request) { http.Error(w, strings.Repeat("x", 4096), 500) },
+		"not found": http.NotFound,
+		"not JSON":  func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
+		"empty":     func(http.ResponseWriter, *http.Request) {},
+		"null":      func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "null") },
+		"no keys":   func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"keys":[]}`) },
 		"to http": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://id.example/keys", http.StatusFound)
 		},
@@ -386,6 +384,52 @@ func TestExternalIssuerFails(t *testing.T) {
 	c, err := verifier(t, pointer(NewKeyring()), p.config()).Verify(t.Context(), p.token(t, jose.ES256, key))
 	wantRefused(t, "another issuer answers", c, err)
 }
+
+// TestExternalFetchBounds has answers that would do, but for their size or the way they come.
+func TestExternalFetchBounds(t *testing.T) {
+	p := newProvider(t)
+	key := newEC("k1")
+	p.keys = []jose.JSONWebKey{key}
+	p.extra = []json.RawMessage{must(json.Marshal(strings.Repeat("x", fetchMaxBytes)))}
+	token := p.token(t, jose.ES256, key)
+	c, err := verifier(t, pointer(NewKeyring()), p.config()).Verify(t.Context(), token)
+	wantRefused(t, "far too big", c, err)
+	p.set(func() { p.extra[0] = p.extra[0][:1024]; p.extra[0][1023] = '"' })
+	if _, err := verifier(t, pointer(NewKeyring()), p.config()).Verify(t.Context(), token); err != nil {
+		t.Errorf("not too big: %v", err)
+	}
+
+	for target, ok := range map[string]bool{"http://id.example/keys": false, "https://id.example/keys": true} {
+		var asked atomic.Int64
+		v := must(NewVerifier(VerifierConfig{
+			Issuer: testIssuer, Audience: testAudience, External: []External{p.config()},
+			Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+				if r.URL.Host == "id.example" {
+					asked.Add(1)
+					r.URL.Scheme, r.URL.Host = "http", p.Listener.Addr().String()
+				} else if r.URL.Path == "/keys" {
+					w := httptest.NewRecorder()
+					http.Redirect(w, r, target, http.StatusFound)
+					return w.Result(), nil
+				}
+				return http.DefaultTransport.RoundTrip(r)
+			}),
+		}, pointer(NewKeyring())))
+		c, err := v.Verify(t.Context(), token)
+		if ok && (err != nil || asked.Load() != 1) {
+			t.Errorf("redirect to %s: %v", target, err)
+		} else if !ok {
+			wantRefused(t, "redirect to "+target, c, err)
+			if asked.Load() != 0 {
+				t.Errorf("%s was asked", target)
+			}
+		}
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestExternalIssuerHangs(t *testing.T) {
 	p := newProvider(t)

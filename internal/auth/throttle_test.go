@@ -316,7 +316,14 @@ func TestThrottleRedisHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	client := redis.NewClient(&redis.Options{Addr: l.Addr().String(), MaxRetries: -1, ReadTimeout: time.Second})
+	var dials atomic.Int64
+	client := redis.NewClient(&redis.Options{
+		MaxRetries: -1, ReadTimeout: time.Second,
+		Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			dials.Add(1)
+			return new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
+		},
+	})
 	defer client.Close()
 	th := throttle(t, ThrottleConfig{Redis: client})
 	th.budget = throttleBudget
@@ -327,6 +334,9 @@ func TestThrottleRedisHangs(t *testing.T) {
 	th.Reset(t.Context(), ThrottleAccount, "kim@example.com")
 	if d := time.Since(start); d > 500*time.Millisecond {
 		t.Errorf("took %v", d)
+	}
+	if n := dials.Load(); n > 3 {
+		t.Errorf("%d connections wait for it", n)
 	}
 }
 

@@ -232,4 +232,3 @@ func Variables() []string {
 	}
 	return names
 }
-

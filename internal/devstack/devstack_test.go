@@ -455,6 +455,7 @@ func TestForeignData(t *testing.T) {
 		t.Skip("only root can make a folder that belongs to somebody else")
 	}
 	dir := newDir(t)
+	must(t, os.Mkdir(dir, 0o755))
 	data := filepath.Join(dir, "data")
 	must(t, os.MkdirAll(filepath.Join(data, "postgres"), 0o700))
 	must(t, os.Chown(data, 12345, 12345))

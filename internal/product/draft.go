@@ -1,40 +1,246 @@
 package product
 
 import (
-	"context"
-	"errors"
-	"iter"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
+
+	"emporium/internal/fault"
+	"emporium/internal/id"
+	"emporium/internal/money"
 )
 
-// Draft is a product with all that belongs to it, as it is written as a whole.
+const (
+	maxOptions     = 3
+	maxName        = 255     // characters of a slug, title, vendor, type, tag, option, value, SKU or barcode
+	maxDescription = 200_000 // characters; a search vector holds a megabyte
+)
+
+// Draft is a product with all that belongs to it, as it is written as a whole. The order in the slices is the order in
+// the shop; positions need not be given. Load and Upsert complete the drafts that they are given: a zero ID is made, of
+// a zero CreatedAt the present is taken, an empty Status is DRAFT, the values of variants are added to those of the
+// options, and Currency, PriceMin and PriceMax are drawn from the variants.
 type Draft struct {
 	Product
 	Options     []Option
 	Media       []Media
 	Variants    []VariantDraft
-	Collections []uuid.UUID
+	Collections []uuid.UUID // nil leaves those of an existing product alone
 }
 
-// VariantDraft is a variant of a Draft.
+// VariantDraft is a variant of a Draft. It has one of OptionChoices for each option, and the currency of the other
+// variants; an empty one is the shop's. ImageID follows from ImagePosition.
 type VariantDraft struct {
 	Variant
 	OnHand        *int // nil leaves the stock of an existing variant alone; a new one has none
 	ImagePosition int  // of the variant's picture in Media, from 1; 0 without one
 }
 
-// UpsertResult counts what Upsert did, in products.
-type UpsertResult struct{ Created, Updated, Unchanged int }
-
-func (s *Service) Load(ctx context.Context, categories []Category, collections []Collection, products iter.Seq[*Draft], progress func(done int)) error {
-	return errors.New("not built")
+// DraftError is what is wrong with one draft of a sequence.
+type DraftError struct {
+	Index int // of the draft in the sequence, from 0
+	Slug  string
+	Err   error
 }
 
-func (s *Service) Upsert(ctx context.Context, drafts iter.Seq2[*Draft, error], dryRun bool) (UpsertResult, error) {
-	return UpsertResult{}, errors.New("not built")
+// Error names the product and what is wrong with it.
+func (e *DraftError) Error() string { return fmt.Sprintf("product %q: %v", e.Slug, e.Err) }
+
+// Unwrap returns what is wrong.
+func (e *DraftError) Unwrap() error { return e.Err }
+
+// complete checks a draft and makes it whole, but for IDs and times.
+func (d *Draft) complete(shop money.Currency) error {
+	bad := func(format string, args ...any) error { return fault.Newf(fault.BadUserInput, format, args...) }
+	// An optional text that is empty is none.
+	name := func(what, text string) error {
+		if n := utf8.RuneCountInString(text); n == 0 || n > maxName {
+			return bad("%s has %d characters, not 1 to %d", what, n, maxName)
+		}
+		return nil
+	}
+	optional := func(what string, text **string) error {
+		if *text == nil || **text == "" {
+			*text = nil
+			return nil
+		}
+		return name(what, **text)
+	}
+	if d.Status == "" {
+		d.Status = StatusDraft
+	}
+	if !slices.Contains([]Status{StatusDraft, StatusActive, StatusArchived}, d.Status) {
+		return bad("%.20q is not a status", d.Status)
+	}
+	for _, err := range []error{name("the slug", d.Slug), name("the title", d.Title),
+		optional("the vendor", &d.Vendor), optional("the type", &d.Type)} {
+		if err != nil {
+			return err
+		}
+	}
+	d.CreatedAt, d.UpdatedAt = d.CreatedAt.Truncate(time.Microsecond), d.UpdatedAt.Truncate(time.Microsecond)
+	if d.PublishedAt != nil {
+		d.PublishedAt = new(d.PublishedAt.Truncate(time.Microsecond))
+	}
+	if max(utf8.RuneCountInString(d.Description), utf8.RuneCountInString(d.DescriptionHTML)) > maxDescription {
+		return bad("the description has more than %d characters", maxDescription)
+	}
+	tags := []string{}
+	for _, tag := range d.Tags {
+		if err := name("a tag", tag); err != nil {
+			return err
+		}
+		if !slices.Contains(tags, tag) {
+			tags = append(tags, tag)
+		}
+	}
+	d.Tags = tags
+
+	if len(d.Options) > maxOptions {
+		return bad("there are %d options, more than %d", len(d.Options), maxOptions)
+	}
+	if len(d.Variants) > MaxVariants {
+		return bad("there are %d variants, more than %d", len(d.Variants), MaxVariants)
+	}
+	names := make([]string, len(d.Options))
+	for i := range d.Options {
+		o := &d.Options[i]
+		if err := name("an option's name", o.Name); err != nil {
+			return err
+		}
+		if slices.Contains(names[:i], o.Name) {
+			return bad("two options are named %q", o.Name)
+		}
+		names[i], o.Position = o.Name, i+1
+	}
+	for i := range d.Media {
+		m := &d.Media[i]
+		m.Position = i + 1
+		if m.Kind == "" {
+			m.Kind = MediaImage
+		}
+		if m.Kind != MediaImage && m.Kind != MediaVideo {
+			return bad("%.20q is not a kind of media", m.Kind)
+		}
+		if !strings.HasPrefix(m.URL, "/") && !strings.HasPrefix(m.URL, "https://") && !strings.HasPrefix(m.URL, "http://") {
+			return bad("the address of medium %d is neither http nor https nor a path", i+1)
+		}
+		if (m.Width == nil) != (m.Height == nil) || m.Width != nil && min(*m.Width, *m.Height) < 1 {
+			return bad("the width and the height of medium %d are not both positive or both unknown", i+1)
+		}
+	}
+
+	d.Currency, d.PriceMin, d.PriceMax = nil, nil, nil
+	choices, skus := map[string]int{}, map[string]int{}
+	for i := range d.Variants {
+		v, n := &d.Variants[i], i+1
+		v.Position, v.OptionNames = n, names
+		if len(v.OptionChoices) != len(d.Options) {
+			return bad("variant %d has %d option values for %d options", n, len(v.OptionChoices), len(d.Options))
+		}
+		for j, value := range v.OptionChoices {
+			if err := name("an option's value", value); err != nil {
+				return err
+			}
+			if !slices.Contains(d.Options[j].Values, value) {
+				d.Options[j].Values = append(d.Options[j].Values, value)
+			}
+		}
+		for _, err := range []error{optional("the SKU", &v.SKU), optional("the barcode", &v.Barcode)} {
+			if err != nil {
+				return err
+			}
+		}
+		key := strings.Join(v.OptionChoices, "\x1f")
+		if other := choices[key]; other > 0 {
+			return bad("variants %d and %d have the same option values", other, n)
+		}
+		choices[key] = n
+		if v.SKU != nil {
+			if other := skus[*v.SKU]; other > 0 {
+				return bad("variants %d and %d have the SKU %q", other, n, *v.SKU)
+			}
+			skus[*v.SKU] = n
+		}
+		if v.Currency == "" {
+			v.Currency = shop
+		}
+		switch {
+		case v.Currency != d.Variants[0].Currency:
+			return bad("variant %d has a price in %s, others in %s", n, v.Currency, d.Variants[0].Currency)
+		case v.PriceMinor < 0 || v.CompareAtMinor != nil && *v.CompareAtMinor < 0:
+			return bad("variant %d has a negative price", n)
+		case v.WeightGrams != nil && *v.WeightGrams < 0:
+			return bad("variant %d has a negative weight", n)
+		case v.OnHand != nil && *v.OnHand < 0:
+			return bad("variant %d has a negative stock", n)
+		case v.ImagePosition < 0 || v.ImagePosition > len(d.Media):
+			return bad("variant %d has picture %d of %d", n, v.ImagePosition, len(d.Media))
+		}
+		if d.Currency == nil {
+			d.Currency, d.PriceMin, d.PriceMax = &v.Currency, new(v.PriceMinor), new(v.PriceMinor)
+		}
+		*d.PriceMin, *d.PriceMax = min(*d.PriceMin, v.PriceMinor), max(*d.PriceMax, v.PriceMinor)
+	}
+	for i := range d.Options {
+		if len(d.Options[i].Values) == 0 {
+			return bad("option %q has no values", d.Options[i].Name)
+		}
+	}
+	return nil
 }
 
-func (s *Service) Each(ctx context.Context, fn func(*Draft) error) error {
-	return errors.New("not built")
+// optionPairs are what an option filter is matched with.
+func (d *Draft) optionPairs() []string {
+	pairs := []string{}
+	for _, v := range d.Variants {
+		for i, value := range v.OptionChoices {
+			if i < len(d.Options) {
+				pairs = append(pairs, optionPair(d.Options[i].Name, value))
+			}
+		}
+	}
+	slices.Sort(pairs)
+	return slices.Compact(pairs)
+}
+
+// optionPair is an element of products.option_pairs.
+func optionPair(name, value string) string { return name + "\x1f" + value }
+
+// searchText is what is searched besides title and description.
+func (d *Draft) searchText() string {
+	parts := slices.Clone(d.Tags)
+	for _, part := range []*string{d.Type, d.Vendor} {
+		if part != nil {
+			parts = append(parts, *part)
+		}
+	}
+	return strings.Join(parts, "\n")
+}
+
+// link gives everything of a draft its ID and says whose it is.
+func (d *Draft) link() {
+	for i := range d.Options {
+		d.Options[i].ProductID = d.ID
+	}
+	for i := range d.Media {
+		m := &d.Media[i]
+		if m.ProductID = d.ID; m.ID == uuid.Nil {
+			m.ID = id.New()
+		}
+	}
+	for i := range d.Variants {
+		v := &d.Variants[i]
+		if v.ProductID = d.ID; v.ID == uuid.Nil {
+			v.ID = id.New()
+		}
+		v.ImageID = nil
+		if v.ImagePosition > 0 {
+			v.ImageID = new(d.Media[v.ImagePosition-1].ID)
+		}
+	}
 }

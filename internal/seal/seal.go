@@ -10,11 +10,13 @@
 package seal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/aead/aesgcm"
@@ -53,8 +55,11 @@ func appendPart(b, part []byte) []byte {
 	return append(b, part...)
 }
 
-// Sealer seals, opens and indexes under one Keyset. It is safe for concurrent use. fmt and slog print no key.
-type Sealer struct {
+// Sealer seals, opens and indexes under one Keyset at a time. It is safe for concurrent use. fmt and slog print no key.
+type Sealer struct{ current atomic.Pointer[primitives] }
+
+// primitives are what Tink makes of a Keyset.
+type primitives struct {
 	aead   tink.AEAD
 	prf    *prf.Set
 	id     uint32
@@ -63,6 +68,30 @@ type Sealer struct {
 
 // NewSealer returns the Sealer of ks.
 func NewSealer(ks *Keyset) (*Sealer, error) {
+	p, err := newPrimitives(ks)
+	if err != nil {
+		return nil, err
+	}
+	s := &Sealer{}
+	s.current.Store(p)
+	return s, nil
+}
+
+// Use goes on under another Keyset, for a rotation without a restart. It refuses one that does not descend from the same
+// New, by whose blind indexes nothing would be found any more.
+func (s *Sealer) Use(ks *Keyset) error {
+	p, err := newPrimitives(ks)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(p.index("seal", "descent"), s.Index("seal", "descent")) {
+		return errors.New("seal: the keyset has another index key: it does not descend from the one in use")
+	}
+	s.current.Store(p)
+	return nil
+}
+
+func newPrimitives(ks *Keyset) (*primitives, error) {
 	primary, err := ks.aead.Primary()
 	if err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
@@ -71,14 +100,14 @@ func NewSealer(ks *Keyset) (*Sealer, error) {
 	if !ok || len(key.OutputPrefix()) != prefixLen {
 		return nil, errors.New("seal: the primary key is not an AES-GCM key with a TINK prefix")
 	}
-	s := &Sealer{id: primary.KeyID(), prefix: [prefixLen]byte(key.OutputPrefix())}
-	if s.aead, err = aead.New(ks.aead); err != nil {
+	p := &primitives{id: primary.KeyID(), prefix: [prefixLen]byte(key.OutputPrefix())}
+	if p.aead, err = aead.New(ks.aead); err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
-	if s.prf, err = prf.NewPRFSet(ks.prf); err != nil {
+	if p.prf, err = prf.NewPRFSet(ks.prf); err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
-	return s, nil
+	return p, nil
 }
 
 // Seal encrypts plaintext for its field. Nil (SQL NULL) stays nil; an empty plaintext is a value like any other. It
@@ -91,7 +120,7 @@ func (s *Sealer) Seal(f Field, plaintext []byte) []byte {
 	if err != nil {
 		panic(err.Error())
 	}
-	ct, err := s.aead.Encrypt(plaintext, ad)
+	ct, err := s.current.Load().aead.Encrypt(plaintext, ad)
 	if err != nil {
 		panic(fmt.Sprintf("seal: %s.%s: %v", f.Table, f.Column, err))
 	}
@@ -108,7 +137,7 @@ func (s *Sealer) Open(f Field, ciphertext []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	pt, err := s.aead.Decrypt(ciphertext, ad)
+	pt, err := s.current.Load().aead.Decrypt(ciphertext, ad)
 	if err != nil {
 		return nil, fmt.Errorf("%w %s.%s (key %08x)", ErrOpen, f.Table, f.Column, KeyIDOf(ciphertext))
 	}
@@ -173,8 +202,12 @@ func OpenJSON[T any](s *Sealer, f Field, ciphertext []byte) (T, error) {
 // Index returns the 32-byte blind index of a normalised value, such as [NormalizeEmail] returns. Indexes of different
 // kinds ("email", "phone") have nothing in common. It is the same under every Keyset that descends from one New.
 func (s *Sealer) Index(kind, normalized string) []byte {
+	return s.current.Load().index(kind, normalized)
+}
+
+func (p *primitives) index(kind, normalized string) []byte {
 	in := appendPart(make([]byte, 0, 8+len(kind)+len(normalized)), []byte(kind))
-	sum, err := s.prf.ComputePrimaryPRF(appendPart(in, []byte(normalized)), indexLen)
+	sum, err := p.prf.ComputePrimaryPRF(appendPart(in, []byte(normalized)), indexLen)
 	if err != nil {
 		panic(fmt.Sprintf("seal: index: %v", err)) // an HMAC-SHA256 gives 32 bytes of anything
 	}
@@ -182,11 +215,11 @@ func (s *Sealer) Index(kind, normalized string) []byte {
 }
 
 // PrimaryKeyID returns the ID of the key that seals.
-func (s *Sealer) PrimaryKeyID() uint32 { return s.id }
+func (s *Sealer) PrimaryKeyID() uint32 { return s.current.Load().id }
 
 // PrimaryPrefix returns the 5 bytes that begin all this Sealer seals, for use in SQL:
 // substring(col from 1 for 5) <> $1 finds the rows that are still to be sealed under the primary key.
-func (s *Sealer) PrimaryPrefix() []byte { return slices.Clone(s.prefix[:]) }
+func (s *Sealer) PrimaryPrefix() []byte { return slices.Clone(s.current.Load().prefix[:]) }
 
 // KeyIDOf returns the ID of the key that sealed ciphertext, or 0 if it begins like nothing that was sealed here.
 func KeyIDOf(ciphertext []byte) uint32 {
@@ -202,5 +235,5 @@ func (s *Sealer) Format(st fmt.State, _ rune) {
 		fmt.Fprint(st, "seal.Sealer(nil)")
 		return
 	}
-	fmt.Fprintf(st, "seal.Sealer(key %08x)", s.id)
+	fmt.Fprintf(st, "seal.Sealer(key %08x)", s.PrimaryKeyID())
 }

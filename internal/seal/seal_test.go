@@ -472,3 +472,27 @@ func BenchmarkSealOpen(b *testing.B) {
 		}
 	}
 }
+
+func TestUse(t *testing.T) {
+	t.Parallel()
+	ks := New()
+	s := sealer(t, ks)
+	f := Field{Table: "t", Column: "c", Row: []byte("row")}
+	old := s.SealString(f, "value")
+	next := must(ks.Rotate())
+	if err := s.Use(next); err != nil {
+		t.Fatal(err)
+	}
+	if got := must(s.OpenString(f, old)); got != "value" {
+		t.Errorf("after Use the old ciphertext opens as %q", got)
+	}
+	if KeyIDOf(s.SealString(f, "value")) == KeyIDOf(old) {
+		t.Error("after Use the old key still seals")
+	}
+	if err := s.Use(New()); err == nil {
+		t.Error("a keyset with another index key was taken over")
+	}
+	if got := must(s.OpenString(f, old)); got != "value" {
+		t.Errorf("a refused keyset changed the Sealer: %q", got)
+	}
+}

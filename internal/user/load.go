@@ -24,9 +24,9 @@ type Account struct {
 }
 
 // Load writes accounts by COPY, all of them in one transaction or none, and tells progress (which may be nil) how many it
-// has sent. What is zero of ID's companions gets the default: status ACTIVE, role CUSTOMER, created now. Addresses
-// belong to their account, whatever their Owner says. E-mail addresses are normalised, and guests are not found by
-// theirs. It is for staff and for the command line: access is not checked.
+// has sent. Without Status, Roles or CreatedAt an account is ACTIVE, a CUSTOMER, created now. Addresses belong to their
+// account, whatever their Owner says, and are as old as it. E-mail addresses and telephone numbers are normalised; guests
+// are not found by their e-mail address. Access is not checked: this is for the command line.
 func (s *Service) Load(ctx context.Context, accounts iter.Seq[*Account], progress func(done int)) error {
 	began := false
 	return s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {

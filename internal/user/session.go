@@ -327,15 +327,18 @@ func (s *Service) signOut(ctx context.Context, a auth.Actor, stmt postgres.Stmt,
 }
 
 // ChangePassword changes the viewer's password and ends all of their other sessions. Attempts count against the account
-// as those to sign in do.
+// as those to sign in do. An actor of an external issuer has no password here.
 func (s *Service) ChangePassword(ctx context.Context, in PasswordChangeInput) (*PasswordChangePayload, error) {
 	a := auth.From(ctx)
 	if !a.SignedIn() {
 		return nil, fault.New(fault.Unauthenticated, "sign in first")
 	}
-	l, _, err := s.login(ctx, a.ID)
+	l, found, err := s.login(ctx, a.ID)
 	if err != nil {
 		return nil, err
+	}
+	if !found {
+		return refusePassword(ProblemInvalid, "this account has no password"), nil
 	}
 	email, err := s.sealer.OpenString(userField(a.ID, "email"), l.Email)
 	if err != nil {
@@ -379,9 +382,7 @@ func (s *Service) ChangePassword(ctx context.Context, in PasswordChangeInput) (*
 		return nil, err
 	}
 	if !ok {
-		return &PasswordChangePayload{UserErrors: []Problem{
-			{ProblemWrongCredentials, []string{"currentPassword"}, "this is not the password so far"},
-		}}, nil
+		return refusePassword(ProblemWrongCredentials, "this is not the password so far", "currentPassword"), nil
 	}
 	s.checks.end(a.ID, ended...)
 	s.throttle.Reset(ctx, auth.ThrottleAccount, account)
@@ -398,8 +399,9 @@ func (s *Service) allow(ctx context.Context, kind, key string) error {
 }
 
 func refuse(code ProblemCode, message string, field ...string) *SignInPayload {
-	if field == nil {
-		field = []string{}
-	}
-	return &SignInPayload{UserErrors: []Problem{{code, field, message}}}
+	return &SignInPayload{UserErrors: []Problem{{code, append([]string{}, field...), message}}}
+}
+
+func refusePassword(code ProblemCode, message string, field ...string) *PasswordChangePayload {
+	return &PasswordChangePayload{UserErrors: []Problem{{code, append([]string{}, field...), message}}}
 }

@@ -1,0 +1,423 @@
+// Package app puts Emporium together: New makes it, Run serves until its context ends, Close frees what New took. The
+// program and every end-to-end test go through it.
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"emporium/graph"
+	"emporium/graph/loader"
+	"emporium/internal/auth"
+	"emporium/internal/config"
+	"emporium/internal/devstack"
+	"emporium/internal/httpserver"
+	"emporium/internal/httpserver/playground"
+	"emporium/internal/order"
+	"emporium/internal/payment"
+	"emporium/internal/postgres"
+	"emporium/internal/product"
+	"emporium/internal/seed"
+	"emporium/internal/telemetry"
+	"emporium/internal/user"
+	"emporium/migrations"
+)
+
+// endpoint is the path of the GraphQL endpoint.
+const endpoint = "/graphql"
+
+// App is a running Emporium, or one about to run.
+type App struct {
+	cfg     config.Config
+	log     *slog.Logger
+	metrics *telemetry.Metrics
+	secrets *secrets
+	stack   *devstack.Stack // the private servers; nil if others were given
+	dbs     databases
+	redis   *redisClient
+	hasher  *auth.Hasher
+
+	services loader.Services
+	handler  http.Handler
+	http     net.Listener
+	admin    net.Listener
+	ready    atomic.Bool // migrated, and not draining
+}
+
+// New makes the app of a configuration. Without a database of its own it starts the private servers, migrates them and
+// loads the demo shop once; progress is told to say, for a person. With a database it does not wait for it: Run migrates
+// as soon as it is there.
+func New(ctx context.Context, cfg config.Config, log *slog.Logger, say func(format string, args ...any)) (a *App, err error) {
+	a = &App{cfg: cfg, log: log, metrics: telemetry.NewMetrics()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Close())
+		}
+	}()
+	if cfg.Private() {
+		stack, err := devstack.Start(ctx, devstack.Options{Dir: cfg.Dir, Log: say, Install: true})
+		if err != nil {
+			return a, err
+		}
+		a.use(stack)
+	}
+	if err := a.open(ctx); err != nil {
+		return a, err
+	}
+	if cfg.Private() {
+		if err := a.Migrate(ctx); err != nil {
+			return a, err
+		}
+		if err := a.seedDemo(ctx); err != nil {
+			return a, err
+		}
+		a.ready.Store(true)
+	}
+	if a.handler, err = a.routes(); err != nil {
+		return a, err
+	}
+	return a, nil
+}
+
+// Open makes only what commands need that serve nothing: databases, keys and services.
+func Open(ctx context.Context, cfg config.Config, log *slog.Logger, say func(format string, args ...any)) (*App, error) {
+	a := &App{cfg: cfg, log: log, metrics: telemetry.NewMetrics()}
+	if cfg.Private() {
+		// The server may be running on the private servers; a command then works beside it.
+		stack, err := devstack.Start(ctx, devstack.Options{Dir: cfg.Dir, Log: say, Install: true})
+		if errors.Is(err, devstack.ErrRunning) {
+			stack, err = devstack.Attach(ctx, cfg.Dir)
+		}
+		if err != nil {
+			return nil, err
+		}
+		a.use(stack)
+	}
+	if err := a.open(ctx); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	return a, nil
+}
+
+// use makes the private servers the ones of the configuration.
+func (a *App) use(stack *devstack.Stack) {
+	a.stack = stack
+	a.cfg.DatabaseURL = config.Secret(stack.DatabaseURL)
+	if a.cfg.RedisURL == "" {
+		a.cfg.RedisURL = config.Secret(stack.RedisURL)
+	}
+}
+
+func (a *App) open(ctx context.Context) error {
+	var err error
+	if a.secrets, err = openSecrets(a.cfg, a.stack != nil, a.log); err != nil {
+		return err
+	}
+	if a.redis, err = openRedis(string(a.cfg.RedisURL)); err != nil {
+		return err
+	}
+	if a.dbs, err = openDatabases(ctx, a.cfg, a.metrics); err != nil {
+		return err
+	}
+	return a.compose()
+}
+
+// compose makes the services.
+func (a *App) compose() error {
+	hasher, err := auth.NewHasher(auth.HasherConfig{})
+	if err != nil {
+		return err
+	}
+	a.hasher = hasher
+	throttle, err := auth.NewThrottle(auth.ThrottleConfig{
+		Redis: a.redis.client, Secret: a.secrets.sealer.Index("throttle", "secret"), Log: a.log})
+	if err != nil {
+		return err
+	}
+	a.services = loader.Services{
+		Users: user.New(user.Config{DB: a.dbs.users, Sealer: a.secrets.sealer, Hasher: hasher, Throttle: throttle, Log: a.log,
+			Issuer:    auth.NewIssuer(a.cfg.TokenIssuer, a.cfg.TokenAudience, &a.secrets.signing),
+			AccessTTL: a.cfg.AccessTokenTTL, SessionTTL: a.cfg.SessionTTL, PhoneRegion: a.cfg.PhoneRegion}),
+		Products: product.New(a.dbs.products, a.cfg.Currency),
+		Orders:   order.New(a.dbs.orders, a.secrets.sealer, a.cfg.Currency),
+		Payments: payment.New(a.dbs.payments, a.secrets.sealer, a.cfg.Currency),
+	}
+	return nil
+}
+
+// routes puts the public handler together.
+func (a *App) routes() (http.Handler, error) {
+	verifier, err := auth.NewVerifier(auth.VerifierConfig{
+		Issuer: a.cfg.TokenIssuer, Audience: a.cfg.TokenAudience, External: a.cfg.OIDCIssuers}, &a.secrets.signing)
+	if err != nil {
+		return nil, fmt.Errorf("OIDC_ISSUERS: %w", err)
+	}
+	api, err := graph.NewHandler(graph.Options{
+		Services: a.services, Verifier: verifier, Metrics: a.metrics, Timeout: a.cfg.OperationTimeout,
+		Introspection: graph.Introspection(a.cfg.Introspection),
+		Cookies:       graph.CookiePolicy{Path: endpoint, MaxAge: a.cfg.SessionTTL, Secure: a.cfg.CookieSecure},
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle(endpoint, api)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", a.readyz)
+	mux.HandleFunc("GET /.well-known/jwks.json", a.jwks)
+	mux.Handle("GET /pictures/", seed.Pictures())
+	if a.cfg.Playground == "on" {
+		mux.Handle("/", playground.Handler(playground.Config{
+			Title: "Emporium Playground", Endpoint: endpoint, Tabs: playground.Examples(), Accounts: a.playgroundAccounts()}))
+	}
+	proxies := make([]netip.Prefix, len(a.cfg.TrustedProxies))
+	for i, n := range a.cfg.TrustedProxies {
+		proxies[i] = n.Prefix
+	}
+	return httpserver.Wrap(mux, httpserver.Options{Metrics: a.metrics, TrustedProxies: proxies, Route: route}), nil
+}
+
+// route names a path in metrics.
+func route(path string) string {
+	switch {
+	case path == endpoint, path == "/healthz", path == "/readyz", path == "/.well-known/jwks.json", path == "/":
+		return path
+	case strings.HasPrefix(path, "/playground/"):
+		return "/playground/"
+	case strings.HasPrefix(path, "/pictures/"):
+		return "/pictures/"
+	default:
+		return "other"
+	}
+}
+
+// playgroundAccounts are the demo sign-ins, offered where the demo shop is: with the private servers alone.
+func (a *App) playgroundAccounts() []playground.Account {
+	if a.stack == nil {
+		return nil
+	}
+	var accounts []playground.Account
+	for _, d := range seed.Accounts() {
+		accounts = append(accounts, playground.Account{Label: d.Label, Email: d.Email, Password: d.Password})
+	}
+	return accounts
+}
+
+// Handler is the public handler, for tests that need no socket.
+func (a *App) Handler() http.Handler { return a.handler }
+
+// Listen takes the addresses of the configuration; Run does so if it was not done.
+func (a *App) Listen() error {
+	if a.http != nil {
+		return nil
+	}
+	var err error
+	if a.http, err = net.Listen("tcp", a.cfg.HTTPAddr); err != nil {
+		return fmt.Errorf("HTTP_ADDR: %w", err)
+	}
+	if a.admin, err = net.Listen("tcp", a.cfg.AdminAddr); err != nil {
+		return errors.Join(fmt.Errorf("ADMIN_ADDR: %w", err), a.http.Close())
+	}
+	return nil
+}
+
+// HTTPAddr is the address that the app listens on, once it does.
+func (a *App) HTTPAddr() string { return a.http.Addr().String() }
+
+// AdminAddr is the address of the admin listener, once it listens.
+func (a *App) AdminAddr() string { return a.admin.Addr().String() }
+
+// Run serves until ctx is done, then drains: /readyz answers 503, running requests finish, everything that it started
+// has stopped when it returns.
+func (a *App) Run(ctx context.Context) error {
+	if err := a.Listen(); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return httpserver.Serve(ctx, a.http, a.handler, a.cfg.ShutdownGrace, a.cfg.TLSCertFile, a.cfg.TLSKeyFile)
+	})
+	group.Go(func() error {
+		return httpserver.Serve(ctx, a.admin, a.adminHandler(), time.Second, "", "")
+	})
+	group.Go(func() error { return a.prepare(ctx) })
+	group.Go(func() error { return a.secrets.watch(ctx) })
+	group.Go(func() error {
+		<-ctx.Done()
+		a.ready.Store(false)
+		return nil
+	})
+	a.log.InfoContext(ctx, "serving", "http", a.HTTPAddr(), "admin", a.AdminAddr(), "redis", a.redis.state(),
+		"playground", a.cfg.Playground, "introspection", a.cfg.Introspection)
+	return group.Wait()
+}
+
+// prepare migrates as soon as the databases answer, and makes the app ready.
+func (a *App) prepare(ctx context.Context) error {
+	for !a.ready.Load() {
+		err := a.Migrate(ctx)
+		if err == nil {
+			a.ready.Store(ctx.Err() == nil)
+			return nil
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		a.log.ErrorContext(ctx, "not ready: the databases can not be migrated; trying again", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(2 * time.Second):
+		}
+	}
+	return nil
+}
+
+// Migrate applies what is missing of every domain.
+func (a *App) Migrate(ctx context.Context) error {
+	urls := a.cfg.DirectURLs()
+	for _, domain := range config.Domains {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+		steps, err := migrations.Up(ctx, urls[domain], domain)
+		cancel()
+		if err != nil {
+			return err
+		}
+		for _, s := range steps {
+			a.log.InfoContext(ctx, "migrated", "domain", s.Domain, "migration", s.Name)
+		}
+	}
+	return nil
+}
+
+func (a *App) seedDemo(ctx context.Context) error {
+	if err := seed.Demo(ctx, a.seedServices(), func(string, int, int) {}); err != nil {
+		return fmt.Errorf("demo shop: %w", err)
+	}
+	return nil
+}
+
+func (a *App) seedServices() seed.Services {
+	return seed.Services{Users: a.services.Users, Products: a.services.Products, Orders: a.services.Orders,
+		Payments: a.services.Payments, Hasher: a.hasher, Currency: a.cfg.Currency}
+}
+
+// Close frees what New took. It is called once, after Run has returned.
+func (a *App) Close() error {
+	a.dbs.close()
+	var errs []error
+	if a.redis != nil {
+		errs = append(errs, a.redis.close())
+	}
+	for _, l := range []net.Listener{a.http, a.admin} {
+		if l != nil {
+			_ = l.Close() // Serve has closed it already, if it ran
+		}
+	}
+	if a.stack != nil {
+		errs = append(errs, a.stack.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// readyz tells a load balancer whether to send requests here, and a person why not. Redis alone never makes it say no.
+func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	state := map[string]string{"redis": a.redis.state(), "migrations": "done"}
+	ok := a.ready.Load()
+	if !ok {
+		state["migrations"] = "not done, or the server is stopping"
+	}
+	for _, db := range a.dbs.all {
+		state["database "+strings.Join(db.domains, "+")] = "ok"
+		if err := db.Ping(ctx); err != nil {
+			state["database "+strings.Join(db.domains, "+")] = "does not answer"
+			ok = false
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if !ok {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"ready": ok, "parts": state})
+}
+
+// jwks publishes the public keys (RFC 7517). A new key is published before it signs, for longer than this is cached.
+func (a *App) jwks(w http.ResponseWriter, r *http.Request) {
+	body, err := a.secrets.signing.Load().JWKS()
+	if err != nil {
+		a.log.ErrorContext(r.Context(), "key set", "error", err)
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	_, _ = w.Write(body)
+}
+
+// adminHandler serves what is not for the public: metrics and profiles.
+func (a *App) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", a.metrics.Handler())
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// databases are the databases of the domains: four, or one that all share.
+type databases struct {
+	users, products, orders, payments *postgres.DB
+	all                               []openDatabase
+}
+
+type openDatabase struct {
+	*postgres.DB
+	domains []string
+	url     string
+}
+
+func openDatabases(ctx context.Context, cfg config.Config, metrics *telemetry.Metrics) (d databases, err error) {
+	urls := cfg.DatabaseURLs()
+	into := map[string]**postgres.DB{"users": &d.users, "products": &d.products, "orders": &d.orders, "payments": &d.payments}
+	for _, domain := range config.Domains {
+		i := 0
+		for i < len(d.all) && d.all[i].url != urls[domain] {
+			i++
+		}
+		if i == len(d.all) {
+			db, err := postgres.Open(ctx, urls[domain], postgres.Options{MaxConns: cfg.DatabaseConns, Observe: metrics.Statement})
+			if err != nil {
+				return d, fmt.Errorf("%s: %w", domain, err)
+			}
+			d.all = append(d.all, openDatabase{DB: db, url: urls[domain]})
+		}
+		d.all[i].domains = append(d.all[i].domains, domain)
+		*into[domain] = d.all[i].DB
+	}
+	for _, db := range d.all {
+		metrics.Pool(strings.Join(db.domains, "+"), db.Stat)
+	}
+	return d, nil
+}
+
+func (d databases) close() {
+	for _, db := range d.all {
+		db.Close()
+	}
+}

@@ -1,0 +1,5 @@
+package seed
+
+import "net/http"
+
+func Pictures() http.Handler { return http.NotFoundHandler() }
