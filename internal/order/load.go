@@ -67,7 +67,8 @@ func (s *Service) Load(ctx context.Context, orders iter.Seq[*Draft], progress fu
 	return nil
 }
 
-const addOwners = `INSERT INTO orders.owners (owner_id) SELECT DISTINCT unnest($1::uuid[]) ORDER BY 1 ON CONFLICT DO NOTHING`
+const addOwners = `INSERT INTO orders.owners (owner_id) SELECT DISTINCT unnest($1::uuid[]) ORDER BY 1
+	ON CONFLICT DO NOTHING`
 
 func (s *Service) write(ctx context.Context, tx *postgres.Tx, chunk []*Draft) error {
 	owners := make([]uuid.UUID, len(chunk))

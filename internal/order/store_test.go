@@ -180,6 +180,51 @@ func TestLoadMany(t *testing.T) {
 	}
 }
 
+// TestLoadThatLosesARace has a deadlock with another transaction end a load: nothing is stored, and nothing is asked of
+// the sequence again, since it might go on where it was.
+func TestLoadThatLosesARace(t *testing.T) {
+	t.Parallel()
+	s, ann, bob := open(t), id.New(), id.New()
+	add := func(ctx context.Context, tx *postgres.Tx, owner uuid.UUID) error {
+		_, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "test", SQL: "INSERT INTO orders.owners VALUES ($1)"}, owner)
+		return err
+	}
+	loaded := make(chan error, 1)
+	runs := 0
+	err := s.db.InTx(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+		if err := add(ctx, tx, bob); err != nil {
+			return err
+		}
+		go func() {
+			loaded <- s.Load(ctx, func(yield func(*order.Draft) bool) {
+				runs++
+				for i := range 1000 {
+					if owner := []uuid.UUID{ann, bob}[i/500]; !yield(draft(owner, day)) {
+						return
+					}
+				}
+			}, nil)
+		}()
+		// Once the load waits for Bob, this waits for Ann, and the server ends who has waited longer.
+		waiting := "SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+		for s.rows(t, waiting)[0] == "0" {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
+		return add(ctx, tx, ann)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-loaded; err == nil || !strings.Contains(err.Error(), "another transaction") || runs != 1 {
+		t.Errorf("%v after %d runs", err, runs)
+	}
+	if n := s.rows(t, "SELECT count(*)::text FROM orders.orders"); n[0] != "0" {
+		t.Errorf("%s orders stayed", n[0])
+	}
+}
+
 // TestOwnersListsUseThePrimaryKey reads the plans of what runs, on tables that have enough rows for a choice.
 func TestOwnersListsUseThePrimaryKey(t *testing.T) {
 	t.Parallel()

@@ -132,7 +132,9 @@ func (m *Metrics) Statement(name string, took time.Duration, err error) {
 }
 
 // Batch counts a loader's batch.
-func (m *Metrics) Batch(edge string, keys int) { m.batches.WithLabelValues(edge).Observe(float64(keys)) }
+func (m *Metrics) Batch(edge string, keys int) {
+	m.batches.WithLabelValues(edge).Observe(float64(keys))
+}
 
 // Pool adds the figures of a database's pool, read whenever the metrics are.
 func (m *Metrics) Pool(name string, stat func() postgres.PoolStat) {

@@ -1,0 +1,59 @@
+# Everything that a person or CI does here. Each target needs Go, git and make, and says what else it installs.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+# The race detector needs a C compiler; without one the tests run all the same, and say so.
+RACE := $(shell command -v $$(go env CC | cut -d' ' -f1) >/dev/null 2>&1 && echo -race)
+WITH_SERVERS := go run ./internal/devstack/withservers
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## serve a demo shop on :8080, on a private Postgres and Redis under .emporium/
+	@mkdir -p .emporium/bin
+	go build -o .emporium/bin/emporium .
+	@exec .emporium/bin/emporium
+
+.PHONY: test
+test: ## run all tests, on a Postgres and Redis of their own
+	@[ -n "$(RACE)" ] || echo "no C compiler: the tests run without the race detector"
+	$(WITH_SERVERS) go test $(RACE) -timeout 15m ./...
+
+.PHONY: test-apart
+test-apart: ## run all tests with a database for each domain
+	EMPORIUM_TEST_APART=1 $(WITH_SERVERS) go test $(RACE) -count=1 -timeout 15m \
+		./graph/... ./internal/app/... ./internal/user/... ./internal/product/... ./internal/order/... ./internal/payment/... ./internal/seed/... ./internal/productcsv/...
+
+.PHONY: e2e
+e2e: ## drive the Playground in a headless browser
+	e2e/run.sh
+
+.PHONY: check
+check: ## formatting, linters, generated code, structure
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted: $$unformatted"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go mod tidy -diff
+	@before=$$(cat graph/*.generated.go | cksum); $(MAKE) --no-print-directory generate; \
+		[ "$$before" = "$$(cat graph/*.generated.go | cksum)" ] || { echo "graph/*.generated.go was not up to date: commit what make generate has made"; exit 1; }
+	go test -run '^TestStructure' ./internal/app
+
+.PHONY: generate
+generate: ## turn schema.graphqls into graph/*.generated.go
+	@rm -f graph/*.generated.go
+	go tool gqlgen generate
+
+.PHONY: playground
+playground: ## rebuild the Playground's embedded files (needs Node.js and npm)
+	internal/httpserver/playground/src/build.sh
+
+.PHONY: bench
+bench: ## measure the server against a hand-written handler
+	go run ./bench
+
+.PHONY: vuln
+vuln: ## look for known vulnerabilities (asks the web)
+	go tool govulncheck ./...
