@@ -1,10 +1,13 @@
 package graph
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
+	"mime"
 	"net/http"
 	"strings"
 	"time"
@@ -44,8 +47,9 @@ const (
 )
 
 const (
-	maxTokens      = 5_000 // of a document; the validator's cost grows with their square
-	cachedQueries  = 1_000 // parsed documents
+	maxBody        = 256 << 10 // bytes of a request
+	maxTokens      = 5_000     // of a document; the validator's cost grows with their square
+	cachedQueries  = 1_000     // parsed documents
 	defaultTimeout = 15 * time.Second
 )
 
@@ -78,7 +82,38 @@ func NewHandler(o Options) (http.Handler, error) {
 	server.AroundOperations(o.operation)
 	server.AroundResponses(o.response)
 	server.AroundFields(prefetch)
-	return o.viewer(withExchange(server)), nil
+	return checkBody(o.viewer(withExchange(server))), nil
+}
+
+// checkBody refuses what is not a JSON object of bounded size before anything else looks at it: forms and plain text,
+// which other sites may send without asking; batches; and malformed JSON, which gqlgen would repeat in its error.
+func checkBody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		if r.Method != http.MethodPost {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+			refuse(w, r, http.StatusUnsupportedMediaType, fault.New(fault.BadUserInput, "send the request as application/json"))
+			return
+		}
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		var tooLarge *http.MaxBytesError
+		switch {
+		case errors.As(err, &tooLarge):
+			refuse(w, r, http.StatusRequestEntityTooLarge, fault.New(fault.BadUserInput, "the request is larger than 256 KiB"))
+			return
+		case err != nil:
+			refuse(w, r, http.StatusBadRequest, fault.Wrap(fault.BadUserInput, err, "the request could not be read"))
+			return
+		case !json.Valid(body) || bytes.TrimLeft(body, " \t\r\n")[0] != '{':
+			refuse(w, r, http.StatusBadRequest, fault.New(fault.BadUserInput, "the request is not a JSON object"))
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		next.ServeHTTP(w, r)
+	})
 }
 
 // operation gives each operation its deadline and its loaders.
@@ -121,26 +156,25 @@ func (o Options) viewer(next http.Handler) http.Handler {
 		}
 		scheme, token, _ := strings.Cut(header, " ")
 		if !strings.EqualFold(scheme, "Bearer") || token == "" || len(r.Header.Values("Authorization")) > 1 {
-			refuse(w, r, fault.New(fault.Unauthenticated, "the Authorization header is not of the form `Bearer TOKEN`"))
+			refuseToken(w, r, fault.New(fault.Unauthenticated, "the Authorization header is not of the form `Bearer TOKEN`"))
 			return
 		}
 		claims, err := o.Verifier.Verify(r.Context(), strings.TrimSpace(token))
 		if err != nil {
-			refuse(w, r, err)
+			refuseToken(w, r, err)
 			return
 		}
 		actor, err := o.Services.Users.Check(r.Context(), claims)
 		if err != nil {
-			refuse(w, r, err)
+			refuseToken(w, r, err)
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(auth.With(r.Context(), actor)))
 	})
 }
 
-// refuse answers a request that did not get as far as the graph.
-func refuse(w http.ResponseWriter, r *http.Request, err error) {
-	shown := presentError(r.Context(), err)
+// refuseToken answers a request whose viewer is not known.
+func refuseToken(w http.ResponseWriter, r *http.Request, err error) {
 	status := http.StatusInternalServerError
 	switch fault.CodeOf(err) {
 	case fault.Unauthenticated:
@@ -149,6 +183,12 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case fault.Timeout:
 		status = http.StatusServiceUnavailable
 	}
+	refuse(w, r, status, err)
+}
+
+// refuse answers a request that did not get as far as the graph.
+func refuse(w http.ResponseWriter, r *http.Request, status int, err error) {
+	shown := presentError(r.Context(), err)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]any{"errors": gqlerror.List{shown}})

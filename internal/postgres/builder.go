@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,6 +91,9 @@ func (b *Builder) Page(w page.Window, keys []Key) (string, error) {
 	return " ORDER BY " + strings.Join(order, ", ") + " LIMIT " + strconv.Itoa(w.Limit()), nil
 }
 
+var decimalNumber = regexp.MustCompile(`^-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?$`)
+
+// checkCursor is stricter than Postgres, which must never be the one to refuse.
 func checkCursor(keys []Key, cursor []string) error {
 	for i, text := range cursor {
 		var err error
@@ -97,9 +101,14 @@ func checkCursor(keys []Key, cursor []string) error {
 		case "bigint":
 			_, err = strconv.ParseInt(text, 10, 64)
 		case "real", "double precision":
-			_, err = strconv.ParseFloat(text, 64)
+			if !decimalNumber.MatchString(text) {
+				err = strconv.ErrSyntax
+			}
 		case "uuid":
-			_, err = uuid.Parse(text)
+			var u uuid.UUID
+			if u, err = uuid.Parse(text); err == nil && u.String() != text {
+				err = strconv.ErrSyntax
+			}
 		case "text":
 		default:
 			panic("postgres: cursors of type " + keys[i].Cast + " can not be checked")
