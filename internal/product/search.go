@@ -505,18 +505,20 @@ func parseText(raw, field string) (text, error) {
 // or, when no product has these, words that look like them in titles.
 func (l *listing) search(t text, sees string, ranked bool) {
 	raw := l.Arg(t.raw) + "::text"
-	q := "websearch_to_tsquery('english', " + raw + ") || websearch_to_tsquery('simple', " + raw + ")"
-	if t.tail != "" {
-		head, tail := l.Arg(t.head)+"::text", "to_tsquery('simple', "+l.Arg(t.tail+":*")+")"
-		q += " || (websearch_to_tsquery('english', " + head + ") && " + tail + ")" +
-			" || (websearch_to_tsquery('simple', " + head + ") && " + tail + ")"
+	either := func(text string) string {
+		return "websearch_to_tsquery('english', " + text + ") || websearch_to_tsquery('simple', " + text + ")"
 	}
+	q := either(raw)
+	if t.tail != "" {
+		q += " || ((" + either(l.Arg(t.head)+"::text") + ") && to_tsquery('simple', " + l.Arg(t.tail+":*") + "))"
+	}
+	q = unestimated(q)
 	rank := "0::bigint"
 	if ranked {
 		rank = "(1e6 * (ts_rank_cd(p.search, " + q + ", 32) + public.similarity(lower(p.title), lower(" + raw + "))))::bigint"
 	}
 	l.with = "WITH exact AS MATERIALIZED (SELECT p.id, " + rank + " AS rank FROM products.products p WHERE " + sees +
-		" AND p.search @@ (" + q + ")), found AS MATERIALIZED (SELECT id, rank FROM exact"
+		" AND p.search @@ " + q + "), found AS MATERIALIZED (SELECT id, rank FROM exact"
 	if t.plain && len(t.words) > 0 {
 		alike, rank := t.alike(&l.Builder)
 		l.with += " UNION ALL SELECT p.id, " + rank + " FROM products.products p WHERE " + sees +
@@ -526,29 +528,32 @@ func (l *listing) search(t text, sees string, ranked bool) {
 	l.from, l.text = "products.products p JOIN found f ON f.id = p.id", true
 }
 
+// unestimated hides an expression from the planner, which takes words that it has no statistics of, and unfinished ones,
+// for frequent, and would read the whole table for them rather than the index.
+func unestimated(expression string) string { return "(SELECT " + expression + ")" }
+
 // alike returns the condition that each word, up to eight of them, is in product p or looks like one of its title, and
 // how well they do.
 func (t text) alike(b *postgres.Builder) (condition, rank string) {
 	var conditions, ranks []string
 	for _, word := range t.words[:min(len(t.words), 8)] {
 		place := b.Arg(word) + "::text"
-		exact := "p.search @@ (plainto_tsquery('english', " + place + ") || plainto_tsquery('simple', " + place + "))"
+		exact := "p.search @@ " + unestimated("plainto_tsquery('english', "+place+") || plainto_tsquery('simple', "+place+")")
 		slipped := "false"
 		if q := slips(word); q != "" {
-			slipped = "p.search @@ to_tsquery('simple', " + b.Arg(q) + "::text)"
+			slipped = "p.search @@ " + unestimated("to_tsquery('simple', "+b.Arg(q)+"::text)")
 		}
 		// The operator, which the trigram index serves, takes its threshold from a setting. It is set for this transaction
 		// alone, and before the index is asked, since the index waits for the word.
-		similar := "(SELECT " + place + " FROM set_config('pg_trgm.word_similarity_threshold', '0.45', true))" +
-			" OPERATOR(public.<%) lower(p.title)"
+		similar := "lower(p.title) OPERATOR(public.%>) " +
+			"(SELECT " + place + " FROM set_config('pg_trgm.word_similarity_threshold', '0.45', true))"
 		conditions = append(conditions, "("+exact+" OR "+slipped+" OR "+similar+")")
-		ranks = append(ranks, "CASE WHEN "+exact+" THEN 1 WHEN "+slipped+
-			" THEN 0.9 ELSE public.word_similarity("+place+", lower(p.title)) END")
+		ranks = append(ranks, "CASE WHEN "+exact+" THEN 1 ELSE public.word_similarity("+place+", lower(p.title)) END")
 	}
 	return strings.Join(conditions, " AND "), "(1e6 * (" + strings.Join(ranks, " + ") + "))::bigint"
 }
 
-// slips returns a tsquery of the words in titles that become word by one slip of the fingers: a letter too many, too few,
+// slips returns a tsquery of the words that become word by one slip of the fingers: a letter too many, too few,
 // wrong, or two in the wrong order. In short words these leave too few trigrams alike to be found by them.
 func slips(word string) string {
 	letters := []rune(word)
@@ -559,7 +564,7 @@ func slips(word string) string {
 	slices.Sort(alphabet)
 	alphabet = slices.Compact(alphabet)
 	var found []string
-	add := func(parts ...[]rune) { found = append(found, string(slices.Concat(parts...))+":A") }
+	add := func(parts ...[]rune) { found = append(found, string(slices.Concat(parts...))) }
 	for i := range len(letters) + 1 {
 		before, after := letters[:i], letters[i:]
 		for _, r := range alphabet {

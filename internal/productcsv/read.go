@@ -163,13 +163,13 @@ func (f *reading) open() error {
 			continue // harmless as long as the cells below are empty too
 		}
 		if err := textual(name); err != nil {
-			return bad("", "the name of column %d %w", i+1, err)
+			return bad("", "the name of column %d %v", i+1, err)
 		}
-		if fold := strings.ToLower(name); folded[fold] {
+		fold := strings.ToLower(name)
+		if folded[fold] {
 			return bad(name, "there are two columns of that name")
-		} else {
-			folded[fold] = true
 		}
+		folded[fold] = true
 		f.at[c.name] = i
 	}
 	var missing []string
@@ -245,7 +245,7 @@ func (f *reading) next() (*row, error) {
 				name = f.header[i].name
 			}
 			if err := textual(cell); err != nil {
-				r.fail(name, "the text %w", err)
+				r.fail(name, "the text %v", err)
 			}
 			cell = newlines.Replace(cell)
 			if f.ours && strings.HasPrefix(cell, "'") && formula.MatchString(cell) {
@@ -361,7 +361,7 @@ func (r *row) amount(name string) *int64 {
 	case errors.As(err, &said):
 		r.fail(name, "%s", said.Message)
 	case err != nil:
-		r.fail(name, "%w", err)
+		r.fail(name, "%v", err)
 	case amount.Minor < 0:
 		r.fail(name, "%s is negative", amount)
 	}
@@ -463,7 +463,7 @@ func (f *reading) begin(r *row) (*building, error) {
 
 	if text := r.cell(ExtraColumn); text != "" {
 		if err := b.extra.parse(text); err != nil {
-			r.fail(ExtraColumn, "%w", err)
+			r.fail(ExtraColumn, "%v", err)
 		}
 	}
 	d.Tags = split(r.cell("Tags"))

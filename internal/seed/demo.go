@@ -178,7 +178,7 @@ func (d *demo) addCatalogue() {
 		}
 		created := anchor.AddDate(0, 0, -age).Add(between(r, -3*time.Hour, 5*time.Hour))
 		p := &product.Draft{Product: product.Product{
-			ID: key(r, created), Slug: slugOf(it.Title), Title: it.Title, Vendor: &it.Vendor, Type: &it.Type, Tags: it.Tags,
+			ID: key(r, created), Slug: slugOf(it.Title), Title: it.Title, Vendor: &it.Vendor, Type: &it.Type, Tags: slices.Clone(it.Tags),
 			Status: cmp.Or(it.Status, product.StatusActive), CategoryID: new(categories[it.Category]),
 			Metadata: map[string]any{"maker": it.Vendor, "season": created.Year()}, CreatedAt: created,
 		}}
@@ -192,7 +192,7 @@ func (d *demo) addCatalogue() {
 			p.Collections = append(p.Collections, collections[slug])
 		}
 		for i, c := range it.Choices {
-			p.Options = append(p.Options, product.Option{ProductID: p.ID, Position: i + 1, Name: c.Name, Values: c.Values})
+			p.Options = append(p.Options, product.Option{ProductID: p.ID, Position: i + 1, Name: c.Name, Values: slices.Clone(c.Values)})
 		}
 		pictures := it.pictures()
 		for i, pic := range pictures {
@@ -320,11 +320,11 @@ func (d *demo) addOrders() {
 	}
 }
 
-// basket picks one to four things that were on sale at the time, at the prices and under the names of that time.
+// basket picks two to four things that were on sale at the time, at the prices and under the names of that time.
 func (d *demo) basket(r interface{ IntN(int) int }, at time.Time) []pick {
 	var picks []pick
 	taken := map[int]bool{}
-	for want := 1 + r.IntN(4); len(picks) < want; {
+	for want := 2 + r.IntN(3); len(picks) < want; {
 		n := r.IntN(len(d.products))
 		it, p := catalogue[n], d.products[n]
 		if taken[n] || p.PublishedAt == nil || p.PublishedAt.After(at) {

@@ -41,8 +41,8 @@ func (t tax) of(amount int64) int64 {
 }
 
 var people = []person{
-	{Name: "Ada Lindqvist", Email: "ada@example.com", Phone: "+4684650041", Since: 390, Tax: tax{250, true}, Addresses: []place{
-		{Line1: "Bastugatan 214", Line2: "3 tr", City: "Stockholm", Code: "118 25", Country: "SE", Phone: "+4684650041"},
+	{Name: "Ada Lindqvist", Email: "ada@example.com", Phone: "+46846500441", Since: 390, Tax: tax{250, true}, Addresses: []place{
+		{Line1: "Bastugatan 214", Line2: "3 tr", City: "Stockholm", Code: "118 25", Country: "SE", Phone: "+46846500441"},
 		{Company: "Lindqvist & Ahl Arkitekter AB", Line1: "Skeppsbron 1120", City: "Göteborg", Code: "411 21", Country: "SE"}}},
 	{Name: "Grace Okafor", Email: "grace@example.com", Phone: "+442079460123", Since: 350, Tax: tax{200, true}, Addresses: []place{
 		{Line1: "Flat 4, 918 Cheshire Row", City: "London", Code: "E2 6EH", Country: "GB", Phone: "+442079460123"}}},
@@ -56,13 +56,13 @@ var people = []person{
 	{Name: "Mei-Lin Chow", Email: "meilin.chow@example.org", Phone: "+14155550142", Since: 264, Tax: tax{86, false}, Addresses: []place{
 		{Line1: "9020 Lantern Street", Line2: "Apt 12B", City: "San Francisco", Region: "CA", Code: "94118", Country: "US", Phone: "+14155550142"},
 		{Name: "Chow Family", Line1: "77011 Alder Way", City: "Portland", Region: "OR", Code: "97211", Country: "US"}}},
-	{Name: "Aoife Brennan", Email: "aoife.brennan@example.net", Phone: "+353209123456", Since: 240, Tax: tax{230, true}, Addresses: []place{
-		{Line1: "811 Claddagh Steps", City: "Galway", Region: "Co. Galway", Code: "H91 X0X0", Country: "IE", Phone: "+353209123456"}}},
+	{Name: "Aoife Brennan", Email: "aoife.brennan@example.net", Since: 240, Tax: tax{230, true}, Addresses: []place{
+		{Line1: "811 Claddagh Steps", City: "Galway", Region: "Co. Galway", Code: "H91 X0X0", Country: "IE"}}},
 	{Name: "Luca Bianchetti", Email: "luca.bianchetti@example.com", Since: 219, Tax: tax{220, true}, Addresses: []place{
 		{Line1: "Via dei Cordai 604", City: "Bologna", Region: "BO", Code: "40122", Country: "IT"}}},
-	{Name: "Hanna Virtala", Email: "hanna.virtala@example.org", Phone: "+358401234567", Since: 205, Tax: tax{255, true}, Addresses: []place{
-		{Line1: "Telakkakuja 702 B", City: "Helsinki", Code: "00150", Country: "FI", Phone: "+358401234567"}}},
-	{Name: "Samuel Weissgerber", Email: "samuel.weissgerber@example.net", Phone: "+43720123456", Since: 199, Deactivated: true, Tax: tax{200, true},
+	{Name: "Hanna Virtala", Email: "hanna.virtala@example.org", Since: 205, Tax: tax{255, true}, Addresses: []place{
+		{Line1: "Telakkakuja 702 B", City: "Helsinki", Code: "00150", Country: "FI"}}},
+	{Name: "Samuel Weissgerber", Email: "samuel.weissgerber@example.net", Since: 199, Deactivated: true, Tax: tax{200, true},
 		Addresses: []place{{Line1: "Seilergasse 881/9", City: "Wien", Code: "1070", Country: "AT"}}},
 	{Name: "Noor van Dijkhuizen", Email: "noor.van.dijkhuizen@example.com", Since: 61, Guest: true, Tax: tax{210, true}, Addresses: []place{
 		{Line1: "Touwslagerskade 246", City: "Utrecht", Code: "3511 XB", Country: "NL"}}},

@@ -1,7 +1,15 @@
 package seed
-import ("testing";"emporium/internal/seal";"emporium/internal/auth")
-func TestPhones(t *testing.T){
- for _,p:=range people { if p.Phone!="" { n,err:=seal.NormalizePhone(p.Phone,""); t.Log(n,err,n==p.Phone) } }
- for _,x:=range []string{"+4684650041","+46846500412","+4684650 0412","+46317402345","+353209123456","+358401234567","+43720123456","+493023125001","+447700900123","+14155550142","+33639980123"} { n,err:=seal.NormalizePhone(x,""); t.Log(x,n,err)}
- for _,a:=range Accounts(){ t.Log(a.Email, auth.CheckPassword(a.Password,a.Email,a.Label)) }
+import ("testing";"os";"fmt")
+func TestDump(t *testing.T){
+ os.MkdirAll("/tmp/pics",0o755); seen:=map[string]int{}
+ f,_:=os.Create("/tmp/pics/index.html"); fmt.Fprint(f,"<body style='margin:0;background:#888'>")
+ g,_:=os.Create("/tmp/pics/all.html"); fmt.Fprint(g,"<body style='margin:0;background:#888'>")
+ for i:=range catalogue { for _,p:=range catalogue[i].pictures() {
+   b:=p.draw(); name:="/tmp/pics/"+p.url[len("/pictures/"):]; os.WriteFile(name,b,0o644)
+   seen[p.item.Type]++
+   tag:=fmt.Sprintf("<img src='%s' width=%%d style='margin:3px'>",name)
+   fmt.Fprintf(g,tag,160)
+   if seen[p.item.Type]==1 { fmt.Fprintf(f,tag,290) }
+ }}
+ f.Close(); g.Close()
 }

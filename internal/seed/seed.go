@@ -16,7 +16,6 @@ import (
 	"emporium/internal/id"
 	"emporium/internal/money"
 	"emporium/internal/order"
-	"emporium/internal/page"
 	"emporium/internal/payment"
 	"emporium/internal/postgres"
 	"emporium/internal/product"
@@ -126,8 +125,7 @@ func (s Services) count(ctx context.Context) (found, error) {
 	return f, nil
 }
 
-var _ = page.Max
-
-func Demo(ctx context.Context, s Services, progress Progress) error { return nil }
-
-func Bench(ctx context.Context, s Services, progress Progress) error { return nil }
+func (f found) String() string {
+	return fmt.Sprintf("%d users, %d products, %d top categories, %d orders, %d payments",
+		f.users, f.products, f.categories, f.orders, f.payments)
+}

@@ -163,12 +163,12 @@ func (w *world) state(t testing.TB) string {
 // blocked waits until a statement waits for a lock in this database.
 func (w *world) blocked(t testing.TB) {
 	t.Helper()
-	for {
+	for deadline := time.Now().Add(20 * time.Second); ; {
 		if query[int](t, w, `SELECT count(*) FROM pg_stat_activity
 			WHERE datname = current_database() AND wait_event_type = 'Lock'`)[0] > 0 {
 			return
 		}
-		if t.Context().Err() != nil {
+		if time.Now().After(deadline) {
 			t.Fatal("nothing is blocked")
 		}
 	}

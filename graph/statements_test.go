@@ -1,0 +1,174 @@
+package graph
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/vektah/gqlparser/v2/ast"
+)
+
+var regexpOn = regexp.MustCompile(`\.\.\. on (\w+)`)
+
+// maxEdges is how many edges with a statement a path of TestStatements has at most.
+const maxEdges = 3
+
+// path is a chain of fields from a root, with what it may cost.
+type path struct {
+	name       string
+	document   string
+	statements int // one for the root, one for each edge that is loaded
+}
+
+// paths returns every nested path of the contract with up to maxEdges loaded edges, none of which goes along an edge twice.
+func paths(t *testing.T, w *world) []path {
+	schema := contract(t)
+	roots := map[string]string{
+		"node": `node(id: $id)`, "nodes": `nodes(ids: $ids)`, "viewer": `viewer`, "user": `user(id: $user)`,
+		"users": `users(first: 50)`, "product": `product(id: $product)`, "variant": `variant(id: $variant)`,
+		"products": `products(first: 50)`, "productSuggest": `productSuggest(prefix: "sh")`, "category": `category(id: $category)`,
+		"categories": `categories`, "collection": `collection(id: $collection)`, "collections": `collections(first: 5)`,
+		"order": `order(id: $order)`, "orders": `orders(first: 50)`, "payment": `payment(id: $payment)`, "payments": `payments(first: 50)`,
+	}
+	var found []path
+	var walk func(typeName, name, before, after string, cost int, used []string)
+	walk = func(typeName, name, before, after string, cost int, used []string) {
+		d := schema.Types[typeName]
+		if d.Kind == ast.Interface {
+			for _, member := range schema.PossibleTypes[typeName] {
+				walk(member.Name, name+" on "+member.Name, before+" { ... on "+member.Name, " }"+after, cost, used)
+			}
+			return
+		}
+		found = append(found, path{name, before + " { __typename" + after + " }", cost})
+		for _, f := range d.Fields {
+			along := typeName + "." + f.Name
+			target := schema.Types[f.Type.Name()]
+			e := edges[typeName][f.Name]
+			free := e != nil && strings.Contains(fmt.Sprintf("%T", e), ".held[")
+			if e == nil || slices.Contains(used, along) || !free && len(used) >= maxEdges {
+				continue
+			}
+			next, nextUsed := cost, used
+			if !free {
+				next, nextUsed = cost+1, append(slices.Clone(used), along)
+			}
+			call := f.Name
+			if f.Arguments.ForName("first") != nil {
+				call += "(first: 5)"
+			}
+			here := before + " { " + call
+			if target.Kind == ast.Object || target.Kind == ast.Interface {
+				walk(target.Name, name+"."+f.Name, here, " }"+after, next, nextUsed)
+			} else {
+				found = append(found, path{name + "." + f.Name, here + " }" + after, next})
+			}
+		}
+	}
+	for _, f := range schema.Query.Fields {
+		if strings.HasPrefix(f.Name, "__") {
+			continue
+		}
+		call, ok := roots[f.Name]
+		if !ok {
+			t.Errorf("Query.%s is not in the test's list of roots", f.Name)
+			continue
+		}
+		walk(f.Type.Name(), f.Name, "{ "+call, " }", 1, nil)
+	}
+	for i := range found {
+		for name, value := range w.ids {
+			variable := strings.ToLower(name[:1]) + name[1:]
+			found[i].document = strings.ReplaceAll(found[i].document, "$"+variable+")", fmt.Sprintf("%q)", value))
+		}
+		on := regexpOn.FindStringSubmatch(found[i].document)
+		if on != nil {
+			found[i].document = strings.ReplaceAll(found[i].document, "$ids)", fmt.Sprintf("[%q])", w.ids[on[1]]))
+			found[i].document = strings.ReplaceAll(found[i].document, "$id)", fmt.Sprintf("%q)", w.ids[on[1]]))
+		}
+	}
+	return found
+}
+
+// TestStatements asks for every nested path and wants no more than one statement for the root, one for each edge, and one
+// for the check of the viewer; with one of everything and with sixty; alone and with 16 clients at once.
+func TestStatements(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{1, 60} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, size)
+			all := paths(t, w)
+			if len(all) < 500 {
+				t.Fatalf("only %d paths were found", len(all))
+			}
+			check := func(p path) string {
+				a := w.ask("admin", p.document, nil)
+				if a.status != 200 || strings.Contains(a.body, `"errors"`) {
+					return fmt.Sprintf("%s: %d %.300s\n%s", p.name, a.status, a.body, p.document)
+				}
+				edges := slices.DeleteFunc(slices.Clone(a.statements), func(s string) bool { return s == "users.check_session" })
+				if len(edges) > p.statements || len(a.statements)-len(edges) > 1 {
+					return fmt.Sprintf("%s: %d statements, at most %d are allowed: %v", p.name, len(edges), p.statements, a.statements)
+				}
+				return ""
+			}
+			most := map[int]int{}
+			for _, p := range all {
+				most[p.statements]++
+				if wrong := check(p); wrong != "" {
+					t.Error(wrong)
+				}
+			}
+			var wg sync.WaitGroup
+			for client := range 16 {
+				wg.Go(func() {
+					for i := client; i < len(all); i += 16 {
+						if wrong := check(all[i]); wrong != "" {
+							t.Error("16 clients: " + wrong)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			for _, n := range slices.Sorted(maps.Keys(most)) {
+				t.Logf("%d paths with at most %d statements", most[n], n)
+			}
+		})
+	}
+}
+
+// TestStatementsOfWideOperations asks for several edges side by side: siblings that share rows share a statement.
+func TestStatementsOfWideOperations(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 60)
+	for _, c := range []struct {
+		name, query string
+		want        []string
+	}{
+		{"the latest orders", `{ orders(first: 20) { nodes { number customer { name }
+			lines { title variant { sku product { title } } } payments { status amount { amount } } } } }`,
+			[]string{"orders.list", "orders.lines_of", "payments.of_orders", "products.products_by_ids", "products.variants_by_ids", "users.by_ids"}},
+		{"fifty users with their latest orders", `{ users(first: 50) { nodes { orders(first: 5) { nodes { number } totalCount } } } }`,
+			[]string{"orders.count_by_owners", "orders.list_by_owners", "users.list"}},
+		{"all money of an order from one sum", `{ orders(first: 20) { nodes { authorizedTotal { amount } capturedTotal { amount }
+			refundedTotal { amount } balance { amount } } } }`, []string{"orders.list", "payments.totals_of_orders"}},
+		{"both faces of the stock", `{ products(first: 20) { nodes { variants { availability { inStock } inventory { onHand } } } } }`,
+			[]string{"products.list", "products.stock", "products.variants_of"}},
+		{"two pages of one edge are two edges", `{ users(first: 5) { nodes { a: orders(first: 1) { nodes { id } } b: orders(first: 2) { nodes { id } } } } }`,
+			[]string{"orders.list_by_owners", "orders.list_by_owners", "users.list"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w.data("admin", c.query, nil) // the viewer is known from here on
+			a := w.ask("admin", c.query, nil)
+			slices.Sort(a.statements)
+			if strings.Contains(a.body, `"errors"`) || len(a.statements) != len(c.want) {
+				t.Errorf("%d statements, %d wanted:\n%v\n%v\n%.300s", len(a.statements), len(c.want), a.statements, c.want, a.body)
+			}
+		})
+	}
+}
