@@ -157,7 +157,7 @@ func bench(ctx context.Context) (err error) {
 		if err := w.read(ctx, s.db, o.variables, o.seed); err != nil {
 			return err
 		}
-		targets, expected, err := w.prepare(ctx, hand, emporium, token)
+		targets, expected, err := w.prepare(ctx, hand.target(), emporium.target(), token)
 		if err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
@@ -223,13 +223,10 @@ func (o options) parse() (workloads []*workload, connections []int, err error) {
 	return workloads, connections, nil
 }
 
-// prepare makes the requests of both servers, the hand-written one first, lets both answer each of them with the same
-// bytes, and returns what is to be measured.
-func (w *workload) prepare(ctx context.Context, hand, emporium *process, token string) ([]target, []expectation, error) {
-	targets := []target{
-		{server: hand.name, addr: hand.addr, pid: hand.cmd.Process.Pid},
-		{server: emporium.name, addr: emporium.addr, pid: emporium.cmd.Process.Pid},
-	}
+// prepare makes the requests of both servers, lets both answer each of them with the same bytes, and returns the targets,
+// the hand-written one first, with what is to be measured.
+func (w *workload) prepare(ctx context.Context, hand, emporium target, token string) ([]target, []expectation, error) {
+	targets := []target{hand, emporium}
 	if !w.staff {
 		token = ""
 	}

@@ -213,6 +213,10 @@ type process struct {
 	ended chan struct{} // closed when it has
 }
 
+func (p *process) target() target {
+	return target{server: p.name, addr: p.addr, pid: p.cmd.Process.Pid}
+}
+
 // emporium starts the server under test with further variables of the environment, and returns the address of its admin
 // listener.
 func (s *stand) emporium(ctx context.Context, extra []string) (*process, string, error) {

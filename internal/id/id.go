@@ -93,7 +93,7 @@ func Parse(text string) (ID, error) {
 		return ID{}, bad
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(raw) == 0 {
+	if err != nil || len(raw) == 0 || base64.RawURLEncoding.EncodedLen(len(raw)) != len(text) { // it skips line breaks
 		return ID{}, bad
 	}
 	i := ID{Kind: Kind(raw[0])}

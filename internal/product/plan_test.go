@@ -122,7 +122,9 @@ func TestScratchTimes(t *testing.T) {
 	for i := range 50 {
 		all = append(all, cat(i))
 	}
-	sort := func(f product.SortField, d page.Direction) *product.Sort { return &product.Sort{Field: f, Direction: d} }
+	sort := func(f product.SortField, d page.Direction) *product.Sort {
+		return &product.Sort{Field: f, Direction: d}
+	}
 	whole := []product.Scope{{}}
 	for _, q := range []struct {
 		name   string

@@ -33,7 +33,7 @@ const (
 // It fails with BadUserInput for a filter, text, sort or page that is out of bounds, and with Unauthenticated or
 // Forbidden when a shopper asks for what is not on sale.
 func (s *Service) Lists(ctx context.Context, scopes []Scope, q Query, args page.Args) ([]*Connection, error) {
-	l, err := s.listing(ctx, q, true)
+	l, err := s.listing(ctx, q, q.Sort == nil || q.Sort.Field == SortRelevance)
 	if err != nil {
 		return nil, err
 	}

@@ -145,11 +145,18 @@ func (s *Service) Load(
 	if err != nil {
 		return fmt.Errorf("load the catalogue: %w", err)
 	}
-	// Until the statistics are drawn, which the server does in a minute or so, plans are those for empty tables.
-	_, err = postgres.Exec(ctx, s.db, postgres.Stmt{Name: "products.analyze", SQL: `ANALYZE products.categories,
+	s.settle(ctx)
+	return nil
+}
+
+// settle brings the indexes and the planner's statistics up to date after much was written. Until then each search reads
+// the new entries one by one. The server does it by itself in a minute or so, so it is no failure if this can not.
+func (s *Service) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	_, _ = postgres.Exec(ctx, s.db, postgres.Stmt{Name: "products.settle", SQL: `VACUUM (ANALYZE) products.categories,
 		products.collections, products.products, products.options, products.media, products.variants, products.stock,
 		products.collection_products`})
-	return err
 }
 
 // onlyOnce keeps a transaction from being run again: the sequence that it reads may be spent.
@@ -358,6 +365,9 @@ func (s *Service) Upsert(ctx context.Context, drafts iter.Seq2[*Draft, error], d
 	})
 	if err != nil && !errors.Is(err, errDryRun) {
 		return UpsertResult{}, fmt.Errorf("write products: %w", err)
+	}
+	if result.Created+result.Updated > 0 {
+		s.settle(ctx)
 	}
 	return result, nil
 }

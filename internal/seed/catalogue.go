@@ -76,7 +76,8 @@ var (
 type item struct {
 	Title    string
 	Formerly string // its name on orders that are older than renamedAt
-	Type     string // also the shape that is drawn
+	Type     string
+	Shape    string // that is drawn; the type's when empty
 	Vendor   string
 	Category string
 	Price    int64
@@ -113,7 +114,7 @@ var catalogue = []item{
 		Choices: []choice{color("Slate", "Rust"), garment}, Tags: []string{"cotton", "workwear"}, On: []string{"autumn"},
 		Text:   "Heavy brushed twill with a pocket that takes a notebook, made to be worn open over a T-shirt or closed to the chin.",
 		Points: []string{"Brushed cotton twill, 260 g/m²", "Bar-tacked at every seam that pulls", "Two chest pockets, one with a slot for a pencil"}},
-	{Title: "Striped Boatneck", Type: "T-Shirt", Vendor: brinewell, Category: "t-shirts", Price: 4900, Grams: 230,
+	{Title: "Striped Boatneck", Type: "T-Shirt", Shape: "Boatneck", Vendor: brinewell, Category: "t-shirts", Price: 4900, Grams: 230,
 		Choices: []choice{color("Navy", "Rust"), garment}, Tags: []string{"cotton", "stripes", "bestseller"},
 		Text:   "The long-sleeved stripe of every coast, in a dense cotton that keeps its neckline.",
 		Points: []string{"Combed cotton, 220 g/m²", "Stripes are knitted in, not printed", "Side vents"}},
@@ -125,7 +126,7 @@ var catalogue = []item{
 		Choices: []choice{color("Oat", "Pine"), wide}, Tags: []string{"wool", "winter", "bestseller"}, On: []string{"wool", "autumn"},
 		Text:   "A soft everyday jumper with a patterned yoke, knitted in one piece so that there is no seam to itch.",
 		Points: []string{"Pure new lambswool", "Knitted in the round", "Wash by hand, dry flat"}},
-	{Title: "Cable Cardigan", Type: "Sweater", Vendor: larkmoor, Category: "knitwear", Price: 14900, Grams: 690, Hue: "Oat",
+	{Title: "Cable Cardigan", Type: "Sweater", Shape: "Cardigan", Vendor: larkmoor, Category: "knitwear", Price: 14900, Grams: 690, Hue: "Oat",
 		Choices: []choice{garment}, Tags: []string{"wool", "winter"}, On: []string{"wool"},
 		Text:   "Six cables, five horn buttons, two pockets: the jacket of the house.",
 		Points: []string{"Pure new wool, undyed", "Real horn buttons", "Repaired free of charge for ten years"}},
@@ -286,7 +287,7 @@ var catalogue = []item{
 		Hue: "Clay", Choices: []choice{{"Ruling", []string{"Plain", "Lined"}}}, Tags: []string{"paper", "gift"}, On: []string{"small-gifts"},
 		Text:   "For lists that are lost on purpose.",
 		Points: []string{"3 × 48 pages", "A6"}},
-	{Title: "Brass Ballpoint", Type: "Pen", Vendor: paperwork, Category: "writing", Price: 3400, Grams: 38, Hue: "Mustard",
+	{Title: "Brass Ballpoint", Type: "Pen", Shape: "Ballpoint", Vendor: paperwork, Category: "writing", Price: 3400, Grams: 38, Hue: "Mustard",
 		Tags: []string{"brass", "gift"}, On: []string{"small-gifts"},
 		Text:   "Heavy where the hand wants it; darkens with the years.",
 		Points: []string{"Solid brass", "Takes standard refills"}},

@@ -2,6 +2,7 @@ package seed
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"html"
@@ -112,7 +113,7 @@ func (p picture) draw() []byte {
 	if near(base, wall) {
 		wall = "#9fb0b3"
 	}
-	shape := shapes[p.item.Type](tones{base: base, dark: mix(base, "#1c1a22", 0.32), deep: mix(base, "#1c1a22", 0.58),
+	shape := shapes[cmp.Or(p.item.Shape, p.item.Type)](tones{base: base, dark: mix(base, "#1c1a22", 0.32), deep: mix(base, "#1c1a22", 0.58),
 		light: mix(base, "#ffffff", 0.28), pale: mix(base, "#ffffff", 0.6)})
 
 	var b bytes.Buffer

@@ -20,7 +20,7 @@ func (t tones) paint(drawing string) string {
 	).Replace(drawing)
 }
 
-// shapes draw a product of a type, about 360 units wide and high around the origin.
+// shapes draw a product of a type or shape, about 360 units wide and high around the origin.
 var shapes = map[string]func(tones) string{
 	"Shirt": func(t tones) string {
 		return t.paint(`<path d="M-62-168 L-122-140 L-182-8 L-128 22 L-104-30 L-104 172 L104 172 L104-30 L128 22 L182-8 L122-140 L62-168 L0-128Z" fill="base"/>
@@ -34,10 +34,18 @@ var shapes = map[string]func(tones) string{
 		}))
 	},
 	"T-Shirt": func(t tones) string {
-		return t.paint(`<path d="M-58-160 L-118-136 L-178-44 L-126-8 L-102-44 L-102 168 L102 168 L102-44 L126-8 L178-44 L118-136 L58-160 Q0-116-58-160Z" fill="base"/>` +
+		return t.paint(`<path d="M-58-160 L-118-136 L-178-44 L-126-8 L-102-44 L-102 168 L102 168 L102-44 L126-8 L178-44 L118-136 L58-160 Q0-116-58-160Z" fill="base"/>
+			<path d="M-58-160 Q0-116 58-160 L48-165 Q0-130-48-165Z" fill="dark"/>
+			<path d="M-178-44 L-126-8 L-119-19 L-171-55Z M178-44 L126-8 L119-19 L171-55Z" fill="dark"/>
+			<path d="M-102 156 H102 V168 H-102Z" fill="dark" opacity=".6"/>
+			<path d="M-102-44 L-108-70 L-90 168 L-102 168Z M102-44 L108-70 L90 168 L102 168Z" fill="dark" opacity=".4"/>
+			<path d="M-40-20 Q-10 40-30 120 M44-30 Q24 50 40 110" fill="none" stroke="dark" stroke-width="4" opacity=".35" stroke-linecap="round"/>`)
+	},
+	"Boatneck": func(t tones) string {
+		return t.paint(`<path d="M-62-160 L-118-136 L-178-44 L-126-8 L-102-44 L-102 168 L102 168 L102-44 L126-8 L178-44 L118-136 L62-160 Q0-138-62-160Z" fill="base"/>` +
 			repeat(6, func(i int) string {
 				return fmt.Sprintf(`<path d="M-102 %d H102 V%d H-102Z" fill="light" opacity=".7"/>`, -64+i*38, -52+i*38)
-			}) + `<path d="M-58-160 Q0-116 58-160 L48-165 Q0-130-48-165Z" fill="dark"/>
+			}) + `<path d="M-62-160 Q0-138 62-160 L52-165 Q0-148-52-165Z" fill="dark"/>
 			<path d="M-178-44 L-126-8 L-119-19 L-171-55Z M178-44 L126-8 L119-19 L171-55Z" fill="dark"/>
 			<path d="M-102 156 H102 V168 H-102Z" fill="dark" opacity=".6"/>
 			<path d="M-102-44 L-108-70 L-90 168 L-102 168Z" fill="dark" opacity=".4"/>`)
@@ -54,6 +62,16 @@ var shapes = map[string]func(tones) string{
 			}) + repeat(14, func(i int) string {
 			return fmt.Sprintf(`<path d="M%d 152 v26" stroke="base" stroke-width="3"/>`, -97+i*15)
 		}))
+	},
+	"Cardigan": func(t tones) string {
+		return t.paint(`<path d="M-56-170 Q0-184 56-170 L0 20Z" fill="deep"/>
+			<path d="M-52-164 L-116-140 Q-150-120-158-70 L-186 112 L-132 124 L-104 6 L-104 152 H104 L104 6 L132 124 L186 112 L158-70 Q150-120 116-140 L52-164 L0 0Z" fill="base"/>
+			<path d="M-104 150 H104 V176 Q0 182-104 176Z M-188 108 L-131 121 L-135 142 L-191 130Z M188 108 L131 121 L135 142 L191 130Z" fill="dark"/>
+			<path d="M-104 8 L-110-40 L-92 152 L-104 152Z M104 8 L110-40 L92 152 L104 152Z" fill="dark" opacity=".5"/>
+			<path d="M-58-168 L-40-172 L12 0 V176 H-12 V4Z M58-168 L40-172 L-6-20 L6 14Z" fill="light"/>` +
+			repeat(24, func(i int) string {
+				return fmt.Sprintf(`<path d="M%d %d q12 9 0 22 M%[1]d %[2]d q-12 9 0 22" fill="none" stroke="dark" stroke-width="4" opacity=".7"/>`, []int{-70, -40, 40, 70}[i%4], -44+i/4*30)
+			}) + repeat(5, func(i int) string { return fmt.Sprintf(`<circle cy="%d" r="7" fill="leather"/>`, 20+i*34) }))
 	},
 	"Jacket": func(t tones) string {
 		return t.paint(`<path d="M-70-140 Q-64-188 0-192 Q64-188 70-140 Q40-112 0-112 Q-40-112-70-140Z" fill="dark"/>
@@ -147,7 +165,7 @@ var shapes = map[string]func(tones) string{
 	},
 	"Tea Towel": func(t tones) string {
 		return t.paint(`<path d="M-150-152 H150" stroke="wood" stroke-width="16" stroke-linecap="round"/>
-			<path d="M-112-158 H108 V176 Q60 166 20 174 Q-50 186-112 172Z" fill="cream"/>
+			<path d="M-112-158 H108 V176 Q60 166 20 174 Q-50 186-112 172Z" fill="#e6d9bd"/>
 			<path d="M-112-158 H-70 V176 Q-92 176-112 172Z" fill="pale" opacity=".7"/>
 			<path d="M-90-158 H-62 V176 L-90 174Z M62-158 H90 V172 L62 170Z" fill="base" opacity=".85"/>
 			<path d="M-112 92 H108 V124 H-112Z M-112 136 H108 V146 H-112Z M-112 72 H108 V80 H-112Z" fill="base" opacity=".85"/>
@@ -244,6 +262,12 @@ var shapes = map[string]func(tones) string{
 				<rect x="-15" y="-140" width="30" height="7" fill="pale"/><path d="M-15 84 H15 L3 168 H-3Z" fill="wood"/><path d="M-5 138 H5 L0 178Z" fill="ink"/></g>`, x, turn)
 		}
 		return t.paint(one(-92, -10) + one(-32, -3) + one(34, 4) + one(98, 12))
+	},
+	"Ballpoint": func(t tones) string {
+		return t.paint(`<g transform="rotate(34)"><rect x="-9" y="-198" width="18" height="34" rx="6" fill="steel"/><rect x="-24" y="-172" width="48" height="262" rx="9" fill="base"/>
+			<rect x="-24" y="-172" width="17" height="262" rx="8" fill="light" opacity=".8"/><path d="M-24 88 H24 L7 160 H-7Z" fill="dark"/><path d="M-7 158 H7 L3 186 H-3Z" fill="steel"/>
+			<path d="M12-156 H34 V-46 Q28-36 22-46 V-142 H12Z" fill="deep"/><path d="M-24-26 H24 V-18 H-24Z M-24-8 H24 V0 H-24Z" fill="dark"/></g>
+			<path d="M-196 176 q26-34 46-6 t44-10 q12-12 22 0" fill="none" stroke="ink" stroke-width="5" stroke-linecap="round"/>`)
 	},
 	"Bag": func(t tones) string {
 		return t.paint(`<path d="M-70-48 Q-74-184 0-186 Q74-184 70-48" fill="none" stroke="dark" stroke-width="17"/>

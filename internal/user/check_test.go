@@ -132,11 +132,12 @@ func TestCheckOfManyAtOnce(t *testing.T) {
 	claims := w.claims(t, tokens)
 	tx, err := w.raw.Begin(t.Context())
 	must(t, err)
+	defer func() { _ = tx.Rollback(context.Background()) }()
 	_, err = tx.Exec(t.Context(), "LOCK TABLE users.sessions IN ACCESS EXCLUSIVE MODE")
 	must(t, err)
 
 	first, cancel := context.WithCancel(t.Context())
-	gaveUp := make(chan error)
+	gaveUp := make(chan error, 1)
 	go func() { _, err := w.Check(first, claims); gaveUp <- err }()
 	w.blocked(t)
 	results := make(chan map[string]int)

@@ -197,6 +197,7 @@ func TestResealBesideAnEdit(t *testing.T) {
 	// Another process still seals under the old key.
 	tx, err := w.raw.Begin(t.Context())
 	must(t, err)
+	defer func() { _ = tx.Rollback(context.Background()) }()
 	field := seal.Field{Table: "users.users", Column: "name", Row: ids[7][:]}
 	_, err = tx.Exec(t.Context(), "UPDATE users.users SET name = $1 WHERE owner_id = $2", old.SealString(field, "Renamed"), ids[7])
 	must(t, err)
@@ -204,7 +205,7 @@ func TestResealBesideAnEdit(t *testing.T) {
 		n   int
 		err error
 	}
-	done := make(chan result)
+	done := make(chan result, 1)
 	go func() { n, err := w.Reseal(t.Context(), nil); done <- result{n, err} }()
 	w.blocked(t)
 	must(t, tx.Commit(t.Context()))

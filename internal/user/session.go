@@ -272,15 +272,15 @@ func (s *Service) Refresh(ctx context.Context, refreshToken, address string) (*S
 // rotate uses a token up and returns new ones; nil if it can not be used. A used one ends its session.
 func (s *Service) rotate(ctx context.Context, tx *postgres.Tx, owner, session uuid.UUID, hash []byte) (_ *Tokens, reused bool, err error) {
 	now := s.now()
-	type locked struct {
+	type row struct {
 		Expires time.Time
 		Roles   []auth.Role
 	}
 	// An access token lives a second at least.
-	l, found, err := postgres.First(ctx, tx, postgres.Stmt{
-		Name: "users.lock_session", SQL: lockSession,
+	live, found, err := postgres.First(ctx, tx, postgres.Stmt{
+		Name: "users.live_session", SQL: liveSession,
 		Reads: append(postgres.Rows("users.sessions", session), postgres.Rows("users.users", owner)...),
-	}, pgx.RowToStructByPos[locked], owner, session, now.Add(time.Second))
+	}, pgx.RowToStructByPos[row], owner, session, now.Add(time.Second))
 	if err != nil || !found {
 		return nil, false, err
 	}
@@ -289,8 +289,8 @@ func (s *Service) rotate(ctx context.Context, tx *postgres.Tx, owner, session uu
 		return nil, false, err
 	}
 	if n == 1 {
-		actor := auth.Actor{ID: owner, Session: session, Roles: auth.Roles(l.Roles...)}
-		tokens, err := s.issue(ctx, tx, actor, now, l.Expires)
+		actor := auth.Actor{ID: owner, Session: session, Roles: auth.Roles(live.Roles...)}
+		tokens, err := s.issue(ctx, tx, actor, now, live.Expires)
 		return tokens, false, err
 	}
 	_, used, err := postgres.First(ctx, tx, postgres.Stmt{

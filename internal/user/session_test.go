@@ -476,9 +476,10 @@ func TestSignInWhileThePasswordChanges(t *testing.T) {
 
 	tx, err := w.raw.Begin(t.Context())
 	must(t, err)
+	defer func() { _ = tx.Rollback(context.Background()) }()
 	_, err = tx.Exec(t.Context(), "UPDATE users.users SET password_hash = $1", hash)
 	must(t, err)
-	done := make(chan string)
+	done := make(chan string, 1)
 	go func() {
 		p, err := w.SignIn(t.Context(), user.SignInInput{Email: "ada@example.com", Password: goodPassword}, home)
 		done <- outcome(p, err)

@@ -55,12 +55,10 @@ const (
 	insertToken = `INSERT INTO users.refresh_tokens (owner_id, token_hash, session_id, created_at)
 		VALUES ($1, $2, $3, $4)`
 
-	// One refresh of a session at a time. Its tokens are looked at by a later statement, which sees what the one before
-	// has committed.
-	lockSession = `SELECT s.expires_at, u.roles FROM users.sessions s JOIN users.users u ON u.owner_id = s.owner_id
-		WHERE s.owner_id = $1 AND s.id = $2 AND s.ended_at IS NULL AND s.expires_at > $3 AND u.status = 'ACTIVE'
-		FOR UPDATE OF s`
+	liveSession = `SELECT s.expires_at, u.roles FROM users.sessions s JOIN users.users u ON u.owner_id = s.owner_id
+		WHERE s.owner_id = $1 AND s.id = $2 AND s.ended_at IS NULL AND s.expires_at > $3 AND u.status = 'ACTIVE'`
 
+	// Of those who use a token at once one finds it unused; the others wait for it here, and find it used.
 	useToken = `UPDATE users.refresh_tokens SET used_at = $4
 		WHERE owner_id = $1 AND token_hash = $2 AND session_id = $3 AND used_at IS NULL`
 

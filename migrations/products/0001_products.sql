@@ -62,11 +62,10 @@ CREATE INDEX products_by_title ON products.products (status, lower(title) COLLAT
 CREATE INDEX products_by_category ON products.products (category_id, status, id);
 CREATE INDEX products_by_vendor ON products.products (vendor);
 CREATE INDEX products_by_type ON products.products (type);
--- Without fastupdate: what an import leaves in the pending lists would be read by every search until the next vacuum.
-CREATE INDEX products_by_tag ON products.products USING gin (tags) WITH (fastupdate = off);
-CREATE INDEX products_by_option ON products.products USING gin (option_pairs) WITH (fastupdate = off);
-CREATE INDEX products_by_search ON products.products USING gin (search) WITH (fastupdate = off);
-CREATE INDEX products_by_trigram ON products.products USING gin (lower(title) public.gin_trgm_ops) WITH (fastupdate = off);
+CREATE INDEX products_by_tag ON products.products USING gin (tags);
+CREATE INDEX products_by_option ON products.products USING gin (option_pairs);
+CREATE INDEX products_by_search ON products.products USING gin (search);
+CREATE INDEX products_by_trigram ON products.products USING gin (lower(title) public.gin_trgm_ops);
 CREATE INDEX products_by_title_prefix ON products.products (lower(title) text_pattern_ops);
 
 CREATE TABLE products.options (
