@@ -11,6 +11,7 @@ import (
 	"emporium/graph/loader"
 	"emporium/graph/scalar"
 	"emporium/internal/auth"
+	"emporium/internal/fault"
 	"emporium/internal/page"
 	"emporium/internal/product"
 )
@@ -171,7 +172,13 @@ type prefetcher struct {
 func prefetch(ctx context.Context, next graphql.Resolver) (any, error) {
 	result, err := next(ctx)
 	fc := graphql.GetFieldContext(ctx)
-	if err != nil || result == nil || (fc.Object != "Query" && fc.Object != "Mutation") {
+	if fc.Object != "Query" && fc.Object != "Mutation" {
+		return result, err
+	}
+	if err != nil && (fc.Field.Name == "__schema" || fc.Field.Name == "__type") {
+		return nil, fault.Wrap(fault.Forbidden, err, "introspection is closed to you")
+	}
+	if err != nil || result == nil {
 		return result, err
 	}
 	p := prefetcher{graphql.GetOperationContext(ctx), loader.From(ctx), auth.From(ctx)}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strconv"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/99designs/gqlgen/graphql/errcode"
@@ -29,7 +30,7 @@ func presentError(ctx context.Context, err error) *gqlerror.Error {
 	switch {
 	case errors.As(err, &coded):
 		shown = &gqlerror.Error{Err: err, Message: coded.Message, Path: graphql.GetPath(ctx), Extensions: map[string]any{}}
-		if field := coded.Field; len(field) > 0 {
+		if field := append(argument(ctx, err), coded.Field...); len(field) > 0 {
 			shown.Extensions["field"] = field
 		}
 		shown.Extensions["code"] = string(coded.Code)
@@ -67,6 +68,26 @@ func opaque(ctx context.Context, shown *gqlerror.Error, err error) {
 	if !errors.As(err, &logged) {
 		slog.ErrorContext(ctx, "unexpected error", "path", graphql.GetPath(ctx).String(), "error", err)
 	}
+}
+
+// argument is the place in the arguments that gqlgen could not read: it puts it behind the field's path, which in an
+// answer names fields alone (GraphQL specification, 7.1.2).
+func argument(ctx context.Context, err error) []string {
+	var outer *gqlerror.Error
+	field := len(graphql.GetPath(ctx))
+	if !errors.As(err, &outer) || len(outer.Path) <= field {
+		return nil
+	}
+	var place []string
+	for _, step := range outer.Path[field:] {
+		switch step := step.(type) {
+		case ast.PathName:
+			place = append(place, string(step))
+		case ast.PathIndex:
+			place = append(place, strconv.Itoa(int(step)))
+		}
+	}
+	return place
 }
 
 // protocolError reports whether gqlgen has marked the error as one of parsing or validation.

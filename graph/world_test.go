@@ -30,6 +30,7 @@ import (
 // world is a shop in databases of its own, behind the handler of production.
 type world struct {
 	t        testing.TB
+	options  Options
 	handler  http.Handler
 	services loader.Services
 	tokens   map[string]string // access tokens by who: "ada", "bob", "support", "manager", "admin", "service"
@@ -74,9 +75,9 @@ func newWorld(t testing.TB, size int) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.handler, err = NewHandler(Options{Services: w.services, Verifier: verifier, Metrics: telemetry.NewMetrics(),
-		Introspection: IntrospectionOn, Cookies: CookiePolicy{Path: "/graphql", MaxAge: time.Hour}})
-	if err != nil {
+	w.options = Options{Services: w.services, Verifier: verifier, Metrics: telemetry.NewMetrics(),
+		Introspection: IntrospectionOn, Cookies: CookiePolicy{Path: "/graphql", MaxAge: time.Hour}}
+	if w.handler, err = NewHandler(w.options); err != nil {
 		t.Fatal(err)
 	}
 	hash, err := hasher.Hash(t.Context(), password)

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,10 +72,7 @@ var Domains = []string{"users", "products", "orders", "payments"}
 // variable that is wrong.
 func Load(environ []string) (Config, error) {
 	c, err := env.ParseAsWithOptions[Config](env.Options{Environment: env.ToMap(environ)})
-	if err != nil {
-		return c, readable(err)
-	}
-	var faults []error
+	faults, unread := readable(err)
 	fail := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if _, err := money.ParseCurrency(string(c.Currency)); err != nil {
 		fail("CURRENCY: %w", err)
@@ -81,8 +80,8 @@ func Load(environ []string) (Config, error) {
 	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
 		fail("TLS_CERT_FILE and TLS_KEY_FILE are given together or not at all")
 	}
-	if c.Private() && c.anyDomainDatabase() {
-		fail("DATABASE_URL is missing: a database of a domain's own comes on top of it")
+	if c.Private() && c.anyOtherDatabase() {
+		fail("DATABASE_URL is missing: a direct address and a database of a domain's own come on top of it")
 	}
 	c.Playground = c.orDefault(c.Playground)
 	if c.Playground != "on" && c.Playground != "off" {
@@ -96,11 +95,11 @@ func Load(environ []string) (Config, error) {
 		"ACCESS_TOKEN_TTL": c.AccessTokenTTL, "SESSION_TTL": c.SessionTTL,
 		"OPERATION_TIMEOUT": c.OperationTimeout, "SHUTDOWN_GRACE": c.ShutdownGrace,
 	} {
-		if d <= 0 {
+		if d <= 0 && !slices.Contains(unread, name) {
 			fail("%s must be longer than nothing", name)
 		}
 	}
-	if c.DatabaseConns < 2 {
+	if c.DatabaseConns < 2 && !slices.Contains(unread, "DATABASE_MAX_CONNS") {
 		fail("DATABASE_MAX_CONNS must be at least 2")
 	}
 	return c, errors.Join(faults...)
@@ -122,8 +121,9 @@ func (c Config) orDefault(said string) string {
 	}
 }
 
-func (c Config) anyDomainDatabase() bool {
-	return c.UsersDB+c.ProductsDB+c.OrdersDB+c.PaymentsDB != ""
+func (c Config) anyOtherDatabase() bool {
+	return c.UsersDB+c.ProductsDB+c.OrdersDB+c.PaymentsDB+
+		c.DatabaseDirectURL+c.UsersDirectDB+c.ProductsDirectDB+c.OrdersDirectDB+c.PaymentsDirectDB != ""
 }
 
 // DatabaseURLs returns for each domain the URL of its database: its own, or the common one.
@@ -193,24 +193,34 @@ type OIDCIssuers []auth.External
 func (o *OIDCIssuers) UnmarshalText(text []byte) error {
 	d := json.NewDecoder(strings.NewReader(string(text)))
 	d.DisallowUnknownFields()
-	return d.Decode((*[]auth.External)(o))
-}
-
-// readable names the variable in each of the parser's errors, which name the field.
-func readable(err error) error {
-	var all env.AggregateError
-	if !errors.As(err, &all) {
+	if err := d.Decode((*[]auth.External)(o)); err != nil {
 		return err
 	}
-	var faults []error
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the JSON list")
+	}
+	return nil
+}
+
+// readable names the variable in each of the parser's errors, which name the field, and returns these variables too.
+func readable(err error) (faults []error, unread []string) {
+	if err == nil {
+		return nil, nil
+	}
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		return []error{err}, nil
+	}
 	for _, e := range all.Errors {
 		var parse env.ParseError
 		if errors.As(e, &parse) {
-			e = fmt.Errorf("%s: %w", variable(parse.Name), parse.Err)
+			name := variable(parse.Name)
+			unread = append(unread, name)
+			e = fmt.Errorf("%s: %w", name, parse.Err)
 		}
 		faults = append(faults, e)
 	}
-	return errors.Join(faults...)
+	return faults, unread
 }
 
 func variable(field string) string {

@@ -17,6 +17,10 @@ import (
 // Max is the most items that one page may have.
 const Max = 100
 
+// maxCursor bounds the work on a cursor. The longest that is handed out holds 255 characters that JSON writes in six
+// bytes each, a UUID and the name of a sort.
+const maxCursor = 4096
+
 // Args are the arguments of a connection as the client gave them.
 type Args struct {
 	First, Last   *int
@@ -77,7 +81,7 @@ func parseCursor(text *string, sort string, keys int, name string) ([]string, er
 		return nil, nil
 	}
 	bad := fault.Input("`"+name+"` is not a cursor of this list", name)
-	if len(*text) > 2048 {
+	if len(*text) > maxCursor {
 		return nil, bad
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(*text)

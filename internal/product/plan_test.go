@@ -2,16 +2,14 @@ package product_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
+	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"emporium/internal/auth"
-	"emporium/internal/id"
 	"emporium/internal/page"
 	"emporium/internal/postgres"
 	"emporium/internal/postgres/pgtest"
@@ -95,159 +93,64 @@ func big(t testing.TB, n int, explain postgres.Explain) *catalogue {
 	return c
 }
 
-func TestScratchTimes(t *testing.T) {
-	if os.Getenv("SCRATCH") == "" {
-		t.Skip()
+// Lists, searches and look-ups of a large catalogue go by an index that was made for them.
+func TestPlansUseIndexes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("loads 10,000 products")
 	}
-	n := 10000
-	fmt.Sscan(os.Getenv("SCRATCH"), &n)
-	var mu sync.Mutex
-	plan := map[string]string{}
-	on := false
-	began := time.Now()
-	c := big(t, n, func(ctx context.Context, s postgres.Stmt, args []any, run func(context.Context, string, ...any) (string, error)) {
-		if !on {
-			return
+	t.Parallel()
+	plan := ""
+	c := big(t, 10_000, func(
+		ctx context.Context, s postgres.Stmt, args []any, run func(context.Context, string, ...any) (string, error),
+	) {
+		if strings.HasPrefix(s.SQL, "SELECT") || strings.HasPrefix(s.SQL, "WITH") {
+			var err error
+			if plan, err = run(ctx, "EXPLAIN (FORMAT JSON) "+s.SQL, args...); err != nil {
+				t.Errorf("%s: %v", s.Name, err)
+			}
 		}
-		text, err := run(ctx, "EXPLAIN (ANALYZE, FORMAT JSON) "+s.SQL, args...)
-		mu.Lock()
-		plan["last"] = text
-		mu.Unlock()
-		_ = err
 	})
-	t.Logf("load: %v", time.Since(began))
 	first := 24
-	cat := func(i int) product.Scope { return product.Scope{Category: c.categories[i].ID} }
-	var all []product.Scope
-	for i := range 50 {
-		all = append(all, cat(i))
-	}
-	sort := func(f product.SortField, d page.Direction) *product.Sort {
-		return &product.Sort{Field: f, Direction: d}
+	leaf := []product.Scope{{Category: c.categories[11].ID}}
+	list := func(scopes []product.Scope, q product.Query) func() error {
+		return func() error {
+			pages, err := c.Lists(as(), scopes, q, page.Args{First: &first})
+			if err == nil && len(pages[0].Edges) == 0 {
+				err = errors.New("the list is empty")
+			}
+			return err
+		}
 	}
 	whole := []product.Scope{{}}
-	for _, q := range []struct {
-		name   string
-		scopes []product.Scope
-		q      product.Query
+	for name, q := range map[string]struct {
+		do      func() error
+		indexes []string
 	}{
-		{"newest", whole, product.Query{}},
-		{"price up", whole, product.Query{Sort: sort(product.SortPrice, "ASC")}},
-		{"price down", whole, product.Query{Sort: sort(product.SortPrice, "DESC")}},
-		{"title", whole, product.Query{Sort: sort(product.SortTitle, "ASC")}},
-		{"category root", []product.Scope{cat(1)}, product.Query{}},
-		{"category leaf", []product.Scope{cat(11)}, product.Query{}},
-		{"category leaf price", []product.Scope{cat(11)}, product.Query{Sort: sort(product.SortPrice, "ASC")}},
-		{"50 categories", all, product.Query{}},
-		{"50 categories title", all, product.Query{Sort: sort(product.SortTitle, "ASC")}},
-		{"collection", []product.Scope{{Collection: c.collections[1].ID}}, product.Query{}},
-		{"price 50-60", whole, product.Query{Filter: product.Filter{Price: moneyRange(t, "50", "60")}}},
-		{"in stock", whole, product.Query{Filter: product.Filter{InStock: new(true)}}},
-		{"sold out", whole, product.Query{Filter: product.Filter{InStock: new(false)}}},
-		{"option M", whole, product.Query{Filter: product.Filter{Options: []product.OptionFilter{{Name: "Size", Values: []string{"M"}}}}}},
-		{"text shirt", whole, product.Query{Text: "shirt"}},
-		{"text sh", whole, product.Query{Text: "sh"}},
-		{"text s", whole, product.Query{Text: "s"}},
-		{"text comfortable (all)", whole, product.Query{Text: "comfortable"}},
-		{"text comfortable by price", whole, product.Query{Text: "comfortable", Sort: sort(product.SortPrice, "ASC")}},
-		{"text shrit", whole, product.Query{Text: "shrit"}},
-		{"text bakcpakc nothing", whole, product.Query{Text: "bakcpakc"}},
-		{"text sneekers jakcet", whole, product.Query{Text: "blue sneekers"}},
-		{"text 8 wrong words", whole, product.Query{Text: "xqqshirq yqjackqt zqqrouserz qsnqakers wbackkpcak qrscarff xnecklacce ylaamp"}},
-		{"shirt in 50 categories", all, product.Query{Text: "shirt"}},
+		"newest":     {list(whole, product.Query{}), []string{"products_by_created"}},
+		"cheapest":   {list(whole, product.Query{Sort: &product.Sort{Field: product.SortPrice, Direction: page.Ascending}}), []string{"products_by_price_up"}},
+		"dearest":    {list(whole, product.Query{Sort: &product.Sort{Field: product.SortPrice, Direction: page.Descending}}), []string{"products_by_price_down"}},
+		"by title":   {list(whole, product.Query{Sort: &product.Sort{Field: product.SortTitle}}), []string{"products_by_title"}},
+		"category":   {list(leaf, product.Query{}), []string{"products_by_category"}},
+		"collection": {list([]product.Scope{{Collection: c.collections[1].ID}}, product.Query{}), []string{"collection_products_pkey"}},
+		"search":     {list(whole, product.Query{Text: "sneakers"}), []string{"products_by_search"}},
+		"misspelt":   {list(whole, product.Query{Text: "bakcpack"}), []string{"products_by_search", "products_by_trigram"}},
+		"count":      {func() error { _, err := c.Counts(as(), leaf, product.Query{}); return err }, []string{"products_by_category"}},
+		"suggest": {func() error { _, err := c.Suggest(as(), "ba", 10); return err },
+			[]string{"products_by_title_prefix", "products_by_search", "products_by_trigram"}},
+		"slug": {func() error { _, err := c.BySlug(as(), "p-1"); return err }, []string{"products_slug_key"}},
+		"SKU":  {func() error { _, err := c.VariantBySKU(as(), "SKU-1-M"); return err }, []string{"variants_sku_key"}},
 	} {
-		for _, what := range []string{"list", "count", "facets"} {
-			best := time.Hour
-			for range 4 {
-				began := time.Now()
-				switch what {
-				case "list":
-					_, err := c.Lists(as(), q.scopes, q.q, page.Args{First: &first})
-					if err != nil {
-						t.Fatal(err)
-					}
-				case "count":
-					got, err := c.Counts(as(), q.scopes, q.q)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if best == time.Hour {
-						t.Log(q.name, "matches", got[0])
-					}
-				case "facets":
-					if _, err := c.Facets(as(), q.scopes, q.q); err != nil {
-						t.Fatal(err)
-					}
-				}
-				best = min(best, time.Since(began))
-			}
-			t.Logf("%-28s %-7s %8.2f ms", q.name, what, float64(best.Microseconds())/1000)
-			if p := os.Getenv("PLAN"); p == q.name+" "+what {
-				on = true
-				switch what {
-				case "list":
-					_, _ = c.Lists(as(), q.scopes, q.q, page.Args{First: &first})
-				case "count":
-					_, _ = c.Counts(as(), q.scopes, q.q)
-				case "facets":
-					_, _ = c.Facets(as(), q.scopes, q.q)
-				}
-				on = false
-				_ = os.WriteFile("/tmp/plan.json", []byte(plan["last"]), 0o600)
-				return
+		if err := q.do(); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if strings.Contains(plan, `"Seq Scan"`) && regexp.MustCompile(`"Seq Scan",[^}]*"Relation Name": "(products|variants)"`).MatchString(plan) {
+			t.Errorf("%s reads a whole table: %s", name, plan)
+		}
+		for _, index := range q.indexes {
+			if !strings.Contains(plan, `"`+index+`"`) {
+				t.Errorf("%s does not use %s: %s", name, index, plan)
 			}
 		}
 	}
-	for _, prefix := range []string{"s", "shi", "ba sh", "shrit", "xqzzy", "100%_"} {
-		began := time.Now()
-		got, err := c.Suggest(as(), prefix, 10)
-		if err != nil {
-			t.Fatal(err)
-		}
-		title := ""
-		if len(got) > 0 {
-			title = got[0].Text
-		}
-		t.Logf("suggest %-10q %d %q %v", prefix, len(got), title, time.Since(began))
-	}
-	began = time.Now()
-	var all2 []*product.Draft
-	if err := c.Each(as(), func(d *product.Draft) error { all2 = append(all2, d); return nil }); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("each: %d in %v", len(all2), time.Since(began))
-	began = time.Now()
-	seq := func(yield func(*product.Draft, error) bool) {
-		for _, d := range all2 {
-			if !yield(d, nil) {
-				return
-			}
-		}
-	}
-	res, err := c.Upsert(as(), seq, false)
-	t.Logf("upsert unchanged: %+v %v %v", res, err, time.Since(began))
-	for _, d := range all2 {
-		d.Title += "!"
-		d.Variants[0].PriceMinor++
-	}
-	began = time.Now()
-	res, err = c.Upsert(as(), seq, false)
-	t.Logf("upsert updated: %+v %v %v", res, err, time.Since(began))
-	for _, d := range all2 {
-		d.Slug += "x"
-		d.ID = [16]byte{}
-		for i := range d.Variants {
-			d.Variants[i].ID = [16]byte{}
-			d.Variants[i].SKU = nil
-		}
-		for i := range d.Media {
-			d.Media[i].ID = [16]byte{}
-		}
-	}
-	began = time.Now()
-	res, err = c.Upsert(as(), seq, false)
-	t.Logf("upsert created: %+v %v %v", res, err, time.Since(began))
 }
-
-var _ = auth.RoleAdmin
-var _ = id.New

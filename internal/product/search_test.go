@@ -1,20 +1,25 @@
 package product_test
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
 
 	"emporium/internal/auth"
+	"emporium/internal/fault"
 	"emporium/internal/id"
 	"emporium/internal/money"
 	"emporium/internal/page"
 	"emporium/internal/postgres"
+	"emporium/internal/postgres/pgtest"
 	"emporium/internal/product"
 )
 
@@ -168,26 +173,258 @@ func TestListsAgreeWithModel(t *testing.T) {
 	}
 }
 
-func TestNothingOfFacetsAndScopes(t *testing.T) {
+func TestNoScopes(t *testing.T) {
 	t.Parallel()
 	c := random(t, 3, 3)
-	ctx, rec := postgres.Record(context.Background())
-	size := 1
-	if got, err := c.Lists(ctx, nil, product.Query{}, page.Args{First: &size}); got != nil || err != nil {
-		t.Error(got, err)
-	}
-	if got, err := c.Counts(ctx, nil, product.Query{}); got != nil || err != nil {
-		t.Error(got, err)
-	}
-	if got, err := c.Facets(ctx, nil, product.Query{}); got != nil || err != nil {
-		t.Error(got, err)
+	ctx, rec := postgres.Record(as())
+	lists, err1 := c.Lists(ctx, nil, product.Query{}, page.Args{First: new(1)})
+	counts, err2 := c.Counts(ctx, nil, product.Query{})
+	facets, err3 := c.Facets(ctx, nil, product.Query{})
+	if lists != nil || counts != nil || facets != nil || cmp.Or(err1, err2, err3) != nil {
+		t.Error(lists, counts, facets, err1, err2, err3)
 	}
 	if n := len(rec.Statements()); n != 0 {
 		t.Errorf("%d statements for nothing", n)
 	}
-	got, err := c.Facets(ctx, []product.Scope{{Category: uuid.New()}}, product.Query{})
-	if err != nil || !reflect.DeepEqual(got, []*product.Facets{{}}) {
-		t.Errorf("facets of nothing are %+v, %v", got, err)
+	facets, err := c.Facets(ctx, []product.Scope{{Category: id.New()}}, product.Query{})
+	if err != nil || !reflect.DeepEqual(facets, []*product.Facets{{}}) {
+		t.Errorf("facets of nothing are %+v, %v", facets, err)
+	}
+}
+
+// What comes in front of a cursor, or goes, changes nothing behind it.
+func TestCursorsAreStable(t *testing.T) {
+	t.Parallel()
+	for _, sort := range []*product.Sort{nil, {Field: product.SortPrice}, {Field: product.SortPrice, Direction: page.Descending}, {Field: product.SortTitle}} {
+		t.Run(fmt.Sprint(sort), func(t *testing.T) {
+			t.Parallel()
+			c := random(t, 40, 5)
+			q := product.Query{Sort: sort}
+			before := c.walk(t, as(), product.Scope{}, q, 7, false)
+			pages, err := c.Lists(as(), []product.Scope{{}}, q, page.Args{First: new(10)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			newcomers := random(t, 30, 6).drafts
+			for _, d := range newcomers {
+				d.ID, d.CategoryID, d.Collections, d.Slug = uuid.Nil, nil, nil, "new-"+d.Slug
+			}
+			if err := c.Load(as(), nil, nil, slices.Values(newcomers), nil); err != nil {
+				t.Fatal(err)
+			}
+			gone := before[4]
+			if _, err := postgres.Exec(as(), c.db, postgres.Stmt{
+				Name: "test.delete", SQL: "DELETE FROM products.products WHERE id = $1"}, gone); err != nil {
+				t.Fatal(err)
+			}
+			rest, err := c.Lists(as(), []product.Scope{{}}, q, page.Args{First: new(100), After: pages[0].PageInfo.EndCursor})
+			if err != nil {
+				t.Fatal(err)
+			}
+			known := slices.DeleteFunc(idsOf(rest[0]), func(key uuid.UUID) bool { return !slices.Contains(before, key) })
+			if !slices.Equal(known, before[10:]) {
+				t.Errorf("behind the cursor there is\n%v, not\n%v", known, before[10:])
+			}
+			back, err := c.Lists(as(), []product.Scope{{}}, q, page.Args{Last: new(100), Before: pages[0].PageInfo.EndCursor})
+			if err != nil {
+				t.Fatal(err)
+			}
+			known = slices.DeleteFunc(idsOf(back[0]), func(key uuid.UUID) bool { return !slices.Contains(before, key) })
+			if want := slices.Delete(slices.Clone(before[:9]), 4, 5); !slices.Equal(known, want) {
+				t.Errorf("before the cursor there is\n%v, not\n%v", known, want)
+			}
+		})
+	}
+}
+
+func TestBadQueries(t *testing.T) {
+	t.Parallel()
+	c := random(t, 3, 4)
+	many := make([]string, 101)
+	customer, staff := as(auth.RoleCustomer), as(auth.RoleSupport)
+	first := page.Args{First: new(1)}
+	other := page.Cursor("TITLE DESC", "x", id.New().String())
+	for name, test := range map[string]struct {
+		ctx   context.Context
+		q     product.Query
+		args  page.Args
+		code  fault.Code
+		field string
+	}{
+		"text too long":         {staff, product.Query{Text: strings.Repeat("é", 257)}, first, fault.BadUserInput, "query"},
+		"vendors":               {staff, product.Query{Filter: product.Filter{Vendors: many}}, first, fault.BadUserInput, "filter.vendors"},
+		"types":                 {staff, product.Query{Filter: product.Filter{Types: many}}, first, fault.BadUserInput, "filter.types"},
+		"tags":                  {staff, product.Query{Filter: product.Filter{Tags: many}}, first, fault.BadUserInput, "filter.tags"},
+		"statuses":              {staff, product.Query{Filter: product.Filter{Statuses: make([]product.Status, 101)}}, first, fault.BadUserInput, "filter.statuses"},
+		"options":               {staff, product.Query{Filter: product.Filter{Options: make([]product.OptionFilter, 101)}}, first, fault.BadUserInput, "filter.options"},
+		"option values":         {staff, product.Query{Filter: product.Filter{Options: []product.OptionFilter{{Values: many}}}}, first, fault.BadUserInput, "filter.options.values"},
+		"category of a kind":    {staff, product.Query{Filter: product.Filter{CategoryID: new(id.Of(id.Product, id.New()))}}, first, fault.BadUserInput, "filter.categoryId"},
+		"collection of a kind":  {staff, product.Query{Filter: product.Filter{CollectionID: new(id.Of(id.User, id.New()))}}, first, fault.BadUserInput, "filter.collectionId"},
+		"half a cent":           {staff, product.Query{Filter: product.Filter{Price: moneyRange(t, "0.005", "1")}}, first, fault.BadUserInput, "filter.price"},
+		"range upside down":     {staff, product.Query{Filter: product.Filter{Price: moneyRange(t, "2", "1")}}, first, fault.BadUserInput, "filter.price"},
+		"sort":                  {staff, product.Query{Sort: &product.Sort{Field: "COLOUR"}}, first, fault.BadUserInput, "sort.field"},
+		"no first":              {staff, product.Query{}, page.Args{}, fault.BadUserInput, "first"},
+		"cursor of another":     {staff, product.Query{}, page.Args{First: new(1), After: &other}, fault.BadUserInput, "after"},
+		"NUL":                   {staff, product.Query{Text: "a\x00b"}, first, fault.BadUserInput, ""},
+		"drafts for customers":  {customer, product.Query{Filter: product.Filter{Statuses: []product.Status{"ACTIVE", "DRAFT"}}}, first, fault.Forbidden, ""},
+		"archived for nobody":   {as(), product.Query{Filter: product.Filter{Statuses: []product.Status{"ARCHIVED"}}}, first, fault.Unauthenticated, ""},
+		"drafts without viewer": {as(), product.Query{Filter: product.Filter{Statuses: []product.Status{"DRAFT"}}}, first, fault.Unauthenticated, ""},
+	} {
+		lists, err := c.Lists(test.ctx, []product.Scope{{}}, test.q, test.args)
+		var f *fault.Error
+		if lists != nil || !fault.Is(err, test.code) || !errors.As(err, &f) || strings.Join(f.Field, ".") != test.field {
+			t.Errorf("%s: %v, %v, field %v", name, lists, err, f)
+		}
+	}
+	if _, err := c.Suggest(staff, "x", 21); !fault.Is(err, fault.BadUserInput) {
+		t.Error(err)
+	}
+}
+
+// texts is a shop for searching.
+func texts(t testing.TB) *catalogue {
+	t.Helper()
+	c := &catalogue{db: pgtest.New(t).Products}
+	c.Service = product.New(c.db, "EUR")
+	for i, p := range []product.Product{
+		{Title: "Linen Shirt", Vendor: new("Nordwind"), Tags: []string{"summer"}},
+		{Title: "Linen Shirt Dress with Long Sleeves"},
+		{Title: "Trousers", Description: "Goes well with a linen shirt."},
+		{Title: "Denim Jacket", Vendor: new("Acme Industries"), Type: new("Outerwear")},
+		{Title: "Trail Running Sneakers"},
+		{Title: "Blue T-Shirt"},
+		{Title: "Über-Mütze"},
+		{Title: "100% Wool_Scarf"},
+		{Title: "The Who Poster"},
+		{Title: "Linen Shirt Draft", Status: product.StatusDraft},
+	} {
+		p.ID, p.Slug, p.Status = id.New(), fmt.Sprint("p", i), cmp.Or(p.Status, product.StatusActive)
+		c.drafts = append(c.drafts, &product.Draft{Product: p})
+	}
+	if err := c.Load(as(), nil, nil, slices.Values(c.drafts), nil); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestSearch(t *testing.T) {
+	t.Parallel()
+	c := texts(t)
+	for _, test := range []struct {
+		text string
+		want string // titles, best first
+	}{
+		{"linen shirt", "Linen Shirt|Linen Shirt Dress with Long Sleeves|Trousers"},  // title before description, short before long
+		{"Linen Shirts", "Linen Shirt|Linen Shirt Dress with Long Sleeves|Trousers"}, // in any form
+		{"linen shi", "Linen Shirt|Linen Shirt Dress with Long Sleeves|Trousers"},    // as it is typed
+		{"running", "Trail Running Sneakers"},
+		{"run sneaker", "Trail Running Sneakers"},
+		{"nordwind", "Linen Shirt"},
+		{"summer", "Linen Shirt"},
+		{"industries jackets", "Denim Jacket"}, // vendor and title, each in its form
+		{"outerw", "Denim Jacket"},
+		{`"shirt dress"`, "Linen Shirt Dress with Long Sleeves"},
+		{`"dress shirt"`, ""},
+		{"linen -dress -trousers", "Linen Shirt"},
+		{"poster or sneakers", "The Who Poster|Trail Running Sneakers"},
+		{"the who", "The Who Poster"},
+		{"über", "Über-Mütze"},
+		{"t-shirt", "Blue T-Shirt"},
+		{"t-sh", "Blue T-Shirt"},
+		{"100%", "100% Wool_Scarf"},
+		// Slips of the fingers.
+		{"jaket", "Denim Jacket"},
+		{"jakcet", "Denim Jacket"},
+		{"jackett", "Denim Jacket"},
+		{"kacket", "Denim Jacket"},
+		{"snekers", "Trail Running Sneakers"},
+		{"trial sneekers", "Trail Running Sneakers"},
+		{"linen drss", "Linen Shirt Dress with Long Sleeves"},
+		{"tshirt blue", "Blue T-Shirt"},
+		{"mutze", "Über-Mütze"},
+		{"-jaket", ""}, // nothing is guessed of what is not wanted
+		{`"jaket"`, ""},
+		// Nothing to find, and nothing to fail on.
+		{"zzzzqqq", ""}, {"!!!", ""}, {"'", ""}, {`"`, ""}, {"-", ""}, {"& | ! ( ) : * < > \\", ""}, {"a:*", ""}, {"')--", ""}, {"👕", ""},
+		{"%", ""}, {"_", ""}, {"or", ""}, {"-\"", ""}, {"\u0301", ""}, {strings.Repeat("ab ", 85), ""}, {strings.Repeat("x", 256), ""},
+	} {
+		lists, err := c.Lists(as(), []product.Scope{{}}, product.Query{Text: test.text}, page.Args{First: new(10)})
+		if err != nil {
+			t.Errorf("%q: %v", test.text, err)
+			continue
+		}
+		var titles []string
+		for _, p := range lists[0].Nodes() {
+			titles = append(titles, p.Title)
+		}
+		if got := strings.Join(titles, "|"); got != test.want && test.text != "-" && test.text != "or" {
+			t.Errorf("%q finds %q, not %q", test.text, got, test.want)
+		}
+		counts, err := c.Counts(as(), []product.Scope{{}}, product.Query{Text: test.text})
+		if err != nil || counts[0] != len(titles) {
+			t.Errorf("%q: %v counted, %v", test.text, counts, err)
+		}
+		facets, err := c.Facets(as(), []product.Scope{{}}, product.Query{Text: test.text})
+		if err != nil || facets[0].SoldOut != len(titles) {
+			t.Errorf("%q: facets %+v, %v", test.text, facets, err)
+		}
+		if _, err := c.Suggest(as(), test.text, 5); err != nil {
+			t.Errorf("suggest %q: %v", test.text, err)
+		}
+	}
+	for _, backward := range []bool{false, true} {
+		whole := c.walk(t, as(), product.Scope{}, product.Query{Text: "linen shirt"}, 1, backward)
+		if want := draftIDs(c.drafts[:3]); !slices.Equal(whole, want) {
+			t.Errorf("walked %v, not %v (backward %t)", whole, want, backward)
+		}
+	}
+	if got := c.walk(t, as(), product.Scope{}, product.Query{Text: " \t "}, 5, false); len(got) != 9 {
+		t.Errorf("white space finds %d", len(got))
+	}
+	if got := c.walk(t, as(auth.RoleManager), product.Scope{}, product.Query{Text: "linen"}, 5, false); len(got) != 4 {
+		t.Errorf("staff finds %d", len(got))
+	}
+	byTitle := product.Query{Text: "linen", Sort: &product.Sort{Field: product.SortTitle, Direction: page.Descending}}
+	if got, want := c.walk(t, as(), product.Scope{}, byTitle, 1, false), draftIDs([]*product.Draft{c.drafts[2], c.drafts[1], c.drafts[0]}); !slices.Equal(got, want) {
+		t.Errorf("by title: %v, not %v", got, want)
+	}
+}
+
+func TestSuggest(t *testing.T) {
+	t.Parallel()
+	c := texts(t)
+	for _, test := range []struct {
+		viewer context.Context
+		prefix string
+		first  int
+		want   string
+	}{
+		{as(), "lin", 10, "Linen Shirt|Linen Shirt Dress with Long Sleeves"},
+		{as(auth.RoleSupport), "lin", 10, "Linen Shirt|Linen Shirt Draft|Linen Shirt Dress with Long Sleeves"},
+		{as(), "lin", 1, "Linen Shirt"},
+		{as(), "shi", 10, "Linen Shirt|Blue T-Shirt|Linen Shirt Dress with Long Sleeves"},
+		{as(), "linen dr", 10, "Linen Shirt Dress with Long Sleeves"},
+		{as(), "T", 10, "Trousers|The Who Poster|Trail Running Sneakers|Blue T-Shirt"},
+		{as(), "ÜB", 10, "Über-Mütze"},
+		{as(), "100% wool_", 10, "100% Wool_Scarf"},
+		{as(), "1_0", 10, ""},
+		{as(), "%inen", 10, "Linen Shirt|Linen Shirt Dress with Long Sleeves"}, // as a slip, not as a pattern
+		{as(), "denmi", 10, "Denim Jacket"},
+		{as(), "", 10, ""},
+		{as(), " ?! ", 10, ""},
+	} {
+		ctx, rec := postgres.Record(test.viewer)
+		got, err := c.Suggest(ctx, test.prefix, test.first)
+		var titles []string
+		for _, s := range got {
+			titles = append(titles, s.Text)
+			if s.Product == nil || s.Product.Title != s.Text {
+				t.Errorf("%q: %+v", test.prefix, s)
+			}
+		}
+		if err != nil || strings.Join(titles, "|") != test.want || len(rec.Statements()) > 1 {
+			t.Errorf("%q: %q, not %q; %v; %v", test.prefix, titles, test.want, err, rec.Statements())
+		}
 	}
 }
 

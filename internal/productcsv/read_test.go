@@ -342,7 +342,7 @@ func TestClean(t *testing.T) {
 			`a<a href="https://x.example/" rel="nofollow">b</a><a href="/c" rel="nofollow">c</a>`, "abc"},
 		{`<p style="position:fixed" class="x" id="y">a</p><form><input name="q">b</form>`, `<p id="y">a</p>b`, "a\nb"},
 		{"<script", "", ""},
-		{`<a href='/?a="b"&c'>"a"`, `<a href="/?a=%22b%22&amp;c" rel="nofollow">"a"`, `"a"`},
+		{`<a href='/?a="b"&c'>"a"`, `<a href="/?a=&#34;b&#34;&amp;c" rel="nofollow">"a"`, `"a"`},
 		{"&amp;#39;&lt;script&gt;", "&amp;#39;&lt;script&gt;", "&#39;<script>"},
 	} {
 		markup, text := productcsv.Clean(c.raw)

@@ -320,15 +320,16 @@ func TestThroughTheDatabase(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	const n = 60
 	var drafts []*product.Draft
+	category := product.Category{ID: id.New(), Slug: "k", Name: "K"}
 	collection := product.Collection{ID: id.New(), Slug: "c", Title: "C"}
 	for i := range n {
 		d := random(r, i)
 		if i%2 == 0 {
-			d.Collections = []uuid.UUID{collection.ID}
+			d.CategoryID, d.Collections = &category.ID, []uuid.UUID{collection.ID}
 		}
 		drafts = append(drafts, d)
 	}
-	if err := s.Load(t.Context(), nil, []product.Collection{collection}, slices.Values(drafts), nil); err != nil {
+	if err := s.Load(t.Context(), []product.Category{category}, []product.Collection{collection}, slices.Values(drafts), nil); err != nil {
 		t.Fatal(err)
 	}
 	first := export(t, s)

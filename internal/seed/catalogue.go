@@ -116,7 +116,7 @@ var catalogue = []item{
 		Points: []string{"Brushed cotton twill, 260 g/m²", "Bar-tacked at every seam that pulls", "Two chest pockets, one with a slot for a pencil"}},
 	{Title: "Striped Boatneck", Type: "T-Shirt", Shape: "Boatneck", Vendor: brinewell, Category: "t-shirts", Price: 4900, Grams: 230,
 		Choices: []choice{color("Navy", "Rust"), garment}, Tags: []string{"cotton", "stripes", "bestseller"},
-		Text:   "The long-sleeved stripe of every coast, in a dense cotton that keeps its neckline.",
+		Text:   "The stripe of every coast, in a dense cotton that keeps its neckline.",
 		Points: []string{"Combed cotton, 220 g/m²", "Stripes are knitted in, not printed", "Side vents"}},
 	{Title: "Heavy Cotton T-Shirt", Type: "T-Shirt", Vendor: brinewell, Category: "t-shirts", Price: 3200, Grams: 210,
 		Choices: []choice{color("Chalk", "Sea", "Charcoal"), garment}, Tags: []string{"cotton", "basics"},

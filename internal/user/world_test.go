@@ -34,7 +34,7 @@ type world struct {
 	cfg      user.Config
 	verifier *auth.Verifier
 	raw      *pgxpool.Pool
-	offset   *atomic.Int64 // of the clock
+	clock    *atomic.Pointer[time.Time] // stands still; see pass
 	keys     *seal.Keyset
 }
 
@@ -48,7 +48,8 @@ func newWorld(t testing.TB, change ...func(*user.Config)) *world {
 	must(t, err)
 	t.Cleanup(raw.Close)
 
-	w := &world{raw: raw, keys: seal.New(), offset: new(atomic.Int64)}
+	w := &world{raw: raw, keys: seal.New(), clock: new(atomic.Pointer[time.Time])}
+	w.clock.Store(new(time.Now()))
 	var ring atomic.Pointer[auth.Keyring]
 	ring.Store(auth.NewKeyring())
 	w.verifier, err = auth.NewVerifier(auth.VerifierConfig{Issuer: "emporium", Audience: "emporium"}, &ring)
@@ -56,7 +57,7 @@ func newWorld(t testing.TB, change ...func(*user.Config)) *world {
 	w.cfg = user.Config{
 		DB: d.Users, Sealer: sealer(t, w.keys), Hasher: hasher(t, cheap), Issuer: auth.NewIssuer("emporium", "emporium", &ring),
 		Throttle: throttle(t, 1000, 1000), PhoneRegion: "DE",
-		Now: func() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) },
+		Now: func() time.Time { return *w.clock.Load() },
 	}
 	for _, f := range change {
 		f(&w.cfg)
@@ -89,7 +90,7 @@ func throttle(t testing.TB, account, address int) *auth.Throttle {
 	return th
 }
 
-func (w *world) pass(d time.Duration) { w.offset.Add(int64(d)) }
+func (w *world) pass(d time.Duration) { w.clock.Store(new(w.clock.Load().Add(d))) }
 
 // load writes accounts; what they lack is filled in.
 func (w *world) load(t testing.TB, accounts ...*user.Account) {
