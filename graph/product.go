@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"emporium/graph/loader"
+	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/id"
 	"emporium/internal/product"
@@ -163,6 +164,13 @@ func ofKind[V any](ctx context.Context, l *loader.Loader[uuid.UUID, *V], kind id
 
 func (r productResolver) Category(ctx context.Context, p *product.Product) (*product.Category, error) {
 	return productCategory.get(ctx, p, arguments{})
+}
+
+func (r productResolver) Metadata(ctx context.Context, p *product.Product) (map[string]any, error) {
+	if auth.From(ctx).Has(auth.RoleSupport, auth.RoleManager, auth.RoleAdmin, auth.RoleService) {
+		return p.Metadata, nil
+	}
+	return p.PublicMetadata(), nil
 }
 
 func (r productResolver) Collections(ctx context.Context, p *product.Product) ([]*product.Collection, error) {

@@ -2836,7 +2836,7 @@ type Product implements Node @open {
   priceRange: PriceRange
   "What search engines are shown."
   seo: Seo!
-  "What the shop keeps with the product."
+  "What the shop keeps with the product. Keys that begin with an underscore are shown to staff alone."
   metadata: JSON!
   "When it was made."
   createdAt: DateTime!

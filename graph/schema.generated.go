@@ -88,6 +88,8 @@ type ProductResolver interface {
 	Options(ctx context.Context, obj *product.Product) ([]*product.Option, error)
 	Variants(ctx context.Context, obj *product.Product) ([]*product.Variant, error)
 	Media(ctx context.Context, obj *product.Product) ([]*product.Media, error)
+
+	Metadata(ctx context.Context, obj *product.Product) (map[string]any, error)
 }
 type ProductConnectionResolver interface {
 	TotalCount(ctx context.Context, obj *product.Connection) (int, error)
@@ -5918,7 +5920,7 @@ func (ec *executionContext) _Product_metadata(ctx context.Context, field graphql
 			return ec.fieldContext_Product_metadata(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return obj.Metadata, nil
+			return ec.Resolvers.Product().Metadata(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v map[string]any) graphql.Marshaler {
@@ -5929,7 +5931,7 @@ func (ec *executionContext) _Product_metadata(ctx context.Context, field graphql
 	)
 }
 func (ec *executionContext) fieldContext_Product_metadata(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("Product", field, false, false, "JSON")
+	return graphql.NewScalarFieldContext("Product", field, true, true, "JSON")
 }
 
 func (ec *executionContext) _Product_createdAt(ctx context.Context, field graphql.CollectedField, obj *product.Product) (ret graphql.Marshaler) {
@@ -11705,10 +11707,11 @@ func (ec *executionContext) _Product(ctx context.Context, sel ast.SelectionSet, 
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "metadata":
-			out.Values[i] = ec._Product_metadata(ctx, field, obj)
-			if out.Values[i] == graphql.Null {
-				atomic.AddUint32(&out.Invalids, 1)
-			}
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Product_metadata(ctx, field, obj)
+				})
 		case "createdAt":
 			out.Values[i] = ec._Product_createdAt(ctx, field, obj)
 			if out.Values[i] == graphql.Null {

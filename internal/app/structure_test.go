@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"internal/page":                  {"internal/fault"},
 	"internal/postgres":              {"internal/fault", "internal/page"},
 	"internal/postgres/pgtest":       {"internal/devstack", "internal/postgres", "migrations"},
-	"internal/seal":                  {},
+	"internal/seal":                  {"internal/fault"},
 	"internal/telemetry":             {"internal/auth", "internal/fault", "internal/postgres"},
 	"migrations":                     {},
 }

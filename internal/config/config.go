@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v11"
+	"github.com/nyaruka/phonenumbers"
 
 	"emporium/internal/auth"
 	"emporium/internal/money"
@@ -76,6 +77,9 @@ func Load(environ []string) (Config, error) {
 	fail := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if _, err := money.ParseCurrency(string(c.Currency)); err != nil {
 		fail("CURRENCY: %w", err)
+	}
+	if phonenumbers.GetCountryCodeForRegion(strings.ToUpper(c.PhoneRegion)) == 0 {
+		fail("PHONE_REGION: %.10q is not an ISO 3166-1 country code like \"DE\"", c.PhoneRegion)
 	}
 	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
 		fail("TLS_CERT_FILE and TLS_KEY_FILE are given together or not at all")

@@ -47,12 +47,13 @@ func Wrap(next http.Handler, o Options) http.Handler {
 		out := &recorder{ResponseWriter: w, status: http.StatusOK}
 		defer func() {
 			o.Metrics.InFlight(-1)
+			cut := false
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {
 					panic(p)
 				}
 				slog.ErrorContext(ctx, "panic", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-				if !out.wrote {
+				if cut = out.wrote; !cut {
 					http.Error(out, "internal error", http.StatusInternalServerError)
 				}
 			}
@@ -61,6 +62,9 @@ func Wrap(next http.Handler, o Options) http.Handler {
 			o.Metrics.Request(route, method(r.Method), strconv.Itoa(out.status), took)
 			slog.DebugContext(ctx, "request", "route", route, "method", method(r.Method), "status", out.status,
 				"ms", float64(took.Microseconds())/1000)
+			if cut {
+				panic(http.ErrAbortHandler) // half an answer must not look like a whole one
+			}
 		}()
 		next.ServeHTTP(out, r.WithContext(ctx))
 	})
@@ -117,7 +121,7 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) string {
 		if err != nil {
 			break
 		}
-		host = hop.String()
+		host = hop.Unmap().String()
 		if !isTrusted(hop, trusted) {
 			break
 		}

@@ -59,6 +59,18 @@ func (p *Product) PriceRange() *PriceRange {
 	return &PriceRange{Min: money.New(*p.PriceMin, *p.Currency), Max: money.New(*p.PriceMax, *p.Currency)}
 }
 
+// PublicMetadata returns the metadata that shoppers see: keys that begin with an underscore are the shop's own, such as
+// what an import keeps of columns that have no place here, purchase prices among them.
+func (p *Product) PublicMetadata() map[string]any {
+	shown := make(map[string]any, len(p.Metadata))
+	for key, value := range p.Metadata {
+		if !strings.HasPrefix(key, "_") {
+			shown[key] = value
+		}
+	}
+	return shown
+}
+
 // SEO returns what search engines are shown.
 func (p *Product) SEO() SEO { return SEO{Title: p.SEOTitle, Description: p.SEODescription} }
 

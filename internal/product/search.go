@@ -226,16 +226,17 @@ func (s *Service) Suggest(ctx context.Context, prefix string, first int) ([]Sugg
 	// Several products may share a title, so more are read than are wanted.
 	sql := `WITH begun AS MATERIALIZED (
 		SELECT p.id, p.title, 2 AS grade, 0::bigint AS rank FROM products.products p
-		WHERE ` + sees + ` AND lower(p.title) LIKE lower(` + b.Arg(like) + `)
+		WHERE ` + sees + ` AND lower(p.title) COLLATE "C" LIKE lower(` + b.Arg(like) + `)
 		ORDER BY length(p.title), lower(p.title) COLLATE "C", p.id LIMIT ` + b.Arg(3*first) + `
 	), inside AS MATERIALIZED (
 		SELECT p.id, p.title, 1, 0::bigint FROM products.products p
-		WHERE ` + sees + ` AND p.search @@ to_tsquery('simple', ` + b.Arg(strings.Join(words, " & ")) + `)
+		WHERE ` + sees + ` AND p.search @@ ` + unestimated("to_tsquery('simple', "+b.Arg(strings.Join(words, " & "))+"::text)") + `
 		ORDER BY length(p.title), lower(p.title) COLLATE "C", p.id LIMIT ` + b.Arg(3*first) + `
 	), found AS (
 		SELECT * FROM begun UNION ALL SELECT * FROM inside
 		UNION ALL SELECT p.id, p.title, 0, ` + rank + ` FROM products.products p
 			WHERE ` + sees + ` AND NOT EXISTS (SELECT FROM begun) AND NOT EXISTS (SELECT FROM inside) AND ` + alike + `
+				AND public.word_similarity(lower(` + b.Arg(t.raw) + `), lower(p.title)) > 0.2 -- not for its description
 	), best AS (
 		SELECT DISTINCT ON (lower(title)) * FROM found ORDER BY lower(title), grade DESC, rank DESC, id
 	)
@@ -553,8 +554,13 @@ func (t text) alike(b *postgres.Builder) (condition, rank string) {
 	return strings.Join(conditions, " AND "), "(1e6 * (" + strings.Join(ranks, " + ") + "))::bigint"
 }
 
-// slips returns a tsquery of the words that become word by one slip of the fingers: a letter too many, too few,
-// wrong, or two in the wrong order. In short words these leave too few trigrams alike to be found by them.
+// accents are the letters that people type without their marks.
+var accents = map[rune]string{
+	'a': "àáâãäå", 'c': "ç", 'e': "èéêë", 'i': "ìíîï", 'n': "ñ", 'o': "òóôõöø", 's': "š", 'u': "ùúûü", 'y': "ýÿ", 'z': "ž",
+}
+
+// slips returns a tsquery of the words that become word by one slip of the fingers: a letter too many, too few, wrong or
+// without its mark, or two in the wrong order. In short words these leave too few trigrams alike to be found by them.
 func slips(word string) string {
 	letters := []rune(word)
 	if len(letters) < 3 || len(letters) > 20 || slices.ContainsFunc(letters, unicode.IsDigit) {
@@ -575,6 +581,9 @@ func slips(word string) string {
 		}
 		if len(after) > 0 {
 			add(before, after[1:])
+			for _, r := range accents[after[0]] {
+				add(before, []rune{r}, after[1:])
+			}
 		}
 		if len(after) > 1 {
 			add(before, []rune{after[1], after[0]}, after[2:])

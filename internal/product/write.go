@@ -432,6 +432,9 @@ func (d *Draft) adopt(was *Draft, now time.Time) {
 	if d.Metadata == nil {
 		d.Metadata = was.Metadata
 	}
+	if d.CategoryID == nil {
+		d.CategoryID = was.CategoryID
+	}
 	taken := map[uuid.UUID]bool{}
 	for i := range d.Media {
 		m := &d.Media[i]

@@ -10,8 +10,8 @@
 //
 // What the columns of Shopify can not express, such as the rest of the metadata, is written as JSON into ExtraColumn,
 // which other programs ignore. So nothing of a product is lost on the way out and in again but its category and
-// collections, which the format does not know, and its times. An empty text and none are the same to the format. A text
-// that is not in the form in which Clean returns it takes that form.
+// collections, which the format does not know, and its times. An empty text and none are the same to the format, and so
+// are line ends of all kinds; a description takes the form that Clean gives it.
 //
 // Spreadsheets run a cell as a formula that starts with =, +, - or @. Write puts an apostrophe before such a cell, and
 // Read takes it away again, but only from files that have ExtraColumn: files of others are taken literally.
@@ -27,7 +27,7 @@ import (
 const (
 	// MetadataKey is where metadata keeps what has no place in the catalogue: an object with the objects "product" (by
 	// column), "variants" and "images" (by position from "1", then by column).
-	MetadataKey = "shopify"
+	MetadataKey = "_shopify"
 
 	// ExtraColumn is the column of Emporium's own.
 	ExtraColumn = "Emporium / Extra"

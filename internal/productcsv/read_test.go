@@ -60,7 +60,7 @@ func TestReadEverything(t *testing.T) {
 			DescriptionHTML: "<p>Soft &amp; \"light\"</p>\n<ul><li>Linen</ul>",
 			Vendor:          new("Mill"), Type: new("Tops"), Tags: []string{"linen", "summer"}, Status: product.StatusDraft,
 			SEOTitle: new("Seo"), SEODescription: new("Described"),
-			Metadata: map[string]any{"shopify": map[string]any{
+			Metadata: map[string]any{"_shopify": map[string]any{
 				"product": map[string]any{"Published": "true", "Google Shopping / Gender": "unisex", "Collection": "Summer"},
 				"variants": map[string]any{
 					"1": map[string]any{"Variant Inventory Tracker": "shopify", "Variant Weight Unit": "g",
@@ -114,7 +114,7 @@ func TestReadProducts(t *testing.T) {
 		"Published true":         {"Handle,Title,Variant Price,Published\na,A,1,true", nil},
 		"archived":               {"Handle,Title,Variant Price,Status\na,A,1,ARCHIVED", func(d *product.Draft) { d.Status = product.StatusArchived }},
 		"Status over Published": {"Handle,Title,Variant Price,Published,Status\na,A,1,false,active", func(d *product.Draft) {
-			d.Metadata = map[string]any{"shopify": map[string]any{"product": map[string]any{"Published": "false"}}}
+			d.Metadata = map[string]any{"_shopify": map[string]any{"product": map[string]any{"Published": "false"}}}
 		}},
 		"a picture on each row": {"Handle,Title,Variant Price,Option1 Name,Option1 Value,Image Src,Image Alt Text\n" +
 			"a,A,1,S,x,/p,\na,,1,,y,/p,Front\n", func(d *product.Draft) {
@@ -259,7 +259,7 @@ func TestReadRefuses(t *testing.T) {
 		"an extra tag of nothing":     {with("Emporium / Extra", `{"tags":[""]}`), 3, "Emporium / Extra", "a tag is empty"},
 		"an extra kind":               {with("Emporium / Extra", `{"media":{"/a":{"kind":"SONG"}}}`), 3, "Emporium / Extra", `"SONG" is not a kind of media`},
 		"an extra width":              {with("Emporium / Extra", `{"media":{"/a":{"width":1}}}`), 3, "Emporium / Extra", `the width and height of "/a" are not those of a picture`},
-		"extra in the way of columns": {"Handle,Title,Variant Price,X,Emporium / Extra\n" + `a,A,1,x,"{""metadata"":{""shopify"":1}}"`, 2, "Emporium / Extra", `the metadata has something under "shopify" that leaves no place for column "X"`},
+		"extra in the way of columns": {"Handle,Title,Variant Price,X,Emporium / Extra\n" + `a,A,1,x,"{""metadata"":{""_shopify"":1}}"`, 2, "Emporium / Extra", `the metadata has something under "_shopify" that leaves no place for column "X"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -70,7 +70,7 @@ func TestWrite(t *testing.T) {
 	d := &product.Draft{
 		Product: product.Product{
 			ID: id.New(), Slug: "mug", Title: "=Mug", DescriptionHTML: "<p>A \"mug\"</p>\n", Vendor: new("Kiln"), Tags: []string{"a", "b"},
-			Status: product.StatusArchived, Metadata: map[string]any{"care": "none", "shopify": map[string]any{
+			Status: product.StatusArchived, Metadata: map[string]any{"care": "none", "_shopify": map[string]any{
 				"product":  map[string]any{"Gift Card": "true", "Collection": "C"},
 				"variants": map[string]any{"2": map[string]any{"Cost per item": "3"}, "9": map[string]any{"Cost per item": "4"}},
 			}},
@@ -85,7 +85,7 @@ func TestWrite(t *testing.T) {
 	before := show(d)
 	want := header +
 		`mug,'=Mug,"<p>A ""mug""</p>` + "\n" + `",Kiln,,,"a, b",false,Size,S,,,,,'-1,,,3,deny,manual,9.90,,true,true,,/1,1,,true,,,,,,,,,,,,,,,,/2,kg,,,archived,` +
-		`"{""metadata"":{""care"":""none"",""shopify"":{""product"":{""Collection"":""C""},""variants"":{""9"":{""Cost per item"":""4""}}}},""options"":{""Size"":[""L"",""S""]},""media"":{""/2"":{""width"":3,""height"":4}}}"` + "\n" +
+		`"{""metadata"":{""_shopify"":{""product"":{""Collection"":""C""},""variants"":{""9"":{""Cost per item"":""4""}}},""care"":""none""},""options"":{""Size"":[""L"",""S""]},""media"":{""/2"":{""width"":3,""height"":4}}}"` + "\n" +
 		`mug,,,,,,,,,L,,,,,,5,,,deny,manual,10.00,0.01,true,true,,/2,2,Two,,,,,,,,,,,,,,,,,,kg,,3,,` + "\n" +
 		`mug,,,,,,,,,,,,,,,,,,,,,,,,,/3,3,,,,,,,,,,,,,,,,,,,,,,,` + "\n"
 	if got := write(t, d); got != want {
@@ -191,11 +191,11 @@ func object(r *rand.Rand) map[string]any {
 	}
 	switch r.IntN(4) {
 	case 0:
-		m["shopify"] = []any{"x", 1., map[string]any{}}[r.IntN(3)]
+		m["_shopify"] = []any{"x", 1., map[string]any{}}[r.IntN(3)]
 	case 1:
-		m["shopify"] = map[string]any{"product": cells(), "variants": rows(), "images": rows()}
+		m["_shopify"] = map[string]any{"product": cells(), "variants": rows(), "images": rows()}
 	case 2:
-		m["shopify"] = map[string]any{"product": cells(), "variants": 1., "else": rows()}
+		m["_shopify"] = map[string]any{"product": cells(), "variants": 1., "else": rows()}
 	}
 	return m
 }
@@ -284,7 +284,7 @@ func TestNothingForSpreadsheetsToRun(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\n=1", "＝1"} {
 		d := &product.Draft{Product: product.Product{Slug: "a", Title: text, Vendor: &text, Tags: []string{text}, Status: product.StatusDraft,
-			Metadata: map[string]any{"shopify": map[string]any{"product": map[string]any{"Product Category": text}}}}}
+			Metadata: map[string]any{"_shopify": map[string]any{"product": map[string]any{"Product Category": text}}}}}
 		file := write(t, d)
 		if n := strings.Count(file, "'"+text); n != 4 {
 			t.Errorf("%q is kept from being run in %d cells of 4:\n%s", text, n, file)
@@ -320,16 +320,15 @@ func TestThroughTheDatabase(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	const n = 60
 	var drafts []*product.Draft
-	category := product.Category{ID: id.New(), Slug: "k", Name: "K"}
 	collection := product.Collection{ID: id.New(), Slug: "c", Title: "C"}
 	for i := range n {
 		d := random(r, i)
 		if i%2 == 0 {
-			d.CategoryID, d.Collections = &category.ID, []uuid.UUID{collection.ID}
+			d.Collections = []uuid.UUID{collection.ID}
 		}
 		drafts = append(drafts, d)
 	}
-	if err := s.Load(t.Context(), []product.Category{category}, []product.Collection{collection}, slices.Values(drafts), nil); err != nil {
+	if err := s.Load(t.Context(), nil, []product.Collection{collection}, slices.Values(drafts), nil); err != nil {
 		t.Fatal(err)
 	}
 	first := export(t, s)

@@ -296,7 +296,7 @@ func (b *bench) tell(n int) *tale {
 		picks = append(picks, pick{product: g.product, variant: g.variants[v], title: g.title, variantTitle: &benchSizes[v],
 			sku: &g.skus[v], image: &g.image, price: g.priceOf(v), quantity: 1 + int(r.ExpFloat64())})
 	}
-	t := begin(r, b.currency, b.buyers[begun.buyer], orderNumber(uint64(n)), begun.at, picks)
+	t := begin(r, b.currency, b.buyers[begun.buyer], orderNumber(uint64(n)), begun.at, picks, false)
 	retry := n%10 == 9
 	if retry {
 		t.pay()

@@ -278,12 +278,12 @@ func (it item) combinations() [][]string {
 	return all
 }
 
-// sku returns the stock keeping unit of a variant of the nth item, like SHI-001-NAV-M.
+// sku returns the stock keeping unit of a variant of the nth item, like SHIR-001-NAVY-M.
 func (it item) sku(n int, values []string) string {
 	code := func(text string) string {
 		var b strings.Builder
 		for _, c := range strings.ToUpper(text) {
-			if c < 0x80 && (unicode.IsLetter(c) || unicode.IsDigit(c)) && b.Len() < 3 {
+			if c < 0x80 && (unicode.IsLetter(c) || unicode.IsDigit(c)) && b.Len() < 4 {
 				b.WriteRune(c)
 			}
 		}
@@ -312,8 +312,7 @@ func (d *demo) addOrders() {
 	for n, s := range stories() {
 		who := slices.IndexFunc(people, func(p person) bool { return strings.HasPrefix(p.Name, s.who+" ") })
 		at := anchor.AddDate(0, 0, -s.daysAgo).Add(between(r, -4*time.Hour, -time.Hour))
-		t := begin(r, d.currency, d.buyers[who], orderNumber(uint64(n)), at, d.basket(r, at))
-		t.chatty = true
+		t := begin(r, d.currency, d.buyers[who], orderNumber(uint64(n)), at, d.basket(r, at), true)
 		s.happens(t)
 		d.orders = append(d.orders, t.order())
 		d.payments = append(d.payments, t.payments...)

@@ -35,8 +35,8 @@ type pick struct {
 }
 
 // begin opens an order.
-func begin(r *rand.Rand, c money.Currency, b buyer, number string, at time.Time, picks []pick) *tale {
-	t := &tale{r: r, now: at, packed: map[uuid.UUID]int{}}
+func begin(r *rand.Rand, c money.Currency, b buyer, number string, at time.Time, picks []pick, chatty bool) *tale {
+	t := &tale{r: r, now: at, packed: map[uuid.UUID]int{}, chatty: chatty}
 	o := &t.draft.Order
 	*o = order.Order{Owner: b.account.ID, ID: key(r, at), Number: number, Status: order.StatusPending,
 		Email: b.account.Email, ShippingAddress: b.shipping, BillingAddress: b.billing,

@@ -12,9 +12,9 @@ import (
 	"emporium/internal/seal"
 )
 
-const accountByEmail = `
-	SELECT u.owner_id, u.roles FROM users.email_index i JOIN users.users u USING (owner_id)
-	WHERE i.email_index = $1 AND u.status = 'ACTIVE' AND NOT u.guest`
+// The lock keeps the account as it is until its session is written.
+const activeAccount = `
+	SELECT roles FROM users.users WHERE owner_id = $1 AND status = 'ACTIVE' AND NOT guest FOR NO KEY UPDATE`
 
 // OpenSession opens a session of an active account without its password: for an operator at the machine, not for a
 // viewer. It fails with NotFound where there is none.
@@ -23,22 +23,28 @@ func (s *Service) OpenSession(ctx context.Context, email string) (*Tokens, error
 	if err != nil {
 		return nil, fault.Wrap(fault.BadUserInput, err, "not an e-mail address")
 	}
-	type account struct {
-		Owner uuid.UUID
-		Roles []auth.Role
-	}
-	a, ok, err := postgres.First(ctx, s.db, postgres.Stmt{
-		Name: "users.account_by_email", SQL: accountByEmail, Reads: postgres.All("users.email_index", "users.users"),
-	}, pgx.RowToStructByPos[account], s.emailIndex(email))
+	none := fault.New(fault.NotFound, "there is no active account with this e-mail address")
+	owner, ok, err := postgres.First(ctx, s.db, postgres.Stmt{
+		Name: "users.owner_by_email", SQL: ownerByEmail, Reads: postgres.All("users.email_index"),
+	}, pgx.RowTo[uuid.UUID], s.emailIndex(email))
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
-		return nil, fault.New(fault.NotFound, "there is no active account with this e-mail address")
+		return nil, none
 	}
 	var tokens *Tokens
-	err = s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) (err error) {
-		tokens, err = s.startSession(ctx, tx, a.Owner, a.Roles)
+	err = s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {
+		roles, ok, err := postgres.First(ctx, tx, postgres.Stmt{
+			Name: "users.active_account", SQL: activeAccount, Reads: postgres.Rows("users.users", owner),
+		}, pgx.RowTo[[]auth.Role], owner)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return none
+		}
+		tokens, err = s.startSession(ctx, tx, owner, roles)
 		return err
 	})
 	return tokens, err

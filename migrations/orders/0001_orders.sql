@@ -46,6 +46,7 @@ CREATE INDEX orders_by_id ON orders.orders (id);
 CREATE INDEX orders_by_status ON orders.orders (status, id);
 CREATE INDEX orders_by_payment_status ON orders.orders (payment_status, id);
 CREATE INDEX orders_by_fulfillment_status ON orders.orders (fulfillment_status, id);
+CREATE INDEX orders_by_created ON orders.orders (created_at);
 CREATE INDEX orders_by_total ON orders.orders (total, id);
 CREATE INDEX orders_by_email ON orders.orders (email_index);
 

@@ -66,7 +66,6 @@ CREATE INDEX products_by_tag ON products.products USING gin (tags);
 CREATE INDEX products_by_option ON products.products USING gin (option_pairs);
 CREATE INDEX products_by_search ON products.products USING gin (search);
 CREATE INDEX products_by_trigram ON products.products USING gin (lower(title) public.gin_trgm_ops);
-CREATE INDEX products_by_title_prefix ON products.products (lower(title) text_pattern_ops);
 
 CREATE TABLE products.options (
     product_id uuid NOT NULL REFERENCES products.products ON DELETE CASCADE,

@@ -21,6 +21,7 @@ CREATE TABLE users.users (
     CONSTRAINT accounts_have_an_email CHECK (guest OR email IS NOT NULL)
 );
 CREATE INDEX users_by_status ON users.users (status, owner_id);
+CREATE INDEX users_by_created ON users.users (created_at);
 CREATE INDEX users_by_role ON users.users USING gin (roles);
 
 -- Which user an e-mail address belongs to: keyed by the blind index, so that it is unique whatever the owner.

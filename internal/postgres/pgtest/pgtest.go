@@ -81,12 +81,28 @@ func (d *Databases) clone(t testing.TB, s *devstack.Stack, domains ...string) *p
 	if err != nil {
 		t.Fatalf("template database: %v", err)
 	}
+	url := create(t, s, template)
+	for _, domain := range domains {
+		d.URLs[domain] = url
+	}
+	db, err := postgres.Open(ctx, url, postgres.Options{MaxConns: 20, Explain: explain(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	return db
+}
+
+// create makes a database from a template and drops it when the test ends.
+func create(t testing.TB, s *devstack.Stack, template string) (url string) {
+	t.Helper()
+	ctx := context.Background()
 	name := "emporium_test_" + strings.ToLower(rand.Text()[:16])
 	if err := admin(ctx, s, func(c *pgx.Conn) error {
 		_, err := c.Exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+template)
 		return err
 	}); err != nil {
-		t.Fatalf("clone database: %v", err)
+		t.Fatalf("create database: %v", err)
 	}
 	t.Cleanup(func() {
 		err := admin(ctx, s, func(c *pgx.Conn) error {
@@ -97,15 +113,7 @@ func (d *Databases) clone(t testing.TB, s *devstack.Stack, domains ...string) *p
 			t.Errorf("drop database: %v", err)
 		}
 	})
-	for _, domain := range domains {
-		d.URLs[domain] = s.DatabaseURLFor(name)
-	}
-	db, err := postgres.Open(ctx, s.DatabaseURLFor(name), postgres.Options{MaxConns: 20, Explain: explain(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Close)
-	return db
+	return s.DatabaseURLFor(name)
 }
 
 // template returns the name of a migrated database to clone. Whichever process needs it first makes it.
@@ -157,16 +165,6 @@ func admin(ctx context.Context, s *devstack.Stack, do func(*pgx.Conn) error) err
 // Prefix returns a text that no other test uses, for keys in the shared Redis.
 func Prefix() string { return "test:" + rand.Text() + ":" }
 
-// WithDatabase returns the URL with another database name; for tests that need one more.
-func WithDatabase(raw, name string) (string, error) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "", fmt.Errorf("database URL: %w", err)
-	}
-	u.Path = "/" + name
-	return u.String(), nil
-}
-
 // explained holds the statements that were explained already in this process.
 var explained sync.Map
 
@@ -217,4 +215,29 @@ func relations(plan any, found []string) []string {
 		}
 	}
 	return found
+}
+
+// Empty returns the URL of a database of the test's own without any schema.
+func Empty(t testing.TB) string {
+	t.Helper()
+	ctx := context.Background()
+	s, err := server(ctx)
+	if err != nil {
+		t.Fatalf("tests need Postgres and Redis: %v", err)
+	}
+	return create(t, s, "template0")
+}
+
+// Redirect returns the URL with its server's unix socket looked for in another directory, and the path of the socket; for
+// tests in which the server is not there at first.
+func Redirect(raw, dir string) (redirected, socket string, err error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", "", fmt.Errorf("database URL: %w", err)
+	}
+	q := u.Query()
+	socket = q.Get("host") + "/.s.PGSQL.5432"
+	q.Set("host", dir)
+	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20")
+	return u.String(), socket, nil
 }
