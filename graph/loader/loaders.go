@@ -192,11 +192,15 @@ func one[K comparable, V any](verb func(context.Context, []K) ([]V, error), key 
 	}
 }
 
-// many makes a fetch function of a verb that returns any number of rows for each key, in their order.
+// many makes a fetch function of a verb that returns any number of rows for each key, in their order. No rows are an empty
+// list: null would mean that the list is not the viewer's to see.
 func many[K comparable, V any](verb func(context.Context, []K) ([]V, error), key func(V) K) func(context.Context, []K) (map[K][]V, error) {
 	return func(ctx context.Context, keys []K) (map[K][]V, error) {
 		rows, err := verb(ctx, keys)
 		found := make(map[K][]V, len(keys))
+		for _, k := range keys {
+			found[k] = []V{}
+		}
 		for _, row := range rows {
 			found[key(row)] = append(found[key(row)], row)
 		}

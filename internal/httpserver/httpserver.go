@@ -54,6 +54,9 @@ func Wrap(next http.Handler, o Options) http.Handler {
 				}
 				slog.ErrorContext(ctx, "panic", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 				if cut = out.wrote; !cut {
+					for _, about := range []string{"Cache-Control", "Content-Encoding", "Etag", "Last-Modified"} {
+						h.Del(about) // of the answer that there would have been
+					}
 					http.Error(out, "internal error", http.StatusInternalServerError)
 				}
 			}

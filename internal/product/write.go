@@ -286,7 +286,7 @@ type UpsertResult struct{ Created, Updated, Unchanged int }
 var errDryRun = errors.New("dry run")
 
 // Upsert writes products as they are in the drafts, found by slug, in one transaction. An existing product keeps its ID,
-// its CreatedAt, and what the draft leaves nil of PublishedAt, Metadata and Collections; a variant with the same option
+// its CreatedAt, and what the draft leaves nil of CategoryID, PublishedAt, Metadata and Collections; a variant with the same option
 // values, otherwise one with the same SKU, and a medium with the same URL keep their IDs; what a draft has no more is
 // removed. Stock that is given replaces what is on hand, but never goes below what is held for orders under way.
 //

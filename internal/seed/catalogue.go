@@ -3,7 +3,7 @@ package seed
 import "emporium/internal/product"
 
 // The demo shop is a general store by the sea. Prices are minor units of a currency with two decimals, see
-// Services.price.
+// minor.
 
 // shelf is a category; Above is the slug of the one that it stands in.
 type shelf struct{ Slug, Name, Above, Description string }

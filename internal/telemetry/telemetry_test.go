@@ -93,12 +93,8 @@ func lines(t *testing.T, m *telemetry.Metrics, metric string) map[string]string 
 	found := map[string]string{}
 	for line := range strings.Lines(w.Body.String()) {
 		if rest, ok := strings.CutPrefix(line, metric); ok && (rest[0] == '{' || rest[0] == ' ') {
-			labels, value, _ := strings.Cut(strings.TrimSpace(rest), " ")
-			if strings.HasPrefix(rest, "{") {
-				at := strings.LastIndexByte(rest, '}')
-				labels, value = rest[:at+1], strings.TrimSpace(rest[at+1:])
-			}
-			found[labels] = value
+			at := strings.LastIndexByte(rest, '}') + 1
+			found[rest[:at]] = strings.TrimSpace(rest[at:])
 		}
 	}
 	return found
