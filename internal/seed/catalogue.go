@@ -2,8 +2,8 @@ package seed
 
 import "emporium/internal/product"
 
-// The demo shop is a general store by the sea. Prices are minor units of a currency with two decimals, see
-// minor.
+// The demo shop is a general store by the sea. Prices are minor units of a currency with two decimals;
+// minor turns them into those of the shop's.
 
 // shelf is a category; Above is the slug of the one that it stands in.
 type shelf struct{ Slug, Name, Above, Description string }

@@ -261,7 +261,7 @@ var shapes = map[string]func(tones) string{
 				<rect x="-15" y="-176" width="11" height="262" rx="5" fill="light" opacity=".8"/><rect x="-15" y="-178" width="30" height="34" rx="7" fill="dark"/>
 				<rect x="-15" y="-140" width="30" height="7" fill="pale"/><path d="M-15 84 H15 L3 168 H-3Z" fill="wood"/><path d="M-5 138 H5 L0 178Z" fill="ink"/></g>`, x, turn)
 		}
-		return t.paint(one(-92, -10) + one(-32, -3) + one(34, 4) + one(98, 12))
+		return t.paint(one(-120, -12) + one(-72, -7) + one(-24, -2) + one(24, 3) + one(72, 8) + one(120, 13))
 	},
 	"Ballpoint": func(t tones) string {
 		return t.paint(`<g transform="rotate(34)"><rect x="-9" y="-198" width="18" height="34" rx="6" fill="steel"/><rect x="-24" y="-172" width="48" height="262" rx="9" fill="base"/>
