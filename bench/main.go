@@ -148,7 +148,9 @@ func bench(ctx context.Context) (err error) {
 		return err
 	}
 	var version string
-	if err := s.db.QueryRow(ctx, "SHOW server_version").Scan(&version); err != nil {
+	var orders int
+	err = s.db.QueryRow(ctx, "SELECT current_setting('server_version'), (SELECT count(*) FROM orders.orders)").Scan(&version, &orders)
+	if err != nil {
 		return err
 	}
 
@@ -190,9 +192,9 @@ func bench(ctx context.Context) (err error) {
 	if o.json {
 		return lines(os.Stdout, cells)
 	}
-	fmt.Printf("\n%s/%s, %d CPUs, %s, PostgreSQL %s, %d connections to it from each server\n"+
+	fmt.Printf("\n%s/%s, %d CPUs, %s, PostgreSQL %s with %d orders, %d connections to it from each server\n"+
 		"medians of %d rounds of %s; CPU in seconds for 1,000 requests; ratio: emporium / hand-written\n\n",
-		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), version, poolConns, o.rounds, o.duration)
+		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), version, orders, poolConns, o.rounds, o.duration)
 	return table(os.Stdout, cells)
 }
 

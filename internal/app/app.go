@@ -80,7 +80,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, say func(form
 		if err := a.Migrate(ctx); err != nil {
 			return a, err
 		}
-		if err := a.seedDemo(ctx); err != nil {
+		if err := seed.Demo(ctx, a.seedServices(), nil); err != nil {
 			return a, err
 		}
 		a.ready.Store(true)
@@ -301,16 +301,10 @@ func (a *App) Migrate(ctx context.Context) error {
 	return nil
 }
 
-func (a *App) seedDemo(ctx context.Context) error {
-	if err := seed.Demo(ctx, a.seedServices(), func(string, int, int) {}); err != nil {
-		return fmt.Errorf("demo shop: %w", err)
-	}
-	return nil
-}
-
 func (a *App) seedServices() seed.Services {
 	return seed.Services{Users: a.services.Users, Products: a.services.Products, Orders: a.services.Orders,
-		Payments: a.services.Payments, Hasher: a.hasher, Currency: a.cfg.Currency}
+		Payments: a.services.Payments, Hasher: a.hasher, Currency: a.cfg.Currency,
+		Databases: []*postgres.DB{a.dbs.users, a.dbs.products, a.dbs.orders, a.dbs.payments}}
 }
 
 // Close frees what New took. It is called once, after Run has returned.

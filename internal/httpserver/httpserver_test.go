@@ -173,6 +173,7 @@ func TestClientAddress(t *testing.T) {
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	metrics := telemetry.NewMetrics()
+	atOnce, late, aborts := rand.Text(), rand.Text(), rand.Text()
 	server := httptest.NewServer(httpserver.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/late":
@@ -198,20 +199,20 @@ func TestPanic(t *testing.T) {
 		return server.Client().Do(r)
 	}
 
-	response, err := get("/graphql", "panics-at-once")
+	response, err := get("/graphql", atOnce)
 	if err != nil {
 		t.Fatal(err)
 	}
 	body, err := io.ReadAll(response.Body)
 	_ = response.Body.Close()
 	if err != nil || response.StatusCode != http.StatusInternalServerError || string(body) != "internal error\n" ||
-		response.Header.Get("X-Request-Id") != "panics-at-once" || response.Header.Get("Etag")+response.Header.Get("Cache-Control") != "" ||
+		response.Header.Get("X-Request-Id") != atOnce || response.Header.Get("Etag")+response.Header.Get("Cache-Control") != "" ||
 		response.Header.Get("Vary") != "Authorization" {
 		t.Errorf("the answer is %d %q with %v, %v", response.StatusCode, body, response.Header, err)
 	}
 
 	// Half an answer must not look like a whole one.
-	if response, err = get("/late", "panics-late"); err != nil {
+	if response, err = get("/late", late); err != nil {
 		t.Fatal(err)
 	}
 	body, err = io.ReadAll(response.Body)
@@ -220,13 +221,13 @@ func TestPanic(t *testing.T) {
 		t.Errorf("the answer is %d with %d bytes, %v; want it cut off", response.StatusCode, len(body), err)
 	}
 
-	if response, err := get("/abort", "aborts-itself"); err == nil {
+	if response, err := get("/abort", aborts); err == nil {
 		_ = response.Body.Close()
 		t.Errorf("the answer is %d, want none", response.StatusCode)
 	}
 
 	server.Close() // waits for all handlers
-	for id, want := range map[string]string{"panics-at-once": "ERROR panic, DEBUG request 500", "panics-late": "ERROR panic, DEBUG request 200", "aborts-itself": ""} {
+	for id, want := range map[string]string{atOnce: "ERROR panic, DEBUG request 500", late: "ERROR panic, DEBUG request 200", aborts: ""} {
 		var got []string
 		for _, line := range logged.of(t, id) {
 			what := fmt.Sprint(line["level"], " ", line["msg"])
