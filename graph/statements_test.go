@@ -153,6 +153,8 @@ func TestStatementsOfWideOperations(t *testing.T) {
 		{"the latest orders", `{ orders(first: 20) { nodes { number customer { name }
 			lines { title variant { sku product { title } } } payments { status amount { amount } } } } }`,
 			[]string{"orders.list", "orders.lines_of", "payments.of_orders", "products.products_by_ids", "products.variants_by_ids", "users.by_ids"}},
+		{"everything that fifty users have bought lately", `{ users(first: 50) { nodes { orders(first: 5) { nodes { lines { variant { product { title } } } payments { status } } } } } }`,
+			[]string{"orders.lines", "orders.list_by_owners", "payments", "products", "products.variants", "users.list"}},
 		{"fifty users with their latest orders", `{ users(first: 50) { nodes { orders(first: 5) { nodes { number } totalCount } } } }`,
 			[]string{"orders.count_by_owners", "orders.list_by_owners", "users.list"}},
 		{"all money of an order from one sum", `{ orders(first: 20) { nodes { authorizedTotal { amount } capturedTotal { amount }

@@ -62,11 +62,10 @@ func TestBuilderCountsPlaces(t *testing.T) {
 
 // thing is a row of a list. Only id is unique.
 type thing struct {
-	A    int64
-	B    string
-	C    float32
-	ID   uuid.UUID
-	rank int // its place in the list that is being read
+	A  int64
+	B  string
+	C  float32
+	ID uuid.UUID
 }
 
 var fields = map[string]struct {
@@ -121,7 +120,7 @@ func run(t *testing.T, db postgres.Querier, sql string, args ...any) {
 func TestPageIsTheSliceOfTheList(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t).Orders
-	things := makeThings(t, db, 24)
+	things := makeThings(t, db, 20)
 	for _, order := range [][]string{
 		{"id"}, {"-id"},
 		{"a", "id"}, {"-a", "id"}, {"a", "-id"}, {"-a", "-id"},
@@ -157,12 +156,11 @@ func TestPageIsTheSliceOfTheList(t *testing.T) {
 				return 0
 			})
 
-			// All windows over all pairs of cursors (-1: without) would be 24² · … statements: every cursor is used on both
-			// sides, with partners and sizes drawn anew.
+			// Every row is used as a cursor on both sides (-1: without), with partners and sizes that are drawn.
 			r := rand.New(rand.NewPCG(3, uint64(len(order))))
 			n := len(sorted)
 			for at := -1; at < n; at++ {
-				for _, other := range []int{-1, at, r.IntN(n), r.IntN(n)} {
+				for _, other := range []int{-1, r.IntN(n)} {
 					for _, backward := range []bool{false, true} {
 						for _, size := range []int{0, 1 + r.IntN(6), n - 1 + r.IntN(3)} {
 							l.check(t, sorted, at, other, size, backward)
