@@ -387,7 +387,7 @@ type openDatabase struct {
 }
 
 func openDatabases(ctx context.Context, cfg config.Config, metrics *telemetry.Metrics) (d databases, err error) {
-	urls := cfg.DatabaseURLs()
+	urls, direct := cfg.DatabaseURLs(), cfg.DirectURLs()
 	into := map[string]**postgres.DB{"users": &d.users, "products": &d.products, "orders": &d.orders, "payments": &d.payments}
 	for _, domain := range config.Domains {
 		i := 0
@@ -395,7 +395,8 @@ func openDatabases(ctx context.Context, cfg config.Config, metrics *telemetry.Me
 			i++
 		}
 		if i == len(d.all) {
-			db, err := postgres.Open(ctx, urls[domain], postgres.Options{MaxConns: cfg.DatabaseConns, Observe: metrics.Statement})
+			db, err := postgres.Open(ctx, urls[domain], postgres.Options{
+				MaxConns: cfg.DatabaseConns, Observe: metrics.Statement, Pooled: direct[domain] != urls[domain]})
 			if err != nil {
 				return d, fmt.Errorf("%s: %w", domain, err)
 			}

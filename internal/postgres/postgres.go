@@ -36,6 +36,7 @@ type Observer func(statement string, took time.Duration, err error)
 // Options for Open.
 type Options struct {
 	MaxConns int      // connections at most; 0: what the URL says, otherwise 16
+	Pooled   bool     // the URL leads to a transaction pooler such as PgBouncer: no statement stays prepared on a connection
 	Observe  Observer // may be nil
 	Explain  Explain  // may be nil; for tests
 }
@@ -61,6 +62,9 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 		cfg.MaxConns = int32(o.MaxConns)
 	} else if cfg.MaxConns < 16 {
 		cfg.MaxConns = 16
+	}
+	if o.Pooled && cfg.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
 	cfg.MaxConnIdleTime = 5 * time.Minute
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
