@@ -101,8 +101,15 @@ func checkCursor(keys []Key, cursor []string) error {
 		case "bigint":
 			_, err = strconv.ParseInt(text, 10, 64)
 		case "real", "double precision":
+			bits := 64
+			if keys[i].Cast == "real" {
+				bits = 32
+			}
+			var number float64
 			if !decimalNumber.MatchString(text) {
 				err = strconv.ErrSyntax
+			} else if number, err = strconv.ParseFloat(text, bits); err == nil && number == 0 && strings.ContainsAny(strings.Split(text, "e")[0], "123456789") {
+				err = strconv.ErrRange // too small for Postgres, which does not round to 0
 			}
 		case "uuid":
 			var u uuid.UUID

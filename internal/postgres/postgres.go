@@ -22,6 +22,9 @@ import (
 // statementDeadline bounds a statement whose context has no deadline of its own.
 const statementDeadline = 15 * time.Second
 
+// rollbackDeadline bounds a rollback; a connection on which it takes longer is closed.
+const rollbackDeadline = 5 * time.Second
+
 // Stmt is a statement: its name, its text with $1 … parameters, and the tags of what it reads.
 type Stmt struct {
 	Name  string // like "orders.lines_by_order"; unique in the program, a label of metrics
@@ -178,20 +181,24 @@ func Select[T any](ctx context.Context, q Querier, s Stmt, scan pgx.RowToFunc[T]
 	defer func() { done(err) }()
 	rows, err := q.query(ctx, s.SQL, args)
 	if err != nil {
-		return nil, named(s, err)
+		return nil, named(ctx, s, err)
 	}
 	if found, err = pgx.CollectRows(rows, scan); err != nil {
-		return nil, named(s, err)
+		return nil, named(ctx, s, err)
 	}
 	return found, nil
 }
 
-// named puts the statement's name before an error. Text that no Postgres database can hold (U+0000) came from outside
+// named puts the statement's name before an error. A statement that the server has cancelled because the context ended
+// fails as the context did. Text that no Postgres database can hold (U+0000) came from outside
 // and is not our failure.
-func named(s Stmt, err error) error {
+func named(ctx context.Context, s Stmt, err error) error {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && (pg.Code == "22021" || pg.Code == "22P05") {
 		return fault.Wrap(fault.BadUserInput, err, "a text contains a character that can not be stored")
+	}
+	if pg != nil && pg.Code == "57014" && ctx.Err() != nil {
+		return fmt.Errorf("%s: %w: %w", s.Name, ctx.Err(), err)
 	}
 	return fmt.Errorf("%s: %w", s.Name, err)
 }
@@ -211,11 +218,11 @@ func Exec(ctx context.Context, q Querier, s Stmt, args ...any) (touched int64, e
 	defer func() { done(err) }()
 	rows, err := q.query(ctx, s.SQL, args)
 	if err != nil {
-		return 0, named(s, err)
+		return 0, named(ctx, s, err)
 	}
 	rows.Close()
 	if err = rows.Err(); err != nil {
-		return 0, named(s, err)
+		return 0, named(ctx, s, err)
 	}
 	return rows.CommandTag().RowsAffected(), nil
 }
@@ -236,7 +243,7 @@ const txTries = 5
 // a serialization failure runs fn again, up to five times in all: fn must not change anything outside.
 func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	for try := 1; ; try++ {
-		err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { return fn(ctx, &Tx{tx: tx, db: db}) })
+		err := db.inTx(ctx, pgx.TxOptions{}, fn)
 		if err == nil || try == txTries || !lostRace(err) {
 			return err
 		}
@@ -251,8 +258,29 @@ func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 // InSnapshot runs fn in a read-only transaction that sees the database as it was at one moment (REPEATABLE READ), for
 // reads of many statements that have to agree.
 func (db *DB) InSnapshot(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
-	return pgx.BeginTxFunc(ctx, db.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly},
-		func(tx pgx.Tx) error { return fn(ctx, &Tx{tx: tx, db: db}) })
+	return db.inTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, fn)
+}
+
+// inTx tries once. pgx.BeginTxFunc would roll back with the context as it is then: one that has ended costs the connection.
+func (db *DB) inTx(ctx context.Context, o pgx.TxOptions, fn func(ctx context.Context, tx *Tx) error) (err error) {
+	tx, err := db.pool.BeginTx(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackDeadline)
+		defer cancel()
+		if failed := tx.Rollback(ctx); failed != nil && !errors.Is(failed, pgx.ErrTxClosed) {
+			err = errors.Join(err, failed)
+		}
+	}()
+	if err := fn(ctx, &Tx{tx: tx, db: db}); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return tx.Commit(ctx)
 }
 
 func lostRace(err error) bool {
