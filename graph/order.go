@@ -67,7 +67,7 @@ func (r queryResolver) Order(ctx context.Context, orderID *id.ID, number *string
 	case orderID.Kind != id.Order:
 		return nil, nil
 	}
-	return loader.From(ctx).Orders.Load(ctx, orderID.OwnedKey())
+	return loader.From(ctx).Orders.Now(ctx, orderID.OwnedKey())
 }
 
 func (r queryResolver) Orders(ctx context.Context, first *int, after *string, last *int, before *string, filter *order.Filter, sort order.Sort) (*order.Connection, error) {

@@ -30,7 +30,7 @@ func (r queryResolver) Payment(ctx context.Context, paymentID id.ID) (*payment.P
 	if paymentID.Kind != id.Payment {
 		return nil, nil
 	}
-	return loader.From(ctx).Payments.Load(ctx, paymentID.OwnedKey())
+	return loader.From(ctx).Payments.Now(ctx, paymentID.OwnedKey())
 }
 
 func (r queryResolver) Payments(ctx context.Context, first *int, after *string, last *int, before *string, filter *payment.Filter, sort payment.Sort) (*payment.Connection, error) {

@@ -137,7 +137,7 @@ func (r queryResolver) Category(ctx context.Context, categoryID *id.ID, slug *st
 }
 
 func (r queryResolver) Categories(ctx context.Context) ([]*product.Category, error) {
-	return loader.From(ctx).ChildrenOf.Load(ctx, uuid.Nil)
+	return loader.From(ctx).ChildrenOf.Now(ctx, uuid.Nil)
 }
 
 func (r queryResolver) Collection(ctx context.Context, collectionID *id.ID, slug *string) (*product.Collection, error) {
@@ -159,7 +159,7 @@ func ofKind[V any](ctx context.Context, l *loader.Loader[uuid.UUID, *V], kind id
 	if i.Kind != kind {
 		return nil, nil
 	}
-	return l.Load(ctx, i.Key)
+	return l.Now(ctx, i.Key)
 }
 
 func (r productResolver) Category(ctx context.Context, p *product.Product) (*product.Category, error) {

@@ -45,7 +45,7 @@ func defaultAddress(of func(*user.User) *uuid.UUID) via[*user.User, id.Key, *use
 }
 
 func (r queryResolver) Viewer(ctx context.Context) (*user.User, error) {
-	return loader.From(ctx).Users.Load(ctx, auth.From(ctx).ID)
+	return loader.From(ctx).Users.Now(ctx, auth.From(ctx).ID)
 }
 
 func (r queryResolver) User(ctx context.Context, userID *id.ID, email *string, orderNumber *string) (*user.User, error) {
@@ -60,11 +60,11 @@ func (r queryResolver) User(ctx context.Context, userID *id.ID, email *string, o
 		if err != nil || !ok {
 			return nil, err
 		}
-		return loader.From(ctx).Users.Load(ctx, owner)
+		return loader.From(ctx).Users.Now(ctx, owner)
 	case userID.Kind != id.User:
 		return nil, nil
 	}
-	return loader.From(ctx).Users.Load(ctx, userID.Key)
+	return loader.From(ctx).Users.Now(ctx, userID.Key)
 }
 
 func (r queryResolver) Users(ctx context.Context, first *int, after *string, last *int, before *string, filter *user.Filter, sort user.Sort) (*user.Connection, error) {

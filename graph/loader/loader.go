@@ -49,6 +49,12 @@ func newLoader[K comparable, V any](op context.Context, observe Observer, edge s
 // Load returns the value of a key: at once if it was fetched before, otherwise with the next batch.
 func (l *Loader[K, V]) Load(ctx context.Context, key K) (V, error) { return l.single.Load(ctx, key)() }
 
+// Now returns the value of a key without waiting for others: for fields of which there is only one.
+func (l *Loader[K, V]) Now(ctx context.Context, key K) (V, error) {
+	l.LoadAll([]K{key})
+	return l.Load(ctx, key)
+}
+
 // LoadAll fetches all keys that were not fetched before, in one statement for each 10,000, and returns the values of all
 // keys that have no error, in the order of the keys. Load returns the errors of the others, and each value, without
 // waiting.
