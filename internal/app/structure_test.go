@@ -36,8 +36,9 @@ var mayImport = map[string][]string{
 	"internal/id":                    {"internal/fault"},
 	"internal/money":                 {"internal/fault"},
 	"internal/page":                  {"internal/fault"},
-	"internal/postgres":              {"internal/fault", "internal/page"},
+	"internal/postgres":              {"internal/fault", "internal/id", "internal/page"},
 	"internal/postgres/pgtest":       {"internal/devstack", "internal/postgres", "migrations"},
+	"internal/reseal":                {"internal/id", "internal/postgres", "internal/seal"},
 	"internal/seal":                  {"internal/fault"},
 	"internal/telemetry":             {"internal/auth", "internal/fault", "internal/postgres"},
 	"migrations":                     {},
@@ -46,7 +47,7 @@ var mayImport = map[string][]string{
 // domain returns what the package of a domain may import.
 func domain(others ...string) []string {
 	return append(others, "internal/auth", "internal/fault", "internal/id", "internal/money", "internal/page",
-		"internal/postgres", "internal/seal")
+		"internal/postgres", "internal/reseal", "internal/seal")
 }
 
 // TestStructureDependenciesPointOneWay holds every import against the layout: server → app → graph → loader → domains →

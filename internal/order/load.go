@@ -2,12 +2,10 @@ package order
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"emporium/internal/postgres"
 	"emporium/internal/seal"
@@ -31,37 +29,7 @@ const loadChunk = 500
 //
 // It is for programs that an operator runs: no viewer is asked for.
 func (s *Service) Load(ctx context.Context, orders iter.Seq[*Draft], progress func(done int)) error {
-	began := false
-	err := s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {
-		if began { // what the sequence has handed out was rolled back, and it may not start over
-			return errors.New("another transaction stood in the way")
-		}
-		began = true
-		done, chunk := 0, make([]*Draft, 0, loadChunk)
-		flush := func() error {
-			if err := s.write(ctx, tx, chunk); err != nil {
-				return err
-			}
-			done += len(chunk)
-			chunk = chunk[:0]
-			if progress != nil {
-				progress(done)
-			}
-			return nil
-		}
-		for d := range orders {
-			if chunk = append(chunk, d); len(chunk) == loadChunk {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
-		}
-		if len(chunk) == 0 {
-			return nil
-		}
-		return flush()
-	})
-	if err != nil {
+	if err := postgres.LoadChunks(ctx, s.db, orders, loadChunk, s.write, progress); err != nil {
 		return fmt.Errorf("load orders: %w", err)
 	}
 	return nil
@@ -100,30 +68,19 @@ func (s *Service) write(ctx context.Context, tx *postgres.Tx, chunk []*Draft) er
 	if _, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "orders.add_owners", SQL: addOwners}, owners); err != nil {
 		return err
 	}
-	for _, t := range []struct {
-		table   string
-		columns []string
-		rows    [][]any
-	}{
-		{"orders", []string{"owner_id", "id", "number", "status", "payment_status", "fulfillment_status", "email",
-			"email_index", "shipping_address", "billing_address", "currency", "subtotal", "discount_total",
-			"shipping_total", "tax_total", "tax_included", "total", "created_at", "placed_at", "canceled_at"}, orders},
-		{"order_numbers", []string{"number", "owner_id", "order_id"}, numbers},
-		{"lines", []string{"owner_id", "id", "order_id", "position", "product_id", "variant_id", "title", "variant_title",
-			"sku", "image_url", "quantity", "currency", "unit_price", "discount", "tax", "total"}, lines},
-		{"fulfillments", []string{"owner_id", "id", "order_id", "status", "carrier", "tracking_number", "tracking_url",
-			"created_at", "shipped_at", "delivered_at"}, fulfillments},
-		{"fulfillment_lines", []string{"owner_id", "fulfillment_id", "line_id", "quantity"}, fulfillmentLines},
-		{"events", []string{"owner_id", "id", "order_id", "kind", "message", "created_at"}, events},
-	} {
-		if len(t.rows) == 0 {
-			continue
-		}
-		if _, err := postgres.Copy(ctx, tx, [2]string{"orders", t.table}, t.columns, pgx.CopyFromRows(t.rows)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return postgres.CopyParts(ctx, tx, "orders", []postgres.Part{
+		{Table: "orders", Rows: orders, Columns: []string{"owner_id", "id", "number", "status", "payment_status",
+			"fulfillment_status", "email", "email_index", "shipping_address", "billing_address", "currency", "subtotal",
+			"discount_total", "shipping_total", "tax_total", "tax_included", "total", "created_at", "placed_at", "canceled_at"}},
+		{Table: "order_numbers", Rows: numbers, Columns: []string{"number", "owner_id", "order_id"}},
+		{Table: "lines", Rows: lines, Columns: []string{"owner_id", "id", "order_id", "position", "product_id", "variant_id",
+			"title", "variant_title", "sku", "image_url", "quantity", "currency", "unit_price", "discount", "tax", "total"}},
+		{Table: "fulfillments", Rows: fulfillments, Columns: []string{"owner_id", "id", "order_id", "status", "carrier",
+			"tracking_number", "tracking_url", "created_at", "shipped_at", "delivered_at"}},
+		{Table: "fulfillment_lines", Rows: fulfillmentLines, Columns: []string{"owner_id", "fulfillment_id", "line_id",
+			"quantity"}},
+		{Table: "events", Rows: events, Columns: []string{"owner_id", "id", "order_id", "kind", "message", "created_at"}},
+	})
 }
 
 // row returns the columns of an order with what is personal sealed.

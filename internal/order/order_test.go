@@ -131,38 +131,11 @@ func costs(total int64) func(*order.Draft) {
 	}
 }
 
-// equal compares two values deeply, times by their instant.
+// equal compares two values deeply.
 func equal(t testing.TB, what string, got, want any) {
 	t.Helper()
-	inUTC(reflect.ValueOf(got))
-	inUTC(reflect.ValueOf(want))
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%s:\n got %s\nwant %s", what, dump(got), dump(want))
-	}
-}
-
-func inUTC(v reflect.Value) {
-	switch v.Kind() {
-	case reflect.Pointer, reflect.Interface:
-		inUTC(v.Elem())
-	case reflect.Slice:
-		for i := range v.Len() {
-			inUTC(v.Index(i))
-		}
-	case reflect.Map:
-		for _, k := range v.MapKeys() {
-			inUTC(v.MapIndex(k))
-		}
-	case reflect.Struct:
-		if at, ok := v.Interface().(time.Time); ok && v.CanSet() {
-			v.Set(reflect.ValueOf(at.UTC()))
-			return
-		}
-		for i := range v.NumField() {
-			if v.Type().Field(i).IsExported() {
-				inUTC(v.Field(i))
-			}
-		}
 	}
 }
 

@@ -221,22 +221,16 @@ func (s *Service) Events(ctx context.Context, keys []id.Key) ([]*Event, error) {
 	return batch(ctx, s, eventsByKey, scanEvent, keys)
 }
 
-// visibleKeys returns those of the keys that the viewer may ask for.
-func visibleKeys(ctx context.Context, keys []id.Key) []id.Key {
+// visible returns what tells whether the viewer may ask for what an owner has.
+func visible(ctx context.Context) func(owner uuid.UUID) bool {
 	viewer := auth.From(ctx)
-	if viewer.Staff() {
-		return keys
-	}
-	return slices.DeleteFunc(slices.Clone(keys), func(k id.Key) bool { return !viewer.Is(k.Owner) })
+	return func(owner uuid.UUID) bool { return viewer.Staff() || viewer.Is(owner) }
 }
 
 // visibleOwners returns those of the owners whose orders the viewer may ask for.
 func visibleOwners(ctx context.Context, owners []uuid.UUID) []uuid.UUID {
-	viewer := auth.From(ctx)
-	if viewer.Staff() {
-		return owners
-	}
-	return slices.DeleteFunc(slices.Clone(owners), func(o uuid.UUID) bool { return !viewer.Is(o) })
+	may := visible(ctx)
+	return slices.DeleteFunc(slices.Clone(owners), func(o uuid.UUID) bool { return !may(o) })
 }
 
 // filter returns the conditions on orders.orders o for what the viewer may see and the filter lets through, and the tags

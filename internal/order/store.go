@@ -3,7 +3,6 @@ package order
 import (
 	"context"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"emporium/internal/id"
@@ -35,66 +34,35 @@ const (
 	hasNumber = `(o.owner_id, o.id) IN (SELECT n.owner_id, n.order_id FROM orders.order_numbers n WHERE n.number = ?)`
 )
 
-// byKeys is a statement that reads rows by pairs of their owner and a column.
-type byKeys struct {
-	name   string // of the statement
-	sql    string // before WHERE
-	owner  string // the column of the owner
-	column string // the column beside it
-	tail   string // after WHERE
-	reads  func(ids []uuid.UUID) []postgres.Tag
-}
-
 var (
-	ordersByKey = byKeys{"orders.orders_by_key", selectOrders, "o.owner_id", "o.id", "", rowsOf("orders.orders")}
+	ordersByKey = postgres.ByKeys{Name: "orders.orders_by_key", SQL: selectOrders,
+		Owner: "o.owner_id", Column: "o.id", Rows: "orders.orders"}
 
-	linesByKey   = byKeys{"orders.lines_by_key", selectLines, "l.owner_id", "l.id", "", rowsOf("orders.lines")}
-	linesByOrder = byKeys{"orders.lines_by_order", selectLines, "l.owner_id", "l.order_id",
-		" ORDER BY l.order_id, l.position", allOf("orders.lines")}
+	linesByKey = postgres.ByKeys{Name: "orders.lines_by_key", SQL: selectLines,
+		Owner: "l.owner_id", Column: "l.id", Rows: "orders.lines"}
+	linesByOrder = postgres.ByKeys{Name: "orders.lines_by_order", SQL: selectLines,
+		Owner: "l.owner_id", Column: "l.order_id", Tail: " ORDER BY l.order_id, l.position", Reads: postgres.All("orders.lines")}
 
-	fulfillmentsByKey = byKeys{"orders.fulfillments_by_key", selectFulfillments, "f.owner_id", "f.id", "",
-		rowsOf("orders.fulfillments")}
-	fulfillmentsByOrder = byKeys{"orders.fulfillments_by_order", selectFulfillments, "f.owner_id", "f.order_id",
-		" ORDER BY f.order_id, f.created_at, f.id", allOf("orders.fulfillments")}
+	fulfillmentsByKey = postgres.ByKeys{Name: "orders.fulfillments_by_key", SQL: selectFulfillments,
+		Owner: "f.owner_id", Column: "f.id", Rows: "orders.fulfillments"}
+	fulfillmentsByOrder = postgres.ByKeys{Name: "orders.fulfillments_by_order", SQL: selectFulfillments,
+		Owner: "f.owner_id", Column: "f.order_id", Tail: " ORDER BY f.order_id, f.created_at, f.id",
+		Reads: postgres.All("orders.fulfillments")}
 
-	fulfillmentLines = byKeys{"orders.lines_by_fulfillment", selectFulfillmentLines, "f.owner_id", "f.fulfillment_id",
-		" ORDER BY f.fulfillment_id, l.position", allOf("orders.fulfillment_lines", "orders.lines")}
+	fulfillmentLines = postgres.ByKeys{Name: "orders.lines_by_fulfillment", SQL: selectFulfillmentLines,
+		Owner: "f.owner_id", Column: "f.fulfillment_id", Tail: " ORDER BY f.fulfillment_id, l.position",
+		Reads: postgres.All("orders.fulfillment_lines", "orders.lines")}
 
-	eventsByKey   = byKeys{"orders.events_by_key", selectEvents, "e.owner_id", "e.id", "", rowsOf("orders.events")}
-	eventsByOrder = byKeys{"orders.events_by_order", selectEvents, "e.owner_id", "e.order_id",
-		" ORDER BY e.order_id, e.created_at, e.id", allOf("orders.events")}
+	eventsByKey = postgres.ByKeys{Name: "orders.events_by_key", SQL: selectEvents,
+		Owner: "e.owner_id", Column: "e.id", Rows: "orders.events"}
+	eventsByOrder = postgres.ByKeys{Name: "orders.events_by_order", SQL: selectEvents,
+		Owner: "e.owner_id", Column: "e.order_id", Tail: " ORDER BY e.order_id, e.created_at, e.id",
+		Reads: postgres.All("orders.events")}
 )
 
-func rowsOf(relation string) func([]uuid.UUID) []postgres.Tag {
-	return func(ids []uuid.UUID) []postgres.Tag { return postgres.Rows(relation, ids...) }
-}
-
-func allOf(relations ...string) func([]uuid.UUID) []postgres.Tag {
-	return func([]uuid.UUID) []postgres.Tag { return postgres.All(relations...) }
-}
-
 // batch runs the statement for those of the keys that the viewer may ask for.
-//
-// The keys of one owner, which is all that a customer has, are a plain condition on an index and on one shard. Pairs of
-// several owners, which staff has, are joined: with ANY for both columns the index is searched for every combination
-// of an owner and an ID (100 lookups become 10,000), and the plan that avoids it reads all that the owners have.
-func batch[T any](ctx context.Context, s *Service, q byKeys, scan pgx.RowToFunc[T], keys []id.Key) ([]T, error) {
-	keys = visibleKeys(ctx, keys)
-	if len(keys) == 0 {
-		return nil, nil
-	}
-	owners, ids, oneOwner := make([]uuid.UUID, len(keys)), make([]uuid.UUID, len(keys)), true
-	for i, k := range keys {
-		owners[i], ids[i] = k.Owner, k.ID
-		oneOwner = oneOwner && k.Owner == owners[0]
-	}
-	stmt := postgres.Stmt{Name: q.name, Reads: q.reads(ids)}
-	if oneOwner {
-		stmt.SQL = q.sql + " WHERE " + q.owner + " = $1 AND " + q.column + " = ANY($2)" + q.tail
-		return postgres.Select(ctx, s.db, stmt, scan, owners[0], ids)
-	}
-	stmt.SQL = q.sql + " WHERE (" + q.owner + ", " + q.column + ") IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))" + q.tail
-	return postgres.Select(ctx, s.db, stmt, scan, owners, ids)
+func batch[T any](ctx context.Context, s *Service, by postgres.ByKeys, scan pgx.RowToFunc[T], keys []id.Key) ([]T, error) {
+	return postgres.SelectByKeys(ctx, s.db, by, scan, keys, visible(ctx))
 }
 
 // The scan functions read into the types below names like Status, where pgx takes a shorter way than by reflection.

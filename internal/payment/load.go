@@ -2,11 +2,8 @@ package payment
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
-
-	"github.com/jackc/pgx/v5"
 
 	"emporium/internal/postgres"
 )
@@ -32,37 +29,7 @@ const loadChunk = 1000
 //
 // It is for programs that an operator runs: no viewer is asked for.
 func (s *Service) Load(ctx context.Context, payments iter.Seq[*Draft], progress func(done int)) error {
-	began := false
-	err := s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {
-		if began { // what the sequence has handed out was rolled back, and it may not start over
-			return errors.New("another transaction stood in the way")
-		}
-		began = true
-		done, chunk := 0, make([]*Draft, 0, loadChunk)
-		flush := func() error {
-			if err := s.write(ctx, tx, chunk); err != nil {
-				return err
-			}
-			done += len(chunk)
-			chunk = chunk[:0]
-			if progress != nil {
-				progress(done)
-			}
-			return nil
-		}
-		for d := range payments {
-			if chunk = append(chunk, d); len(chunk) == loadChunk {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
-		}
-		if len(chunk) == 0 {
-			return nil
-		}
-		return flush()
-	})
-	if err != nil {
+	if err := postgres.LoadChunks(ctx, s.db, payments, loadChunk, s.write, progress); err != nil {
 		return fmt.Errorf("load payments: %w", err)
 	}
 	return nil
@@ -85,24 +52,13 @@ func (s *Service) write(ctx context.Context, tx *postgres.Tx, chunk []*Draft) er
 			providerEvents = append(providerEvents, []any{p.Provider, e.EventID, p.Owner})
 		}
 	}
-	for _, t := range []struct {
-		table   string
-		columns []string
-		rows    [][]any
-	}{
-		{"payments", []string{"owner_id", "id", "order_id", "provider", "status", "method_kind", "method_brand",
-			"method_last_four", "currency", "amount", "reference", "created_at"}, payments},
-		{"provider_references", []string{"provider", "reference_index", "owner_id", "payment_id"}, references},
-		{"events", []string{"owner_id", "id", "payment_id", "order_id", "provider", "event_id", "kind", "currency",
-			"amount", "occurred_at"}, events},
-		{"provider_events", []string{"provider", "event_id", "owner_id"}, providerEvents},
-	} {
-		if len(t.rows) == 0 {
-			continue
-		}
-		if _, err := postgres.Copy(ctx, tx, [2]string{"payments", t.table}, t.columns, pgx.CopyFromRows(t.rows)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return postgres.CopyParts(ctx, tx, "payments", []postgres.Part{
+		{Table: "payments", Rows: payments, Columns: []string{"owner_id", "id", "order_id", "provider", "status", "method_kind",
+			"method_brand", "method_last_four", "currency", "amount", "reference", "created_at"}},
+		{Table: "provider_references", Rows: references, Columns: []string{"provider", "reference_index", "owner_id",
+			"payment_id"}},
+		{Table: "events", Rows: events, Columns: []string{"owner_id", "id", "payment_id", "order_id", "provider", "event_id",
+			"kind", "currency", "amount", "occurred_at"}},
+		{Table: "provider_events", Rows: providerEvents, Columns: []string{"provider", "event_id", "owner_id"}},
+	})
 }

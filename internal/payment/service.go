@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"emporium/internal/auth"
@@ -145,13 +145,10 @@ func (s sums) totals() Totals {
 	return Totals{Authorized: max(s.authorized-s.voided, 0), Captured: s.captured, Refunded: s.refunded}
 }
 
-// visibleKeys returns those of the keys that the viewer may ask for.
-func visibleKeys(ctx context.Context, keys []id.Key) []id.Key {
+// visible returns what tells whether the viewer may ask for what an owner has.
+func visible(ctx context.Context) func(owner uuid.UUID) bool {
 	viewer := auth.From(ctx)
-	if viewer.Staff() {
-		return keys
-	}
-	return slices.DeleteFunc(slices.Clone(keys), func(k id.Key) bool { return !viewer.Is(k.Owner) })
+	return func(owner uuid.UUID) bool { return viewer.Staff() || viewer.Is(owner) }
 }
 
 // filter returns the conditions on payments.payments p for what the filter lets through, or refuses the viewer. An empty

@@ -31,62 +31,30 @@ const (
 	groupSums = " GROUP BY e.owner_id, e.payment_id, e.order_id"
 )
 
-// byKeys is a statement that reads rows by pairs of their owner and a column.
-type byKeys struct {
-	name   string // of the statement
-	sql    string // before WHERE
-	owner  string // the column of the owner
-	column string // the column beside it
-	tail   string // after WHERE
-	reads  func(ids []uuid.UUID) []postgres.Tag
-}
-
 var (
-	paymentsByKey = byKeys{"payments.payments_by_key", selectPayments, "p.owner_id", "p.id", "",
-		rowsOf("payments.payments")}
-	paymentsByOrder = byKeys{"payments.payments_by_order", selectPayments, "p.owner_id", "p.order_id",
-		" ORDER BY p.order_id, p.created_at, p.id", allOf("payments.payments")}
+	paymentsByKey = postgres.ByKeys{Name: "payments.payments_by_key", SQL: selectPayments,
+		Owner: "p.owner_id", Column: "p.id", Rows: "payments.payments"}
+	paymentsByOrder = postgres.ByKeys{Name: "payments.payments_by_order", SQL: selectPayments,
+		Owner: "p.owner_id", Column: "p.order_id", Tail: " ORDER BY p.order_id, p.created_at, p.id",
+		Reads: postgres.All("payments.payments")}
 
-	eventsByKey     = byKeys{"payments.events_by_key", selectEvents, "e.owner_id", "e.id", "", rowsOf("payments.events")}
-	eventsByPayment = byKeys{"payments.events_by_payment", selectEvents, "e.owner_id", "e.payment_id",
-		" ORDER BY e.payment_id, e.occurred_at, e.id", allOf("payments.events")}
+	eventsByKey = postgres.ByKeys{Name: "payments.events_by_key", SQL: selectEvents,
+		Owner: "e.owner_id", Column: "e.id", Rows: "payments.events"}
+	eventsByPayment = postgres.ByKeys{Name: "payments.events_by_payment", SQL: selectEvents,
+		Owner: "e.owner_id", Column: "e.payment_id", Tail: " ORDER BY e.payment_id, e.occurred_at, e.id",
+		Reads: postgres.All("payments.events")}
 
-	totalsByPayment = byKeys{"payments.totals_by_payment", selectSums, "e.owner_id", "e.payment_id", groupSums,
-		allOf("payments.events", "payments.payments")}
-	totalsByOrder = byKeys{"payments.totals_by_order", selectSums, "e.owner_id", "e.order_id", groupSums,
-		allOf("payments.events", "payments.payments")}
+	totalsByPayment = postgres.ByKeys{Name: "payments.totals_by_payment", SQL: selectSums,
+		Owner: "e.owner_id", Column: "e.payment_id", Tail: groupSums,
+		Reads: postgres.All("payments.events", "payments.payments")}
+	totalsByOrder = postgres.ByKeys{Name: "payments.totals_by_order", SQL: selectSums,
+		Owner: "e.owner_id", Column: "e.order_id", Tail: groupSums,
+		Reads: postgres.All("payments.events", "payments.payments")}
 )
 
-func rowsOf(relation string) func([]uuid.UUID) []postgres.Tag {
-	return func(ids []uuid.UUID) []postgres.Tag { return postgres.Rows(relation, ids...) }
-}
-
-func allOf(relations ...string) func([]uuid.UUID) []postgres.Tag {
-	return func([]uuid.UUID) []postgres.Tag { return postgres.All(relations...) }
-}
-
 // batch runs the statement for those of the keys that the viewer may ask for.
-//
-// The keys of one owner, which is all that a customer has, are a plain condition on an index and on one shard. Pairs of
-// several owners, which staff has, are joined: with ANY for both columns the index is searched for every combination
-// of an owner and an ID (100 lookups become 10,000), and the plan that avoids it reads all that the owners have.
-func batch[T any](ctx context.Context, s *Service, q byKeys, scan pgx.RowToFunc[T], keys []id.Key) ([]T, error) {
-	keys = visibleKeys(ctx, keys)
-	if len(keys) == 0 {
-		return nil, nil
-	}
-	owners, ids, oneOwner := make([]uuid.UUID, len(keys)), make([]uuid.UUID, len(keys)), true
-	for i, k := range keys {
-		owners[i], ids[i] = k.Owner, k.ID
-		oneOwner = oneOwner && k.Owner == owners[0]
-	}
-	stmt := postgres.Stmt{Name: q.name, Reads: q.reads(ids)}
-	if oneOwner {
-		stmt.SQL = q.sql + " WHERE " + q.owner + " = $1 AND " + q.column + " = ANY($2)" + q.tail
-		return postgres.Select(ctx, s.db, stmt, scan, owners[0], ids)
-	}
-	stmt.SQL = q.sql + " WHERE (" + q.owner + ", " + q.column + ") IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))" + q.tail
-	return postgres.Select(ctx, s.db, stmt, scan, owners, ids)
+func batch[T any](ctx context.Context, s *Service, by postgres.ByKeys, scan pgx.RowToFunc[T], keys []id.Key) ([]T, error) {
+	return postgres.SelectByKeys(ctx, s.db, by, scan, keys, visible(ctx))
 }
 
 // The scan functions read into the types below names like Status, where pgx takes a shorter way than by reflection.

@@ -2,11 +2,8 @@ package user
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
-
-	"github.com/jackc/pgx/v5"
 
 	"emporium/internal/auth"
 	"emporium/internal/postgres"
@@ -28,37 +25,27 @@ type Account struct {
 // account, whatever their Owner says, and are as old as it. E-mail addresses and telephone numbers are normalised; guests
 // are not found by their e-mail address. Access is not checked: this is for the command line.
 func (s *Service) Load(ctx context.Context, accounts iter.Seq[*Account], progress func(done int)) error {
-	began := false
-	return s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {
-		if began {
-			return errors.New("load accounts: another transaction was in the way; try again")
-		}
-		began = true
+	n := 0
+	write := func(ctx context.Context, tx *postgres.Tx, chunk []*Account) error {
 		var l loader
-		done := 0
-		flush := func() error {
-			err := l.flush(ctx, tx)
-			if err == nil && progress != nil {
-				progress(done)
-			}
-			return err
-		}
-		for a := range accounts {
-			done++
+		for _, a := range chunk {
+			n++
 			if err := s.addTo(&l, a); err != nil {
-				return fmt.Errorf("account %d (%s): %w", done, a.ID, err)
-			}
-			if done%loadChunk == 0 {
-				if err := flush(); err != nil {
-					return err
-				}
+				return fmt.Errorf("account %d (%s): %w", n, a.ID, err)
 			}
 		}
-		if done%loadChunk == 0 {
-			return nil
-		}
-		return flush()
-	})
+		return postgres.CopyParts(ctx, tx, "users", []postgres.Part{ // what others refer to first
+			{Table: "users", Rows: l.users, Columns: []string{"owner_id", "guest", "status", "roles", "name", "email", "phone",
+				"password_hash", "default_shipping_address_id", "default_billing_address_id", "created_at", "updated_at"}},
+			{Table: "email_index", Rows: l.emails, Columns: []string{"email_index", "owner_id"}},
+			{Table: "phone_index", Rows: l.phones, Columns: []string{"phone_index", "owner_id"}},
+			{Table: "addresses", Rows: l.addresses, Columns: []string{"owner_id", "id", "country", "details", "created_at"}},
+		})
+	}
+	if err := postgres.LoadChunks(ctx, s.db, accounts, loadChunk, write, progress); err != nil {
+		return fmt.Errorf("load accounts: %w", err)
+	}
+	return nil
 }
 
 // loader holds the rows of a chunk.
@@ -108,28 +95,6 @@ func (s *Service) addTo(l *loader, a *Account) error {
 			return err
 		}
 		l.addresses = append(l.addresses, []any{a.ID, address.ID, address.Country, details, created})
-	}
-	return nil
-}
-
-// flush writes the chunk, what others refer to first, and empties it.
-func (l *loader) flush(ctx context.Context, tx *postgres.Tx) error {
-	for _, t := range []struct {
-		table   string
-		columns []string
-		rows    *[][]any
-	}{
-		{"users", []string{"owner_id", "guest", "status", "roles", "name", "email", "phone", "password_hash",
-			"default_shipping_address_id", "default_billing_address_id", "created_at", "updated_at"}, &l.users},
-		{"email_index", []string{"email_index", "owner_id"}, &l.emails},
-		{"phone_index", []string{"phone_index", "owner_id"}, &l.phones},
-		{"addresses", []string{"owner_id", "id", "country", "details", "created_at"}, &l.addresses},
-	} {
-		if _, err := postgres.Copy(ctx, tx, [2]string{"users", t.table}, t.columns, pgx.CopyFromRows(*t.rows)); err != nil {
-			return err
-		}
-		clear(*t.rows)
-		*t.rows = (*t.rows)[:0]
 	}
 	return nil
 }
