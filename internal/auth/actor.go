@@ -109,6 +109,9 @@ func (a Actor) Staff() bool { return a.Has(RoleSupport, RoleManager, RoleAdmin) 
 // Is reports whether the actor is that owner. Nobody is uuid.Nil.
 func (a Actor) Is(owner uuid.UUID) bool { return a.SignedIn() && a.ID == owner }
 
+// Sees reports whether what this owner has is the actor's to see: its own, or anybody's for staff.
+func (a Actor) Sees(owner uuid.UUID) bool { return a.Is(owner) || a.Staff() }
+
 type actorKey struct{}
 
 // With returns a context that carries the actor.

@@ -221,16 +221,10 @@ func (s *Service) Events(ctx context.Context, keys []id.Key) ([]*Event, error) {
 	return batch(ctx, s, eventsByKey, scanEvent, keys)
 }
 
-// visible returns what tells whether the viewer may ask for what an owner has.
-func visible(ctx context.Context) func(owner uuid.UUID) bool {
-	viewer := auth.From(ctx)
-	return func(owner uuid.UUID) bool { return viewer.Staff() || viewer.Is(owner) }
-}
-
 // visibleOwners returns those of the owners whose orders the viewer may ask for.
 func visibleOwners(ctx context.Context, owners []uuid.UUID) []uuid.UUID {
-	may := visible(ctx)
-	return slices.DeleteFunc(slices.Clone(owners), func(o uuid.UUID) bool { return !may(o) })
+	viewer := auth.From(ctx)
+	return slices.DeleteFunc(slices.Clone(owners), func(o uuid.UUID) bool { return !viewer.Sees(o) })
 }
 
 // filter returns the conditions on orders.orders o for what the viewer may see and the filter lets through, and the tags

@@ -5,6 +5,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"emporium/internal/auth"
 	"emporium/internal/id"
 	"emporium/internal/postgres"
 	"emporium/internal/seal"
@@ -62,7 +63,7 @@ var (
 
 // batch runs the statement for those of the keys that the viewer may ask for.
 func batch[T any](ctx context.Context, s *Service, by postgres.ByKeys, scan pgx.RowToFunc[T], keys []id.Key) ([]T, error) {
-	return postgres.SelectByKeys(ctx, s.db, by, scan, keys, visible(ctx))
+	return postgres.SelectByKeys(ctx, s.db, by, scan, keys, auth.From(ctx).Sees)
 }
 
 // The scan functions read into the types below names like Status, where pgx takes a shorter way than by reflection.

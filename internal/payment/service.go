@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"emporium/internal/auth"
@@ -143,12 +142,6 @@ type sums struct {
 // that such a void does not eat up what another payment of the order promises.
 func (s sums) totals() Totals {
 	return Totals{Authorized: max(s.authorized-s.voided, 0), Captured: s.captured, Refunded: s.refunded}
-}
-
-// visible returns what tells whether the viewer may ask for what an owner has.
-func visible(ctx context.Context) func(owner uuid.UUID) bool {
-	viewer := auth.From(ctx)
-	return func(owner uuid.UUID) bool { return viewer.Staff() || viewer.Is(owner) }
 }
 
 // filter returns the conditions on payments.payments p for what the filter lets through, or refuses the viewer. An empty

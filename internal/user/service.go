@@ -196,17 +196,7 @@ func (s *Service) AddressesOf(ctx context.Context, owners []uuid.UUID) ([]*Addre
 
 // Addresses returns the addresses of these keys that the viewer may see, in any order; the rest is left out.
 func (s *Service) Addresses(ctx context.Context, keys []id.Key) ([]*Address, error) {
-	viewer, ok := only(auth.From(ctx))
-	if !ok || len(keys) == 0 {
-		return nil, nil
-	}
-	owners, ids := make([]uuid.UUID, len(keys)), make([]uuid.UUID, len(keys))
-	for i, k := range keys {
-		owners[i], ids[i] = k.Owner, k.ID
-	}
-	return postgres.Select(ctx, s.db, postgres.Stmt{
-		Name: "users.addresses_by_key", SQL: addressesByKey, Reads: postgres.Rows("users.addresses", ids...),
-	}, s.scanAddress, owners, ids, viewer)
+	return postgres.SelectByKeys(ctx, s.db, addressesByKey, s.scanAddress, keys, auth.From(ctx).Sees)
 }
 
 func staffOnly(ctx context.Context) error {

@@ -6,6 +6,7 @@ import (
 
 	"emporium/internal/auth"
 	"emporium/internal/id"
+	"emporium/internal/postgres"
 	"emporium/internal/seal"
 )
 
@@ -24,10 +25,10 @@ const (
 
 	addressesByOwner = `SELECT ` + addressColumns + ` FROM users.addresses
 		WHERE owner_id = ANY($1) AND ($2::uuid IS NULL OR owner_id = $2) ORDER BY owner_id, id`
-
-	addressesByKey = `SELECT ` + addressColumns + ` FROM users.addresses
-		WHERE owner_id = ANY($1) AND id = ANY($2) AND ($3::uuid IS NULL OR owner_id = $3)`
 )
+
+var addressesByKey = postgres.ByKeys{Name: "users.addresses_by_key",
+	SQL: `SELECT ` + addressColumns + ` FROM users.addresses`, Owner: "owner_id", Column: "id", Rows: "users.addresses"}
 
 // Signing in finds the owner and then the account by two statements, each of which one shard answers.
 const (
