@@ -170,6 +170,10 @@ type prefetcher struct {
 
 // prefetch is a field middleware: what a root field has returned is the first level.
 func prefetch(ctx context.Context, next graphql.Resolver) (any, error) {
+	// Without SQL nothing else would look at the deadline: fields of rows that are there would go on for ever.
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	result, err := next(ctx)
 	fc := graphql.GetFieldContext(ctx)
 	if fc.Object != "Query" && fc.Object != "Mutation" {

@@ -1,11 +1,13 @@
 package graph
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strconv"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -125,10 +127,43 @@ func outcome(errs gqlerror.List) string {
 	return string(fault.Internal)
 }
 
+// fewErrors returns the errors in the order of their paths, and at most maxErrors of them: a refused field under a list
+// fails once for each element.
+func fewErrors(errs gqlerror.List) gqlerror.List {
+	slices.SortStableFunc(errs, func(a, b *gqlerror.Error) int { return comparePaths(a.Path, b.Path) })
+	if len(errs) <= maxErrors {
+		return errs
+	}
+	return append(errs[:maxErrors:maxErrors], &gqlerror.Error{
+		Message:    fmt.Sprintf("and %d errors more", len(errs)-maxErrors),
+		Extensions: map[string]any{"code": errs[maxErrors].Extensions["code"]},
+	})
+}
+
+func comparePaths(a, b ast.Path) int {
+	for i := range min(len(a), len(b)) {
+		x, xIndex := a[i].(ast.PathIndex)
+		y, yIndex := b[i].(ast.PathIndex)
+		order := 0
+		if xIndex && yIndex {
+			order = cmp.Compare(x, y)
+		} else {
+			order = cmp.Compare(fmt.Sprint(a[i]), fmt.Sprint(b[i]))
+		}
+		if order != 0 {
+			return order
+		}
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
+// maxName is how much of a name that a client made up is kept.
+const maxName = 64
+
 // operationName is the name of an operation for metrics and logs.
 func operationName(op *ast.OperationDefinition) string {
-	if op == nil || op.Name == "" {
+	if op.Name == "" {
 		return "anonymous"
 	}
-	return op.Name
+	return op.Name[:min(len(op.Name), maxName)] // letters, digits and underscores
 }

@@ -53,7 +53,7 @@ const (
 	defaultTimeout = 15 * time.Second
 )
 
-// NewHandler returns the GraphQL endpoint: POST with JSON, and GET for queries. It fails if the schema breaks a rule of
+// NewHandler returns the GraphQL endpoint: POST with JSON. It fails if the schema breaks a rule of
 // access, so that the server does not start.
 func NewHandler(o Options) (http.Handler, error) {
 	root := Resolver{Services: o.Services, Cookies: o.Cookies}
@@ -68,9 +68,8 @@ func NewHandler(o Options) (http.Handler, error) {
 
 	// Forms, multipart and WebSocket are not mounted: forms would let other sites send mutations.
 	server := handler.New(schema)
-	server.AddTransport(transport.Options{AllowedMethods: []string{http.MethodOptions, http.MethodGet, http.MethodPost}})
-	server.AddTransport(transport.GET{})
 	server.AddTransport(transport.POST{})
+	server.Use(limits{})
 	server.SetQueryCache(lru.New[*ast.QueryDocument](cachedQueries))
 	server.SetParserTokenLimit(maxTokens)
 	server.SetErrorPresenter(presentError)
@@ -82,33 +81,47 @@ func NewHandler(o Options) (http.Handler, error) {
 	server.AroundOperations(o.operation)
 	server.AroundResponses(o.response)
 	server.AroundFields(prefetch)
-	return checkBody(o.viewer(withExchange(server))), nil
+	return o.checkRequest(o.viewer(withExchange(server))), nil
 }
 
-// checkBody refuses what is not a JSON object of bounded size before anything else looks at it: forms and plain text,
-// which other sites may send without asking; batches; and malformed JSON, which gqlgen would repeat in its error.
-func checkBody(next http.Handler) http.Handler {
+// checkRequest gives the request its deadline, and refuses what is not a GraphQL request in a JSON object of bounded size
+// before anything else looks at it: forms and plain text, which other sites may send without asking; batches; and
+// malformed JSON, which gqlgen would repeat in its error.
+func (o Options) checkRequest(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), o.Timeout)
+		defer cancel()
+		r = r.WithContext(ctx)
 		w.Header().Set("Cache-Control", "no-store")
 		if r.Method != http.MethodPost {
-			next.ServeHTTP(w, r)
+			w.Header().Set("Allow", http.MethodPost)
+			o.refuse(w, r, http.StatusMethodNotAllowed, fault.New(fault.BadUserInput, "send the request by POST"))
 			return
 		}
 		if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-			refuse(w, r, http.StatusUnsupportedMediaType, fault.New(fault.BadUserInput, "send the request as application/json"))
+			o.refuse(w, r, http.StatusUnsupportedMediaType, fault.New(fault.BadUserInput, "send the request as application/json"))
 			return
 		}
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 		var tooLarge *http.MaxBytesError
 		switch {
 		case errors.As(err, &tooLarge):
-			refuse(w, r, http.StatusRequestEntityTooLarge, fault.New(fault.BadUserInput, "the request is larger than 256 KiB"))
+			o.refuse(w, r, http.StatusRequestEntityTooLarge, fault.New(fault.BadUserInput, "the request is larger than 256 KiB"))
 			return
 		case err != nil:
-			refuse(w, r, http.StatusBadRequest, fault.Wrap(fault.BadUserInput, err, "the request could not be read"))
+			o.refuse(w, r, http.StatusBadRequest, fault.Wrap(fault.BadUserInput, err, "the request could not be read"))
 			return
-		case !json.Valid(body) || bytes.TrimLeft(body, " \t\r\n")[0] != '{':
-			refuse(w, r, http.StatusBadRequest, fault.New(fault.BadUserInput, "the request is not a JSON object"))
+		}
+		var request struct {
+			Query         string
+			OperationName *string
+			Variables     map[string]json.RawMessage
+			Extensions    map[string]json.RawMessage
+		}
+		if json.Unmarshal(body, &request) != nil || request.Query == "" {
+			// The cause is not wrapped: it may quote what was sent.
+			o.refuse(w, r, http.StatusBadRequest, fault.New(fault.BadUserInput,
+				"the request is not a JSON object with a `query` and, if there are any, `variables`, `operationName` and `extensions`"))
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
@@ -116,33 +129,42 @@ func checkBody(next http.Handler) http.Handler {
 	})
 }
 
-// operation gives each operation its deadline and its loaders.
+// operation gives each operation its loaders.
 func (o Options) operation(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
 	if o.Introspection == IntrospectionStaff && !auth.From(ctx).Staff() {
 		graphql.GetOperationContext(ctx).DisableIntrospection = true
 	}
-	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
-	ctx = loader.With(ctx, loader.New(ctx, o.Services, o.Metrics.Batch))
-	respond := next(ctx)
-	return func(ctx context.Context) *graphql.Response {
-		defer cancel()
-		return respond(ctx)
-	}
+	return next(loader.With(ctx, loader.New(ctx, o.Services, o.Metrics.Batch)))
 }
 
-// response counts and logs each answer.
+// response counts and logs each answer, those to what does not parse or validate too.
 func (o Options) response(ctx context.Context, next graphql.ResponseHandler) *graphql.Response {
-	op := graphql.GetOperationContext(ctx)
 	response := next(ctx)
-	if response == nil || op.Operation == nil {
-		return response
+	if response == nil {
+		if ctx.Err() == nil {
+			return nil
+		}
+		// gqlgen has nothing to say when the request ends before it begins.
+		response = &graphql.Response{Errors: gqlerror.List{presentError(ctx, ctx.Err())}}
 	}
-	took := time.Since(op.Stats.OperationStart)
-	name, result := operationName(op.Operation), outcome(response.Errors)
-	o.Metrics.Operation(name, string(op.Operation.Operation), result, took)
-	slog.InfoContext(ctx, "operation", "operation", name, "kind", op.Operation.Operation, "outcome", result,
-		"errors", len(response.Errors), "ms", float64(took.Microseconds())/1000)
+	response.Errors = fewErrors(response.Errors)
+	name, kind, took := "none", "none", time.Duration(0)
+	if graphql.HasOperationContext(ctx) {
+		op := graphql.GetOperationContext(ctx)
+		took = time.Since(op.Stats.OperationStart)
+		if op.Operation != nil {
+			name, kind = operationName(op.Operation), string(op.Operation.Operation)
+		}
+	}
+	o.count(ctx, name, kind, outcome(response.Errors), len(response.Errors), took)
 	return response
+}
+
+// count tells metrics and log of an answer.
+func (o Options) count(ctx context.Context, name, kind, outcome string, errors int, took time.Duration) {
+	o.Metrics.Operation(name, kind, outcome, took)
+	slog.InfoContext(ctx, "operation", "operation", name, "kind", kind, "outcome", outcome, "errors", errors,
+		"ms", float64(took.Microseconds())/1000)
 }
 
 // viewer turns the bearer token into the actor of the request. A token that does not hold ends the request: to carry on
@@ -156,17 +178,17 @@ func (o Options) viewer(next http.Handler) http.Handler {
 		}
 		scheme, token, _ := strings.Cut(header, " ")
 		if !strings.EqualFold(scheme, "Bearer") || token == "" || len(r.Header.Values("Authorization")) > 1 {
-			refuseToken(w, r, fault.New(fault.Unauthenticated, "the Authorization header is not of the form `Bearer TOKEN`"))
+			o.refuseToken(w, r, fault.New(fault.Unauthenticated, "the Authorization header is not of the form `Bearer TOKEN`"))
 			return
 		}
 		claims, err := o.Verifier.Verify(r.Context(), strings.TrimSpace(token))
 		if err != nil {
-			refuseToken(w, r, err)
+			o.refuseToken(w, r, err)
 			return
 		}
 		actor, err := o.Services.Users.Check(r.Context(), claims)
 		if err != nil {
-			refuseToken(w, r, err)
+			o.refuseToken(w, r, err)
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(auth.With(r.Context(), actor)))
@@ -174,7 +196,7 @@ func (o Options) viewer(next http.Handler) http.Handler {
 }
 
 // refuseToken answers a request whose viewer is not known.
-func refuseToken(w http.ResponseWriter, r *http.Request, err error) {
+func (o Options) refuseToken(w http.ResponseWriter, r *http.Request, err error) {
 	status := http.StatusInternalServerError
 	switch fault.CodeOf(err) {
 	case fault.Unauthenticated:
@@ -183,12 +205,13 @@ func refuseToken(w http.ResponseWriter, r *http.Request, err error) {
 	case fault.Timeout:
 		status = http.StatusServiceUnavailable
 	}
-	refuse(w, r, status, err)
+	o.refuse(w, r, status, err)
 }
 
 // refuse answers a request that did not get as far as the graph.
-func refuse(w http.ResponseWriter, r *http.Request, status int, err error) {
+func (o Options) refuse(w http.ResponseWriter, r *http.Request, status int, err error) {
 	shown := presentError(r.Context(), err)
+	o.count(r.Context(), "none", "none", outcome(gqlerror.List{shown}), 1, 0)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]any{"errors": gqlerror.List{shown}})

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"emporium/internal/postgres"
 )
@@ -33,26 +35,99 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"a document that does not parse", "POST", "application/json", `{"query":"{ categories { "}`, 422},
 		{"an unknown field", "POST", "application/json", `{"query":"{ nothing }"}`, 422},
 		{"too many tokens", "POST", "application/json", `{"query":"{ ` + strings.Repeat("a:__typename ", 3000) + `}"}`, 422},
-		{"a mutation by GET", "GET", "", "", 406},
+		{"a query that is a number", "POST", "application/json", `{"query":1,"variables":{"password":"` + marker + `"}}`, 400},
+		{"variables that are a list", "POST", "application/json", `{"query":"{ categories { name } }","variables":["` + marker + `"]}`, 400},
+		{"extensions that are a text", "POST", "application/json", `{"query":"{ categories { name } }","extensions":"` + marker + `"}`, 400},
+		{"an operation name that is a list", "POST", "application/json", `{"query":"{ categories { name } }","operationName":["` + marker + `"]}`, 400},
+		{"no query", "POST", "application/json", `{"variables":{"x":"` + marker + `"}}`, 400},
+		{"a GET", "GET", "", "", 405},
+		{"a PUT", "PUT", "application/json", `{"query":"{ categories { name } }"}`, 405},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			target := "/graphql"
-			if c.method == "GET" {
-				target += "?query=mutation%7BsignOut%7BsessionsEnded%7D%7D"
-			}
-			r := httptest.NewRequest(c.method, target, strings.NewReader(c.body))
+			r := httptest.NewRequest(c.method, "/graphql?query=mutation%7BsignOut%7BsessionsEnded%7D%7D", strings.NewReader(c.body))
 			if c.contentType != "" {
 				r.Header.Set("Content-Type", c.contentType)
 			}
 			a := w.send(r)
-			if a.status != c.status || len(a.codes()) == 0 || strings.Contains(a.body, marker) || strings.Contains(a.body, `"data":{`) {
+			if a.status != c.status || strings.Join(a.codes(), "") != "BAD_USER_INPUT " || strings.Contains(a.body, marker) || strings.Contains(a.body, `"data":{`) {
 				t.Errorf("%d (want %d) %.300s", a.status, c.status, a.body)
 			}
 			if len(a.statements) > 0 {
 				t.Errorf("statements were run: %v", a.statements)
 			}
 		})
+	}
+}
+
+// TestLimits sends small documents that ask for much, and wants them refused before anything is read.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	doubling := "query { ...F0 }\n"
+	for i := range 30 {
+		doubling += fmt.Sprintf("fragment F%d on Query { ...F%d ...F%d }\n", i, i+1, i+1)
+	}
+	doubling += "fragment F30 on Query { categories { name } }"
+	for name, c := range map[string]struct{ query, says string }{
+		"lists in lists":     {`{ products(first: 100) { nodes { variants { product { variants { product { variants { product { variants { id } } } } } } } } } }`, "objects"},
+		"pages in pages":     {`query($n: Int = 100) { users(first: $n) { nodes { orders(first: $n) { nodes { lines { id } } } } } }`, "objects"},
+		"many nodes":         {`query { ` + strings.Repeat(`a: nodes(ids: []) { id } `, 1) + strings.Repeat("x: viewer { id } ", 21) + ` }`, "root fields"},
+		"depth":              {`{ viewer { ` + strings.Repeat("orders(first: 1) { nodes { customer { ", 5) + "id" + strings.Repeat(" } } }", 5) + ` } }`, "deeper"},
+		"doubling fragments": {doubling, "root fields"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := w.ask("admin", c.query, nil)
+			if !strings.Contains(a.body, c.says) || strings.Join(a.codes(), "") != "BAD_USER_INPUT " || strings.Contains(a.body, `"data":{`) {
+				t.Errorf("%d %.300s", a.status, a.body)
+			}
+			if slices.ContainsFunc(a.statements, func(s string) bool { return s != "users.check_session" }) {
+				t.Errorf("statements were run: %v", a.statements)
+			}
+		})
+	}
+	// What real pages ask for passes.
+	w.data("admin", `{ orders(first: 100) { nodes { number customer { name addresses { city } } lines { title variant { sku product { title media { url } } } }
+		payments { status events { kind } } fulfillments { lines { line { title } } } events { kind } } } }`, nil)
+}
+
+// TestManyErrors wants a refused field under a list to fail in order, and not thousands of times.
+func TestManyErrors(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 60)
+	a := w.ask("ada", `{ products(first: 60) { nodes { variants { inventory { onHand } } } } }`, nil)
+	var decoded struct {
+		Errors []struct {
+			Message string
+			Path    []any
+		}
+	}
+	if err := json.Unmarshal([]byte(a.body), &decoded); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(decoded.Errors); n != maxErrors+1 || decoded.Errors[n-1].Message != "and 70 errors more" {
+		t.Fatalf("%d errors, the last: %+v", n, decoded.Errors[n-1])
+	}
+	for i, e := range decoded.Errors[:maxErrors] {
+		if want := []any{"products", "nodes", float64(i / 2), "variants", float64(i % 2), "inventory"}; !slices.Equal(e.Path, want) {
+			t.Errorf("error %d at %v, want %v", i, e.Path, want)
+		}
+	}
+}
+
+// TestDeadline gives a request no time: it ends, and says so.
+func TestDeadline(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	o := w.options
+	o.Timeout = time.Nanosecond
+	var err error
+	if w.handler, err = NewHandler(o); err != nil {
+		t.Fatal(err)
+	}
+	if a := w.ask("", `{ categories { name } }`, nil); strings.Join(a.codes(), "") != "TIMEOUT " {
+		t.Errorf("%d %s", a.status, a.body)
 	}
 }
 

@@ -1,0 +1,124 @@
+package graph
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"emporium/internal/fault"
+)
+
+const (
+	maxDepth   = 15      // fields in one another; introspection is not counted
+	maxRoots   = 20      // root fields; each may cost a statement
+	maxObjects = 100_000 // that an operation may be expected to return
+	plainList  = 10      // elements that a list without a page size is expected to have
+	maxErrors  = 50      // in an answer
+)
+
+// limits refuses operations that would return too much before any of it is computed: a few bytes of nested lists ask for
+// millions of objects.
+type limits struct{}
+
+var _ graphql.OperationContextMutator = limits{}
+
+// ExtensionName names the extension, for gqlgen.
+func (limits) ExtensionName() string { return "Limits" }
+
+// Validate accepts every schema.
+func (limits) Validate(graphql.ExecutableSchema) error { return nil }
+
+// MutateOperationContext refuses the operation or leaves it as it is.
+func (limits) MutateOperationContext(_ context.Context, op *graphql.OperationContext) *gqlerror.Error {
+	e := estimator{variables: op.Variables, fragments: map[string]estimate{}}
+	total := e.of(op.Operation.SelectionSet)
+	switch {
+	case total.fields > maxRoots:
+		return tooMuch("the operation has more than " + strconv.Itoa(maxRoots) + " root fields")
+	case total.depth > maxDepth:
+		return tooMuch("the operation is nested deeper than " + strconv.Itoa(maxDepth) + " fields")
+	case total.objects > maxObjects:
+		return tooMuch("the operation could return more than " + strconv.Itoa(maxObjects) +
+			" objects: ask for smaller pages or fewer levels")
+	}
+	return nil
+}
+
+func tooMuch(message string) *gqlerror.Error {
+	return &gqlerror.Error{Err: fault.New(fault.BadUserInput, message), Message: message}
+}
+
+// estimate is what a selection on one object comes to.
+type estimate struct {
+	fields  int
+	depth   int
+	objects float64 // counted with fractions of no meaning, but without overflow
+}
+
+// estimator walks each fragment once, however often it is spread: the cost is linear in the document. Fragments have no
+// cycles, which validation has made sure of.
+type estimator struct {
+	variables map[string]any
+	fragments map[string]estimate
+}
+
+func (e estimator) of(selected ast.SelectionSet) estimate {
+	var sum estimate
+	add := func(other estimate) {
+		sum.fields += other.fields
+		sum.depth = max(sum.depth, other.depth)
+		sum.objects += other.objects
+	}
+	for _, s := range selected {
+		switch s := s.(type) {
+		case *ast.Field:
+			add(e.field(s))
+		case *ast.InlineFragment:
+			add(e.of(s.SelectionSet))
+		case *ast.FragmentSpread:
+			known, ok := e.fragments[s.Name]
+			if !ok {
+				known = e.of(s.Definition.SelectionSet)
+				e.fragments[s.Name] = known
+			}
+			add(known)
+		}
+	}
+	return sum
+}
+
+func (e estimator) field(f *ast.Field) estimate {
+	if len(f.Name) > 1 && f.Name[:2] == "__" {
+		return estimate{fields: 1}
+	}
+	below := e.of(f.SelectionSet)
+	one := estimate{fields: 1, depth: 1 + below.depth}
+	if len(f.SelectionSet) > 0 {
+		one.objects = e.size(f) * (1 + below.objects)
+	}
+	return one
+}
+
+// size is how many objects a field is expected to return: the page's size for a connection, whose own lists are then no
+// larger, the number of IDs for nodes, or a guess for other lists.
+func (e estimator) size(f *ast.Field) float64 {
+	arguments := f.ArgumentMap(e.variables)
+	for _, name := range []string{"first", "last"} {
+		if n, err := graphql.UnmarshalInt(arguments[name]); arguments[name] != nil && err == nil {
+			return float64(max(n, 1))
+		}
+	}
+	ids, given := arguments["ids"].([]any)
+	_, page := edges[f.ObjectDefinition.Name]["nodes"]
+	switch {
+	case given:
+		return float64(len(ids))
+	case f.Definition.Type.Elem == nil, page && (f.Name == "nodes" || f.Name == "edges"):
+		return 1
+	default:
+		return plainList
+	}
+}
