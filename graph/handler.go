@@ -134,18 +134,22 @@ func (o Options) operation(ctx context.Context, next graphql.OperationHandler) g
 	if o.Introspection == IntrospectionStaff && !auth.From(ctx).Staff() {
 		graphql.GetOperationContext(ctx).DisableIntrospection = true
 	}
-	return next(loader.With(ctx, loader.New(ctx, o.Services, o.Metrics.Batch)))
+	respond := next(loader.With(ctx, loader.New(ctx, o.Services, o.Metrics.Batch)))
+	return func(ctx context.Context) *graphql.Response {
+		response := respond(ctx)
+		if response == nil && ctx.Err() != nil {
+			// gqlgen says nothing, "null", when the deadline passes before it begins.
+			response = &graphql.Response{Errors: gqlerror.List{presentError(ctx, ctx.Err())}}
+		}
+		return response
+	}
 }
 
 // response counts and logs each answer, those to what does not parse or validate too.
 func (o Options) response(ctx context.Context, next graphql.ResponseHandler) *graphql.Response {
 	response := next(ctx)
 	if response == nil {
-		if ctx.Err() == nil {
-			return nil
-		}
-		// gqlgen has nothing to say when the request ends before it begins.
-		response = &graphql.Response{Errors: gqlerror.List{presentError(ctx, ctx.Err())}}
+		return nil
 	}
 	response.Errors = fewErrors(response.Errors)
 	name, kind, took := "none", "none", time.Duration(0)

@@ -7,7 +7,6 @@ import (
 
 	"emporium/graph/loader"
 	"emporium/internal/auth"
-	"emporium/internal/fault"
 	"emporium/internal/id"
 	"emporium/internal/product"
 )
@@ -115,9 +114,6 @@ func (r queryResolver) Products(ctx context.Context, first *int, after *string, 
 }
 
 func (r queryResolver) ProductSuggest(ctx context.Context, prefix string, first int) ([]*product.Suggestion, error) {
-	if first < 1 || first > 20 {
-		return nil, fault.Input("`first` is between 1 and 20", "first")
-	}
 	found, err := r.Services.Products.Suggest(ctx, prefix, first)
 	suggestions := make([]*product.Suggestion, len(found))
 	for i := range found {

@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// maxBatch is the most keys of one statement: far above what a page of pages can select (100 × 100).
+	// maxBatch is the most keys of one statement. A level that has more, which the limits of an operation just allow, takes
+	// several.
 	maxBatch = 10_000
 	// wait is how long a key that was not foreseen waits for others. Shorter timers do not fire earlier on Linux.
 	wait = time.Millisecond

@@ -80,10 +80,11 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, say func(form
 		if err := a.Migrate(ctx); err != nil {
 			return a, err
 		}
-		if err := seed.Demo(ctx, a.seedServices(), nil); err != nil {
+		if err := seed.Demo(ctx, a.seedServices(), nil); errors.Is(err, seed.ErrOtherData) {
+			say("the demo shop is not loaded: %v", err)
+		} else if err != nil {
 			return a, err
 		}
-		a.ready.Store(true)
 	}
 	if a.handler, err = a.routes(); err != nil {
 		return a, err
@@ -240,8 +241,8 @@ func (a *App) HTTPAddr() string { return a.http.Addr().String() }
 func (a *App) AdminAddr() string { return a.admin.Addr().String() }
 
 // Run serves until ctx is done, then drains: /readyz answers 503, running requests finish, everything that it started
-// has stopped when it returns.
-func (a *App) Run(ctx context.Context) error {
+// has stopped when it returns. Ready, which may be nil, is called once the app is ready for requests.
+func (a *App) Run(ctx context.Context, ready func()) error {
 	if err := a.Listen(); err != nil {
 		return err
 	}
@@ -252,7 +253,14 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error {
 		return httpserver.Serve(ctx, a.admin, a.adminHandler(), time.Second, "", "")
 	})
-	group.Go(func() error { return a.prepare(ctx) })
+	group.Go(func() error {
+		a.prepare(ctx)
+		if a.ready.Load() && ready != nil {
+			ready()
+		}
+		return nil
+	})
+	group.Go(func() error { return a.watchStack(ctx) })
 	group.Go(func() error { return a.secrets.watch(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
@@ -265,15 +273,15 @@ func (a *App) Run(ctx context.Context) error {
 }
 
 // prepare migrates as soon as the databases answer, and makes the app ready.
-func (a *App) prepare(ctx context.Context) error {
-	for !a.ready.Load() {
+func (a *App) prepare(ctx context.Context) {
+	for {
 		err := a.Migrate(ctx)
-		if err == nil {
-			a.ready.Store(ctx.Err() == nil)
-			return nil
-		}
 		if ctx.Err() != nil {
-			return nil
+			return
+		}
+		if err == nil {
+			a.ready.Store(true)
+			return
 		}
 		a.log.ErrorContext(ctx, "not ready: the databases can not be migrated; trying again", "error", err)
 		select {
@@ -281,7 +289,29 @@ func (a *App) prepare(ctx context.Context) error {
 		case <-time.After(2 * time.Second):
 		}
 	}
-	return nil
+}
+
+// watchStack ends the app when its private Postgres has ended: nobody else would start it again.
+func (a *App) watchStack(ctx context.Context) error {
+	if a.stack == nil {
+		return nil
+	}
+	for missed := 0; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+		ping, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err := a.dbs.users.Ping(ping)
+		cancel()
+		if missed++; err == nil {
+			missed = 0
+		}
+		if missed == 3 && ctx.Err() == nil {
+			return fmt.Errorf("the private Postgres in %s has ended; see postgres.log there, and start again", a.cfg.Dir)
+		}
+	}
 }
 
 // Migrate applies what is missing of every domain.

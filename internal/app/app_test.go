@@ -82,7 +82,7 @@ func start(t *testing.T, env []string) *server {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- a.Run(ctx) }()
+	go func() { ended <- a.Run(ctx, nil) }()
 	s := &server{App: a, t: t}
 	s.stop = sync.OnceValue(func() error {
 		cancel()

@@ -39,7 +39,8 @@ func Command(ctx context.Context, args, environ []string, out, errs io.Writer) e
 			{Name: "serve", Usage: "serve the API until interrupted (the default)", Action: p.serve},
 			{Name: "migrate", Usage: "change the database schemas", Commands: []*cli.Command{
 				{Name: "up", Usage: "apply what is missing", Action: p.migrate(migrations.Up, "applied")},
-				{Name: "down", Usage: "take the latest migration of one domain back", ArgsUsage: "DOMAIN", Action: p.migrateDown},
+				{Name: "down", Usage: "take the latest migration of one domain back, and with it what its tables hold",
+					ArgsUsage: "DOMAIN", Flags: []cli.Flag{&cli.BoolFlag{Name: "yes", Usage: "really"}}, Action: p.migrateDown},
 				{Name: "status", Usage: "list all migrations", Action: p.migrate(migrations.Status, "")},
 			}},
 			{Name: "seed", Usage: "fill empty databases with a shop", Flags: []cli.Flag{
@@ -58,9 +59,11 @@ func Command(ctx context.Context, args, environ []string, out, errs io.Writer) e
 				{Name: "new", Usage: "make keys that seal personal data", ArgsUsage: "[FILE]", Action: p.keysNew(func() ([]byte, error) { return seal.New().Marshal() })},
 				{Name: "rotate", Usage: "seal all personal data with a new key; can be interrupted and resumed", Flags: []cli.Flag{
 					&cli.DurationFlag{Name: "settle", Value: 15 * time.Second, Usage: "how long running servers have to take over a changed KEYSET_FILE"},
-					&cli.BoolFlag{Name: "resume", Usage: "make no new key: go on sealing with the newest one"},
+					&cli.BoolFlag{Name: "resume", Usage: "make no new key: go on with the newest one"},
 				}, Action: p.keysRotate},
-				{Name: "prune", Usage: "drop keys that seal nothing any more", Action: p.keysPrune},
+				{Name: "prune", Usage: "drop keys that seal nothing any more", Flags: []cli.Flag{
+					&cli.DurationFlag{Name: "settle", Value: 15 * time.Second, Usage: "how long running servers have to take over a changed KEYSET_FILE"},
+				}, Action: p.keysPrune},
 				{Name: "signing", Usage: "keys that sign tokens", Commands: []*cli.Command{
 					{Name: "new", Usage: "make the first key", ArgsUsage: "[FILE]", Action: p.keysNew(func() ([]byte, error) { return auth.NewKeyring().Marshal() })},
 					{Name: "list", Usage: "list the keys", Action: p.signingList},
@@ -128,11 +131,7 @@ func (p *program) serve(ctx context.Context, c *cli.Command) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
-	if err := a.Listen(); err != nil {
-		return err
-	}
-	p.welcome(a)
-	return a.Run(ctx)
+	return a.Run(ctx, func() { p.welcome(a) })
 }
 
 // welcome tells a person where to go.
@@ -186,6 +185,9 @@ func (p *program) migrateDown(ctx context.Context, c *cli.Command) error {
 	domain := c.Args().First()
 	for _, known := range config.Domains {
 		if domain == known {
+			if !c.Bool("yes") {
+				return fmt.Errorf("this drops what the tables of %s hold; say `migrate down --yes %s` if you mean it", domain, domain)
+			}
 			return p.migrateDomains(ctx, migrations.Down, "took back", domain)
 		}
 	}

@@ -3,12 +3,14 @@ package app_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
+	"emporium/internal/app"
 	"emporium/internal/postgres/pgtest"
 )
 
@@ -35,11 +37,14 @@ func TestMigrateCommands(t *testing.T) {
 	if out := must(t, env, "migrate", "up"); out != "nothing to do\n" {
 		t.Errorf("up again:\n%s", out)
 	}
-	if out := must(t, env, "migrate", "down", "orders"); !strings.HasPrefix(out, "took back orders/") {
+	if out := must(t, env, "migrate", "down", "--yes", "orders"); !strings.HasPrefix(out, "took back orders/") {
 		t.Errorf("down:\n%s", out)
 	}
 	if out := must(t, env, "migrate", "status"); !strings.Contains(out, "orders/0001_orders.sql") || strings.Count(out, "missing") != 1 {
 		t.Errorf("status after down:\n%s", out)
+	}
+	if _, err := command(t, env, "migrate", "down", "payments"); err == nil || !strings.Contains(err.Error(), "--yes") {
+		t.Errorf("down without a question: %v", err)
 	}
 	if _, err := command(t, env, "migrate", "down", "nothing"); err == nil || !strings.Contains(err.Error(), "users, products, orders, payments") {
 		t.Errorf("down of an unknown domain: %v", err)
@@ -137,10 +142,10 @@ func TestKeysRotate(t *testing.T) {
 	if !strings.Contains(out, "rows sealed anew") || strings.HasPrefix(out, "0 ") {
 		t.Errorf("rotate: %s", out)
 	}
-	if again := must(t, env, "keys", "rotate", "--resume"); !strings.HasPrefix(again, "0 rows") {
+	if again := must(t, env, "keys", "rotate", "--resume", "--settle", "1ms"); !strings.HasPrefix(again, "0 rows") {
 		t.Errorf("there was something left to seal: %s", again)
 	}
-	must(t, env, "keys", "prune")
+	must(t, env, "keys", "prune", "--settle", "6s")
 	cancel()
 	wg.Wait()
 	// A process that knows the new key alone opens everything.
@@ -202,4 +207,82 @@ func TestHelp(t *testing.T) {
 	if _, err := command(t, nil, "frobnicate"); err == nil || !strings.Contains(err.Error(), "frobnicate") {
 		t.Errorf("an unknown command: %v", err)
 	}
+}
+
+// cancelAt is a writer that ends a context when a text passes.
+type cancelAt struct {
+	text   string
+	cancel context.CancelFunc
+}
+
+func (c cancelAt) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), c.text) {
+		c.cancel()
+	}
+	return len(b), nil
+}
+
+// TestKeysRotateInterrupted ends a rotation at each of its steps and goes on: everything comes under the new key.
+func TestKeysRotateInterrupted(t *testing.T) {
+	t.Parallel()
+	env := environment(t, pgtest.New(t))
+	must(t, env, "seed")
+	for _, step := range []string{" added", " seals from now on", " rows"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := app.Command(ctx, []string{"emporium", "keys", "rotate", "--settle", "100ms"}, env, io.Discard, cancelAt{step, cancel})
+		cancel()
+		if err == nil && step != " rows" {
+			t.Fatalf("after %q: the rotation was not interrupted", step)
+		}
+		if step == " added" {
+			if _, err := command(t, env, "keys", "prune", "--settle", "1ms"); err == nil {
+				t.Error("keys were pruned in the middle of a rotation")
+			}
+		}
+		out := must(t, env, "keys", "rotate", "--resume", "--settle", "1ms")
+		if step != " rows" && strings.HasPrefix(out, "0 rows") {
+			t.Errorf("after %q: %s", step, out)
+		}
+		if again := must(t, env, "keys", "rotate", "--resume", "--settle", "1ms"); !strings.HasPrefix(again, "0 rows") {
+			t.Errorf("after %q there was something left: %s", step, again)
+		}
+	}
+	must(t, env, "keys", "prune", "--settle", "1ms")
+	s := start(t, env)
+	s.untilReady()
+	token := strings.TrimSpace(must(t, env, "token", "--email", "admin@example.com"))
+	got := s.ask(token, `{ users(first: 100) { nodes { name email } } orders(first: 100) { nodes { email shippingAddress { line1 } } } }`)
+	if strings.Contains(got, `"errors"`) || !strings.Contains(got, "ada@example.com") {
+		t.Errorf("after three rotations: %.300s", got)
+	}
+}
+
+// TestKeysAreChangedByOneAtATime starts rotations side by side: one works, the others say why not.
+func TestKeysAreChangedByOneAtATime(t *testing.T) {
+	t.Parallel()
+	env := environment(t, pgtest.New(t))
+	must(t, env, "seed")
+	var wg sync.WaitGroup
+	refused := make(chan error, 4)
+	for range 4 {
+		wg.Go(func() {
+			_, err := command(t, env, "keys", "rotate", "--settle", "2s")
+			refused <- err
+		})
+	}
+	wg.Wait()
+	close(refused)
+	worked := 0
+	for err := range refused {
+		switch {
+		case err == nil:
+			worked++
+		case !strings.Contains(err.Error(), "another command is changing"):
+			t.Error(err)
+		}
+	}
+	if worked != 1 {
+		t.Errorf("%d rotations worked at the same time", worked)
+	}
+	must(t, env, "keys", "prune", "--settle", "1ms")
 }

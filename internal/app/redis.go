@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -14,6 +15,16 @@ import (
 type redisClient struct {
 	client redis.UniversalClient // nil without a URL
 }
+
+// redisLog keeps go-redis, which logs each failed dial as a line of text, to what the throttle and /readyz say better.
+type redisLog struct{}
+
+// Printf passes the line on for debugging.
+func (redisLog) Printf(ctx context.Context, format string, v ...any) {
+	slog.DebugContext(ctx, "redis", "line", fmt.Sprintf(format, v...))
+}
+
+func init() { redis.SetLogger(redisLog{}) }
 
 func openRedis(url string) (*redisClient, error) {
 	if url == "" {

@@ -44,12 +44,6 @@ func openSecrets(cfg config.Config, private bool, log *slog.Logger) (*secrets, e
 			return nil, err
 		}
 	}
-	if cfg.Keyset == "" && s.keysetFile == "" {
-		return nil, errors.New("KEYSET or KEYSET_FILE is missing: the keys that seal personal data (make them with `emporium keys new`)")
-	}
-	if cfg.SigningKeys == "" && s.signingFile == "" {
-		return nil, errors.New("SIGNING_KEYS or SIGNING_KEYS_FILE is missing: the keys that sign tokens (make them with `emporium keys signing new`)")
-	}
 	if cfg.Keyset != "" {
 		s.keysetFile = ""
 	}

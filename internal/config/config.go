@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -86,6 +88,22 @@ func Load(environ []string) (Config, error) {
 	}
 	if c.Private() && c.anyOtherDatabase() {
 		fail("DATABASE_URL is missing: a direct address and a database of a domain's own come on top of it")
+	}
+	for name, address := range map[string]string{"HTTP_ADDR": c.HTTPAddr, "ADMIN_ADDR": c.AdminAddr} {
+		if _, port, err := net.SplitHostPort(address); err != nil {
+			fail("%s: %q is not of the form HOST:PORT or :PORT", name, address)
+		} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			fail("%s: the port %q is not a number from 0 to 65535", name, port)
+		}
+	}
+	if scheme, _, _ := strings.Cut(string(c.RedisURL), "://"); c.RedisURL != "" && scheme != "redis" && scheme != "rediss" && scheme != "unix" {
+		fail("REDIS_URL does not begin with redis://, rediss:// or unix:// (it is not shown, because it may hold a password)")
+	}
+	if !c.Private() && c.Keyset == "" && c.KeysetFile == "" {
+		fail("KEYSET or KEYSET_FILE is missing: the keys that seal personal data (make them with `emporium keys new`)")
+	}
+	if !c.Private() && c.SigningKeys == "" && c.SigningKeysFile == "" {
+		fail("SIGNING_KEYS or SIGNING_KEYS_FILE is missing: the keys that sign tokens (make them with `emporium keys signing new`)")
 	}
 	c.Playground = c.orDefault(c.Playground)
 	if c.Playground != "on" && c.Playground != "off" {

@@ -21,8 +21,12 @@ import (
 	"emporium/internal/money"
 )
 
+// load reads variables that have to be right; with a database given, keys are given too unless the test does so.
 func load(t *testing.T, environ ...string) config.Config {
 	t.Helper()
+	if all := strings.Join(environ, "\n"); strings.Contains(all, "DATABASE_URL=") && !strings.Contains(all, "KEYS") {
+		environ = append(slices.Clone(environ), "KEYSET_FILE=/k", "SIGNING_KEYS_FILE=/s")
+	}
 	c, err := config.Load(environ)
 	if err != nil {
 		t.Fatalf("%q: %v", environ, err)
@@ -58,7 +62,7 @@ func TestEveryVariableIsRead(t *testing.T) {
 		"HTTP_ADDR=:80", "ADMIN_ADDR=:81", "EMPORIUM_DIR=/var/lib/emporium",
 		"DATABASE_URL=d", "DATABASE_DIRECT_URL=dd", "USERS_DATABASE_URL=u", "USERS_DATABASE_DIRECT_URL=ud",
 		"PRODUCTS_DATABASE_URL=p", "PRODUCTS_DATABASE_DIRECT_URL=pd", "ORDERS_DATABASE_URL=o", "ORDERS_DATABASE_DIRECT_URL=od",
-		"PAYMENTS_DATABASE_URL=y", "PAYMENTS_DATABASE_DIRECT_URL=yd", "DATABASE_MAX_CONNS=2", "REDIS_URL=r",
+		"PAYMENTS_DATABASE_URL=y", "PAYMENTS_DATABASE_DIRECT_URL=yd", "DATABASE_MAX_CONNS=2", "REDIS_URL=redis://r",
 		"KEYSET=k", "KEYSET_FILE=/k", "SIGNING_KEYS=s", "SIGNING_KEYS_FILE=/s",
 		"TOKEN_ISSUER=i", "TOKEN_AUDIENCE=a", "ACCESS_TOKEN_TTL=1m", "SESSION_TTL=2h",
 		`OIDC_ISSUERS=[{"issuer":"https://i","audience":"a","algs":["ES256"],"roleClaim":"r","roleMap":{"x":"ADMIN"},"defaultCustomer":true,"jwksUrl":"https://j"}]`,
@@ -69,7 +73,7 @@ func TestEveryVariableIsRead(t *testing.T) {
 	want := config.Config{
 		HTTPAddr: ":80", AdminAddr: ":81", Dir: "/var/lib/emporium",
 		DatabaseURL: "d", DatabaseDirectURL: "dd", UsersDB: "u", UsersDirectDB: "ud", ProductsDB: "p", ProductsDirectDB: "pd",
-		OrdersDB: "o", OrdersDirectDB: "od", PaymentsDB: "y", PaymentsDirectDB: "yd", DatabaseConns: 2, RedisURL: "r",
+		OrdersDB: "o", OrdersDirectDB: "od", PaymentsDB: "y", PaymentsDirectDB: "yd", DatabaseConns: 2, RedisURL: "redis://r",
 		Keyset: "k", KeysetFile: "/k", SigningKeys: "s", SigningKeysFile: "/s",
 		TokenIssuer: "i", TokenAudience: "a", AccessTokenTTL: time.Minute, SessionTTL: 2 * time.Hour,
 		OIDCIssuers: config.OIDCIssuers{{Issuer: "https://i", Audience: "a", Algs: []string{"ES256"}, RoleClaim: "r",
@@ -150,6 +154,11 @@ func TestWrongVariablesAreNamed(t *testing.T) {
 		{[]string{"ORDERS_DATABASE_URL=o"}, []string{"DATABASE_URL"}},
 		{[]string{"PAYMENTS_DATABASE_URL=y"}, []string{"DATABASE_URL"}},
 		{[]string{"PAYMENTS_DATABASE_DIRECT_URL=yd"}, []string{"DATABASE_URL"}},
+		{[]string{"HTTP_ADDR=nope"}, []string{"HTTP_ADDR"}},
+		{[]string{"HTTP_ADDR=:http"}, []string{"HTTP_ADDR"}},
+		{[]string{"ADMIN_ADDR=:70000"}, []string{"ADMIN_ADDR"}},
+		{[]string{"REDIS_URL=http://example.com"}, []string{"REDIS_URL"}},
+		{[]string{"DATABASE_URL=d"}, []string{"KEYSET", "KEYSET_FILE", "SIGNING_KEYS", "SIGNING_KEYS_FILE"}},
 		// All of them at once, each one once.
 		{[]string{"DATABASE_MAX_CONNS=many", "SESSION_TTL=long", "ACCESS_TOKEN_TTL=0s", "LOG_LEVEL=loud", "CURRENCY=euro",
 			"PLAYGROUND=yes", "TRUSTED_PROXIES=here", "ORDERS_DATABASE_URL=o"},

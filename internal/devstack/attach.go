@@ -3,6 +3,7 @@ package devstack
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 )
 
@@ -19,4 +20,19 @@ func Attach(ctx context.Context, dir string) (*Stack, error) {
 		return nil, fmt.Errorf("devstack: the servers in %s do not answer: %w", h.dir, err)
 	}
 	return h.stack(nil, h.pingRedis(ctx)), nil
+}
+
+// Lock takes a lock that the kernel gives back however the process ends, by a file that stays; release gives it back
+// before. It does not wait: held tells that another process has it.
+func Lock(path string) (release func(), held bool, err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, false, fmt.Errorf("lock: %w", err)
+	}
+	ok, err := tryLock(f, exclusive)
+	if err != nil || !ok {
+		_ = f.Close()
+		return nil, err == nil, err
+	}
+	return func() { _ = f.Close() }, false, nil
 }

@@ -142,6 +142,15 @@ func (k *Keyset) Add() (*Keyset, uint32, error) {
 	return next, id, err
 }
 
+// Newest returns the ID of the AEAD key that was added last, and whether it is the primary one.
+func (k *Keyset) Newest() (id uint32, primary bool, err error) {
+	e, err := k.aead.Entry(k.aead.Len() - 1)
+	if err != nil {
+		return 0, false, fmt.Errorf("seal: newest key: %w", err)
+	}
+	return e.KeyID(), e.IsPrimary(), nil
+}
+
 // Promote returns the Keyset with the key of that ID as the primary one, which seals from now on.
 func (k *Keyset) Promote(id uint32) (*Keyset, error) {
 	m := keyset.NewManagerFromHandle(k.aead)

@@ -134,7 +134,7 @@ func (s Services) holds(ctx context.Context, d *demo) (parts, error) {
 	there = parts{len(users) > 0, len(products) > 0, len(orders) > 0, len(payments) > 0}
 	if !there.users && has.users > 0 || !there.products && has.products+has.categories > 0 ||
 		!there.orders && has.orders > 0 || !there.payments && has.payments > 0 {
-		return there, fmt.Errorf("the database holds other data: %s; nothing was written", has)
+		return there, fmt.Errorf("%w: %s; nothing was written", ErrOtherData, has)
 	}
 	return there, nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -21,6 +22,9 @@ import (
 	"emporium/internal/product"
 	"emporium/internal/user"
 )
+
+// ErrOtherData is what errors.Is finds when Demo was refused because there is another shop.
+var ErrOtherData = errors.New("the database holds other data")
 
 // Services are what is filled.
 type Services struct {
