@@ -33,7 +33,7 @@ type Options struct {
 	Verifier      *auth.Verifier
 	Metrics       *telemetry.Metrics
 	Introspection Introspection
-	Timeout       time.Duration // of one operation; 0: 15 s
+	Timeout       time.Duration // of one request; 0: 15 s
 	Schema        *ast.Schema   // nil: the generated one; another one in tests of the start-up check
 }
 
@@ -48,13 +48,13 @@ const (
 
 const (
 	maxBody        = 256 << 10 // bytes of a request
-	maxTokens      = 5_000     // of a document; the validator's cost grows with their square
+	maxTokens      = 2_000     // of a document; the validator's cost grows with their square
 	cachedQueries  = 1_000     // parsed documents
 	defaultTimeout = 15 * time.Second
 )
 
-// NewHandler returns the GraphQL endpoint: POST with JSON. It fails if the schema breaks a rule of
-// access, so that the server does not start.
+// NewHandler returns the GraphQL endpoint: POST with JSON. It fails if the schema breaks a rule of access, so that the
+// server does not start.
 func NewHandler(o Options) (http.Handler, error) {
 	root := Resolver{Services: o.Services, Cookies: o.Cookies}
 	gates := directives()

@@ -243,15 +243,35 @@ func (p *program) seed(ctx context.Context, c *cli.Command) error {
 	})
 }
 
-// progress prints how far long work is, at most twice a second and always at the end.
+// progress prints how far long work is, and always its end.
 func (p *program) progress() func(what string, done, total int) {
-	var last time.Time
+	pace := pacer()
 	return func(what string, done, total int) {
-		if done < total && time.Since(last) < 500*time.Millisecond {
-			return
+		if pace() || done == total {
+			p.say("  %-10s %d of %d", what, done, total)
+		}
+	}
+}
+
+// paced passes a report of progress on at most twice a second.
+func (p *program) paced(report func(done int)) func(done int) {
+	pace := pacer()
+	return func(done int) {
+		if pace() {
+			report(done)
+		}
+	}
+}
+
+// pacer returns a function that is true at most twice a second.
+func pacer() func() bool {
+	var last time.Time
+	return func() bool {
+		if time.Since(last) < 500*time.Millisecond {
+			return false
 		}
 		last = time.Now()
-		p.say("  %-10s %d of %d", what, done, total)
+		return true
 	}
 }
 
@@ -266,12 +286,11 @@ func (p *program) importProducts(ctx context.Context, c *cli.Command) error {
 	}
 	defer func() { _ = file.Close() }()
 	return p.with(ctx, func(a *App) error {
-		done := 0
+		done, report := 0, p.paced(func(done int) { p.say("  %d products read", done) })
 		result, err := a.services.Products.Upsert(ctx, func(yield func(*product.Draft, error) bool) {
 			for d, err := range productcsv.Read(file, name, a.cfg.Currency) {
-				if done++; done%1000 == 0 {
-					p.say("  %d products read", done)
-				}
+				done++
+				report(done)
 				if !yield(d, err) {
 					return
 				}

@@ -144,7 +144,7 @@ func (p *program) reseal(ctx context.Context, a *App, file string) (total int, e
 		name   string
 		reseal func(context.Context, func(int)) (int, error)
 	}{{"users", a.services.Users.Reseal}, {"orders", a.services.Orders.Reseal}, {"payments", a.services.Payments.Reseal}} {
-		n, err := domain.reseal(ctx, func(done int) { p.say("  %-10s %d rows", domain.name, done) })
+		n, err := domain.reseal(ctx, p.paced(func(done int) { p.say("  %-10s %d rows", domain.name, done) }))
 		total += n
 		if err != nil {
 			return total, fmt.Errorf("%s: %w", domain.name, err)
