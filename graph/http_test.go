@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/99designs/gqlgen/graphql/introspection"
+
 	"emporium/internal/postgres"
 )
 
@@ -74,6 +76,7 @@ func TestLimits(t *testing.T) {
 		"pages in pages":     {`query($n: Int = 100) { users(first: $n) { nodes { orders(first: $n) { nodes { lines { id } } } } } }`, "objects"},
 		"many nodes":         {`query { ` + strings.Repeat(`a: nodes(ids: []) { id } `, 1) + strings.Repeat("x: viewer { id } ", 21) + ` }`, "root fields"},
 		"depth":              {`{ viewer { ` + strings.Repeat("orders(first: 1) { nodes { customer { ", 5) + "id" + strings.Repeat(" } } }", 5) + ` } }`, "deeper"},
+		"types in types":     {`{ __schema { types ` + strings.Repeat("{ fields { type ", 5) + "{ name }" + strings.Repeat(" } }", 5) + ` } }`, "introspection depth"},
 		"doubling fragments": {doubling, "root fields"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -87,7 +90,8 @@ func TestLimits(t *testing.T) {
 			}
 		})
 	}
-	// What real pages ask for passes.
+	// What real pages and tools ask for passes.
+	w.data("", introspection.Query, nil)
 	w.data("admin", `{ orders(first: 100) { nodes { number customer { name addresses { city } } lines { title variant { sku product { title media { url } } } }
 		payments { status events { kind } } fulfillments { lines { line { title } } } events { kind } } } }`, nil)
 }

@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"strconv"
+	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -12,7 +13,7 @@ import (
 )
 
 const (
-	maxDepth   = 15      // fields in one another; introspection is not counted
+	maxDepth   = 15      // fields in one another; what is below __schema and __type is not counted
 	maxRoots   = 20      // root fields; each may cost a statement
 	maxObjects = 100_000 // that an operation may be expected to return
 	plainList  = 10      // elements that a list without a page size is expected to have
@@ -91,11 +92,11 @@ func (e estimator) of(selected ast.SelectionSet) estimate {
 }
 
 func (e estimator) field(f *ast.Field) estimate {
-	if len(f.Name) > 1 && f.Name[:2] == "__" {
-		return estimate{fields: 1}
-	}
 	below := e.of(f.SelectionSet)
 	one := estimate{fields: 1, depth: 1 + below.depth}
+	if strings.HasPrefix(f.Name, "__") { // tools unwrap types many levels deep
+		one.depth = 1
+	}
 	if len(f.SelectionSet) > 0 {
 		one.objects = e.size(f) * (1 + below.objects)
 	}
