@@ -126,6 +126,7 @@ func (p *program) serve(ctx context.Context, c *cli.Command) (err error) {
 	if err != nil {
 		return err
 	}
+	tuneGC(log)
 	a, err := New(ctx, cfg, log, p.say)
 	if err != nil {
 		return err
