@@ -266,7 +266,7 @@ func (p *program) paced(report func(done int)) func(done int) {
 
 // pacer returns a function that is true at most twice a second.
 func pacer() func() bool {
-	var last time.Time
+	last := time.Now()
 	return func() bool {
 		if time.Since(last) < 500*time.Millisecond {
 			return false
