@@ -249,3 +249,18 @@ func TestSignedOutAndForgedTokens(t *testing.T) {
 		})
 	}
 }
+
+// TestMetadataOfTheShop shows keys that begin with an underscore to staff and machines alone.
+func TestMetadataOfTheShop(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	for _, who := range everyone {
+		want := `{"data":{"products":{"nodes":[{"metadata":{"care":"cold wash"}}]}}}`
+		if who != "" && who != "ada" && who != "bob" {
+			want = `{"data":{"products":{"nodes":[{"metadata":{"_cost":"4.20","care":"cold wash"}}]}}}`
+		}
+		if a := w.ask(who, `{ products(first: 1) { nodes { metadata } } }`, nil); a.body != want {
+			t.Errorf("as %q: %s", who, a.body)
+		}
+	}
+}

@@ -119,7 +119,7 @@ func (w *world) build(size int, hash string) {
 		d := &product.Draft{
 			Product: product.Product{ID: id.New(), Slug: fmt.Sprintf("shirt-%d", i), Title: fmt.Sprintf("Shirt %d", i),
 				Description: "A shirt.", DescriptionHTML: "<p>A shirt.</p>", Vendor: ptr("Weaver"), Type: ptr("Shirt"),
-				Tags: []string{"linen"}, Status: product.StatusActive, CategoryID: &leaf, Metadata: map[string]any{"a": 1.0},
+				Tags: []string{"linen"}, Status: product.StatusActive, CategoryID: &leaf, Metadata: map[string]any{"care": "cold wash", "_cost": "4.20"},
 				PublishedAt: ptr(time.Now())},
 			Options: []product.Option{{Position: 1, Name: "Size", Values: []string{"S", "M"}}},
 			Media: []product.Media{{ID: id.New(), Kind: product.MediaImage, URL: "/pictures/a.svg", Position: 1},

@@ -1,0 +1,115 @@
+package app_test
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"emporium/internal/app"
+	"emporium/internal/config"
+)
+
+// TestPrivateServers goes the way of `make run`: a demo shop with a Playground, on servers of its own, that survives a
+// restart, that commands work beside, and that says so when its Postgres ends.
+func TestPrivateServers(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("/tmp", "emporium-private") // the path of a socket is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil { // root's servers run as somebody else
+		t.Fatal(err)
+	}
+	env := []string{"EMPORIUM_DIR=" + filepath.Join(dir, "state"), "HTTP_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0", "LOG_LEVEL=error"}
+	s := start(t, env)
+	s.untilReady()
+	const query = `{ product(slug: "harbour-linen-shirt") { id title } }`
+	before := s.ask("", query)
+	if !strings.Contains(before, "Harbour Linen Shirt") {
+		t.Errorf("the demo shop: %s", before)
+	}
+	if status, body := s.get("/"); status != 200 || !strings.Contains(body, "ada@example.com") {
+		t.Errorf("the Playground with its demo sign-ins: %d %.200s", status, body)
+	}
+	if _, err := newApp(t, env); err == nil || !strings.Contains(err.Error(), "already running") || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) {
+		t.Errorf("a second start in the same folder: %v", err)
+	}
+	token := strings.TrimSpace(must(t, env, "token", "--email", "ada@example.com"))
+	if got := s.ask(token, `{ viewer { name } }`); !strings.Contains(got, "Ada") {
+		t.Errorf("a token made beside the server: %s", got)
+	}
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	again := start(t, env)
+	again.untilReady()
+	if got := again.ask("", query); got != before {
+		t.Errorf("after a restart: %s", got)
+	}
+	pid, err := os.ReadFile(filepath.Join(dir, "state", "data", "postgres", "postmaster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, _, _ := strings.Cut(string(pid), "\n")
+	number, err := strconv.Atoi(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(number, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the server ends with its Postgres", func() bool { status, _ := again.get("/healthz"); return status == 0 })
+	if err := again.stop(); err == nil || !strings.Contains(err.Error(), "the private Postgres") {
+		t.Errorf("the server ended with: %v", err)
+	}
+	again.failed = true
+
+	after := start(t, env)
+	after.untilReady()
+	if got := after.ask("", query); got != before {
+		t.Errorf("after Postgres was killed: %s", got)
+	}
+}
+
+// TestDemoGivesWay starts on private servers that hold another shop.
+func TestDemoGivesWay(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("/tmp", "emporium-private")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"EMPORIUM_DIR=" + filepath.Join(dir, "state"), "HTTP_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0", "LOG_LEVEL=error"}
+	file := filepath.Join(dir, "catalogue.csv")
+	if err := os.WriteFile(file, []byte(catalogue), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	must(t, env, "import", "products", file)
+	s := start(t, env)
+	s.untilReady()
+	if got := s.ask("", `{ products(first: 10, sort: {field: TITLE}) { nodes { title } } }`); got != `{"data":{"products":{"nodes":[{"title":"Bowl"},{"title":"Mug"}]}}}` {
+		t.Errorf("the shop: %s", got)
+	}
+}
+
+func newApp(t *testing.T, env []string) (*app.App, error) {
+	t.Helper()
+	cfg, err := config.Load(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := app.New(t.Context(), cfg, slog.New(slog.DiscardHandler), t.Logf)
+	if err == nil {
+		t.Cleanup(func() { _ = a.Close() })
+	}
+	return a, err
+}
