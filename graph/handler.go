@@ -1,7 +1,6 @@
 package graph
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,7 +15,6 @@ import (
 	"github.com/99designs/gqlgen/graphql/handler"
 	"github.com/99designs/gqlgen/graphql/handler/extension"
 	"github.com/99designs/gqlgen/graphql/handler/lru"
-	"github.com/99designs/gqlgen/graphql/handler/transport"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
@@ -68,7 +66,7 @@ func NewHandler(o Options) (http.Handler, error) {
 
 	// Forms, multipart and WebSocket are not mounted: forms would let other sites send mutations.
 	server := handler.New(schema)
-	server.AddTransport(transport.POST{})
+	server.AddTransport(post{})
 	server.Use(limits{})
 	server.SetQueryCache(lru.New[*ast.QueryDocument](cachedQueries))
 	server.SetParserTokenLimit(maxTokens)
@@ -91,7 +89,6 @@ func (o Options) checkRequest(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), o.Timeout)
 		defer cancel()
-		r = r.WithContext(ctx)
 		w.Header().Set("Cache-Control", "no-store")
 		if r.Method != http.MethodPost {
 			w.Header().Set("Allow", http.MethodPost)
@@ -112,20 +109,14 @@ func (o Options) checkRequest(next http.Handler) http.Handler {
 			o.refuse(w, r, http.StatusBadRequest, fault.Wrap(fault.BadUserInput, err, "the request could not be read"))
 			return
 		}
-		var request struct {
-			Query         string
-			OperationName *string
-			Variables     map[string]json.RawMessage
-			Extensions    map[string]json.RawMessage
-		}
-		if json.Unmarshal(body, &request) != nil || request.Query == "" {
+		params, ok := decodeParams(body)
+		if !ok {
 			// The cause is not wrapped: it may quote what was sent.
 			o.refuse(w, r, http.StatusBadRequest, fault.New(fault.BadUserInput,
 				"the request is not a JSON object with a `query` and, if there are any, `variables`, `operationName` and `extensions`"))
 			return
 		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, paramsKey{}, params)))
 	})
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -12,26 +11,14 @@ import (
 	"emporium/internal/money"
 )
 
-const hexDigits = "0123456789abcdef"
-
-// appendString appends a JSON string in the form that the GraphQL server writes: gqlgen's escapes, whose hex digits are
-// capitals, and on top of them what encoding/json escapes for HTML, whose are not.
+// appendString appends a JSON string in the form that the GraphQL server writes.
 func appendString(b []byte, s string) []byte {
+	const hex = "0123456789ABCDEF"
 	b = append(b, '"')
 	start := 0
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if c >= 0x20 && c < utf8.RuneSelf && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&' {
-			continue
-		}
-		if c >= utf8.RuneSelf {
-			if c == 0xe2 && i+2 < len(s) && s[i+1] == 0x80 && s[i+2]&^1 == 0xa8 { // U+2028 and U+2029
-				b = append(b, s[start:i]...)
-				b = append(b, `\u202`...)
-				b = append(b, hexDigits[s[i+2]&0xf])
-				i += 2
-				start = i + 1
-			}
+		if c >= 0x20 && c != '"' && c != '\\' {
 			continue
 		}
 		b = append(b, s[start:i]...)
@@ -45,12 +32,9 @@ func appendString(b []byte, s string) []byte {
 			b = append(b, `\n`...)
 		case '\r':
 			b = append(b, `\r`...)
-		case '<', '>', '&':
-			b = append(b, `\u00`...)
-			b = append(b, hexDigits[c>>4], hexDigits[c&0xf])
 		default:
 			b = append(b, `\u00`...)
-			b = append(b, "0123456789ABCDEF"[c>>4], "0123456789ABCDEF"[c&0xf])
+			b = append(b, hex[c>>4], hex[c&0xf])
 		}
 	}
 	b = append(b, s[start:]...)
