@@ -30,8 +30,8 @@ type edge interface {
 // fields are the edges of a type, by the name of the field.
 type fields map[string]edge
 
-// edges are all edges of the graph, by type. An edge that is missing here still works, but its loader does not know all
-// keys beforehand: it waits a millisecond for company, and may take several statements where one would do.
+// edges are all edges of the graph, by type. An edge that is missing here still works, but its keys are not known
+// beforehand: it takes a statement for each object. TestEveryEdgeIsDeclared finds it.
 var edges = map[string]fields{
 	"User": userEdges, "UserConnection": userConnectionEdges, "UserEdge": userEdgeEdges,
 	"Product": productEdges, "ProductConnection": productConnectionEdges, "ProductEdge": productEdgeEdges,

@@ -56,7 +56,7 @@ func tooMuch(message string) *gqlerror.Error {
 type estimate struct {
 	fields  int
 	depth   int
-	objects float64 // counted with fractions of no meaning, but without overflow
+	objects float64 // does not overflow, however deep the document
 }
 
 // estimator walks each fragment once, however often it is spread: the cost is linear in the document. Fragments have no

@@ -157,6 +157,8 @@ func TestStatementsOfWideOperations(t *testing.T) {
 			[]string{"orders.lines_by_order", "orders.list_by_owner", "payments.payments_by_order", "products.by_ids", "products.variants_by_ids", "users.list"}},
 		{"fifty users with their latest orders", `{ users(first: 50) { nodes { orders(first: 5) { nodes { number } totalCount } } } }`,
 			[]string{"orders.count_by_owner", "orders.list_by_owner", "users.list"}},
+		{"a page and its total, three times", `{ users(first: 1) { totalCount } payments(first: 1) { totalCount } orders(first: 1) { totalCount } }`,
+			[]string{"orders.count", "orders.list", "payments.count", "payments.list", "users.count", "users.list"}},
 		{"all money of an order from one sum", `{ orders(first: 20) { nodes { authorizedTotal { amount } capturedTotal { amount }
 			refundedTotal { amount } balance { amount } } } }`, []string{"orders.list", "payments.totals_by_order"}},
 		{"both faces of the stock", `{ products(first: 20) { nodes { variants { availability { inStock } inventory { onHand } } } } }`,

@@ -1,6 +1,6 @@
 // Package loader batches the edges of the graph. Each edge has a dataloader that lives as long as one operation: keys
-// that are known beforehand are fetched in one statement (LoadAll); a key that nobody foresaw waits a moment for others
-// and is fetched with them (Load). What was fetched once is not fetched again.
+// that are known beforehand are fetched in one statement (LoadAll), a single one at once (Now); a key that nobody foresaw
+// waits a moment for others and is fetched with them (Load). What was fetched once is not fetched again.
 package loader
 
 import (

@@ -294,8 +294,7 @@ func TestThrottleRedisGoes(t *testing.T) {
 	}
 	line.cut(false)
 	th.budget = 5 * time.Second
-	time.Sleep(throttleCooldown)
-	// Redis knows of 3 attempts.
+	// Redis knows of 3 attempts. Each look at whether it is back may take one more.
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(throttleCooldown) {
 		if th.Allow(t.Context(), ThrottleAccount, key); !th.down.Load() {
 			break
