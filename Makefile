@@ -44,13 +44,7 @@ check: ## formatting, linters, generated code, structure
 .PHONY: generate
 generate: ## turn schema.graphqls into graph/*.generated.go
 	@rm -f graph/*.generated.go
-	go tool gqlgen generate
-	@# Fields and elements one after the other: see graph/marshal.go.
-	@sed -e 's/graphql\.MarshalSliceConcurrently(/marshalSlice(/' \
-		-e 's/out\.ResolveConcurrently(ec\.OperationContext, /resolveInOrder(ctx, out, ec.OperationContext, /' \
-		graph/schema.generated.go > graph/schema.generated.go.tmp
-	@mv graph/schema.generated.go.tmp graph/schema.generated.go
-	@gofmt -w graph/schema.generated.go
+	go run ./graph/generate
 
 .PHONY: playground
 playground: ## rebuild the Playground's embedded files (needs Node.js and npm)

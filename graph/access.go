@@ -121,9 +121,9 @@ func sortedTypes(schema *ast.Schema) []*ast.Definition {
 
 // holdsOwned reports whether the Go type behind a type of the schema belongs to somebody.
 func holdsOwned(typeName string) bool {
-	for goType, name := range typeNames {
-		if name == typeName && goType.Implements(reflect.TypeFor[owned]()) && !openConnections[name] {
-			return true
+	for _, t := range boundTypes(nil, nil) {
+		if t.Name == typeName && t.Go != nil {
+			return t.Go.Implements(reflect.TypeFor[owned]()) && !openConnections[typeName]
 		}
 	}
 	return false

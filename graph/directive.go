@@ -6,53 +6,110 @@ import (
 	"reflect"
 
 	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
 
+	"emporium/graph/exec"
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/product"
 )
 
-// directives are the outer gate: they decide before a resolver runs, and @owner again over what it returned. The verbs
-// of the domains check once more.
-func directives() DirectiveRoot {
-	return DirectiveRoot{Public: public, Authenticated: authenticated, HasRole: hasRole, Owner: owner}
+// guardOf returns what the directives of a field decide: who may ask for it, before it is resolved, and with @owner
+// what of the result is the viewer's. It fails for a directive that it does not know. The verbs of the domains check once
+// more.
+func guardOf(f *ast.FieldDefinition) (guard exec.Guard, err error) {
+	for _, d := range f.Directives {
+		switch d.Name {
+		case "public", "deprecated":
+		case "authenticated":
+			guard = authenticated
+		case "hasRole":
+			guard = hasRole(rolesIn(d, "anyOf"))
+		case "owner":
+			guard = owner(rolesIn(d, "orRole"))
+		default:
+			return nil, fmt.Errorf("graph: @%s has no guard", d.Name)
+		}
+	}
+	return guard, nil
 }
 
-func public(ctx context.Context, _ any, next graphql.Resolver) (any, error) { return next(ctx) }
+func rolesIn(d *ast.Directive, argument string) []auth.Role {
+	given := d.Arguments.ForName(argument)
+	if given == nil {
+		return nil
+	}
+	var roles []auth.Role
+	for _, v := range given.Value.Children {
+		roles = append(roles, auth.Role(v.Value.Raw))
+	}
+	return roles
+}
 
-func authenticated(ctx context.Context, _ any, next graphql.Resolver) (any, error) {
+func authenticated(ctx context.Context) (exec.Check, error) {
 	if !auth.From(ctx).SignedIn() {
-		return nil, errUnauthenticated()
+		return exec.Check{}, errUnauthenticated()
 	}
-	return next(ctx)
+	return exec.Check{}, nil
 }
 
-func hasRole(ctx context.Context, _ any, next graphql.Resolver, anyOf []auth.Role) (any, error) {
-	actor := auth.From(ctx)
-	if !actor.SignedIn() {
-		return nil, errUnauthenticated()
+func hasRole(anyOf []auth.Role) exec.Guard {
+	return func(ctx context.Context) (exec.Check, error) {
+		check, err := authenticated(ctx)
+		if err == nil && !auth.From(ctx).Has(anyOf...) {
+			err = errForbidden()
+		}
+		return check, err
 	}
-	if !actor.Has(anyOf...) {
-		return nil, errForbidden()
-	}
-	return next(ctx)
 }
 
-// owner hides what is not the viewer's: the parent is looked at before the resolver runs, the result after. Both nil
+// owner hides what is not the viewer's: the parent is looked at before the field is resolved, the result after. Both nil
 // and no error is the answer of an unknown ID.
-func owner(ctx context.Context, obj any, next graphql.Resolver, orRole []auth.Role) (any, error) {
-	actor := auth.From(ctx)
-	if actor.Has(orRole...) {
-		return next(ctx)
+func owner(orRole []auth.Role) exec.Guard {
+	return func(ctx context.Context) (exec.Check, error) {
+		actor := auth.From(ctx)
+		if actor.Has(orRole...) {
+			return exec.Check{}, nil
+		}
+		return exec.Check{
+			Parent: func(parent any) bool {
+				o, ok := parent.(owned)
+				return !ok || visible(actor, o)
+			},
+			Result: func(result any) (any, error) { return onlyVisible(actor, result) },
+		}, nil
 	}
-	if parent, ok := obj.(owned); ok && !visible(actor, parent) {
-		return nil, nil
+}
+
+// directives are the same guards for gqlgen's executor.
+func directives() DirectiveRoot {
+	return DirectiveRoot{
+		Public: func(ctx context.Context, _ any, next graphql.Resolver) (any, error) { return next(ctx) },
+		Authenticated: func(ctx context.Context, object any, next graphql.Resolver) (any, error) {
+			return gated(ctx, authenticated, object, next)
+		},
+		HasRole: func(ctx context.Context, object any, next graphql.Resolver, anyOf []auth.Role) (any, error) {
+			return gated(ctx, hasRole(anyOf), object, next)
+		},
+		Owner: func(ctx context.Context, object any, next graphql.Resolver, orRole []auth.Role) (any, error) {
+			return gated(ctx, owner(orRole), object, next)
+		},
 	}
-	result, err := next(ctx)
+}
+
+func gated(ctx context.Context, guard exec.Guard, object any, next graphql.Resolver) (any, error) {
+	check, err := guard(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return onlyVisible(actor, result)
+	if check.Parent != nil && !check.Parent(object) {
+		return nil, nil
+	}
+	result, err := next(ctx)
+	if err != nil || check.Result == nil {
+		return result, err
+	}
+	return check.Result(result)
 }
 
 // owned is what every guarded type implements.

@@ -33,6 +33,8 @@ type Options struct {
 	Introspection Introspection
 	Timeout       time.Duration // of one request; 0: 15 s
 	Schema        *ast.Schema   // nil: the generated one; another one in tests of the start-up check
+
+	loaders *loader.Set
 }
 
 // Introspection says who may ask for the schema.
@@ -56,15 +58,25 @@ const (
 func NewHandler(o Options) (http.Handler, error) {
 	root := Resolver{Services: o.Services, Cookies: o.Cookies}
 	gates := directives()
-	schema := NewExecutableSchema(Config{Schema: o.Schema, Resolvers: root, Directives: gates})
-	if err := errors.Join(CheckAccess(schema.Schema()), checkFunctions(gates)); err != nil {
+	generated := NewExecutableSchema(Config{Schema: o.Schema, Resolvers: root, Directives: gates})
+	if err := errors.Join(CheckAccess(generated.Schema()), checkFunctions(gates)); err != nil {
 		return nil, err
 	}
+	schema, err := newExecutable(generated, root)
+	if err != nil {
+		return nil, err
+	}
+	return o.handler(schema), nil
+}
+
+// handler returns the endpoint over an executable schema.
+func (o Options) handler(schema graphql.ExecutableSchema) http.Handler {
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
 	}
 
 	// Forms, multipart and WebSocket are not mounted: forms would let other sites send mutations.
+	o.loaders = loader.NewSet(o.Services, o.Metrics.Batch)
 	server := handler.New(schema)
 	server.AddTransport(post{})
 	server.Use(limits{})
@@ -78,8 +90,8 @@ func NewHandler(o Options) (http.Handler, error) {
 	}
 	server.AroundOperations(o.operation)
 	server.AroundResponses(o.response)
-	server.AroundFields(prefetch)
-	return o.checkRequest(o.viewer(withExchange(server))), nil
+	server.AroundFields(generatedField)
+	return o.checkRequest(o.viewer(withExchange(server)))
 }
 
 // checkRequest gives the request its deadline, and refuses what is not a GraphQL request in a JSON object of bounded size
@@ -125,7 +137,7 @@ func (o Options) operation(ctx context.Context, next graphql.OperationHandler) g
 	if o.Introspection == IntrospectionStaff && !auth.From(ctx).Staff() {
 		graphql.GetOperationContext(ctx).DisableIntrospection = true
 	}
-	respond := next(loader.With(ctx, loader.New(ctx, o.Services, o.Metrics.Batch)))
+	respond := next(loader.With(ctx, o.loaders))
 	return func(ctx context.Context) *graphql.Response {
 		response := respond(ctx)
 		if response == nil && ctx.Err() != nil {

@@ -113,7 +113,7 @@ func (e estimator) size(f *ast.Field) float64 {
 		}
 	}
 	ids, given := arguments["ids"].([]any)
-	_, page := edges[f.ObjectDefinition.Name]["nodes"]
+	page := f.ObjectDefinition.Fields.ForName("pageInfo") != nil
 	switch {
 	case given:
 		return float64(len(ids))

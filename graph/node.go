@@ -9,11 +9,7 @@ import (
 	"emporium/graph/loader"
 	"emporium/internal/fault"
 	"emporium/internal/id"
-	"emporium/internal/order"
 	"emporium/internal/page"
-	"emporium/internal/payment"
-	"emporium/internal/product"
-	"emporium/internal/user"
 )
 
 // nodeRule says how node and nodes come to objects of a type: through the type's own loader, whose verb gives the viewer
@@ -25,58 +21,54 @@ type nodeRule struct {
 
 // nodeRules has a rule for each type that implements Node; the server does not start without one.
 var nodeRules = map[string]nodeRule{
-	"User":         {id.User, byKey(func(l *loader.Loaders) *loader.Loader[uuid.UUID, *user.User] { return l.Users })},
-	"Address":      {id.Address, byOwnedKey(func(l *loader.Loaders) *loader.Loader[id.Key, *user.Address] { return l.Addresses })},
-	"Product":      {id.Product, byKey(func(l *loader.Loaders) *loader.Loader[uuid.UUID, *product.Product] { return l.Products })},
-	"Variant":      {id.Variant, byKey(func(l *loader.Loaders) *loader.Loader[uuid.UUID, *product.Variant] { return l.Variants })},
-	"Category":     {id.Category, byKey(categories)},
-	"Collection":   {id.Collection, byKey(func(l *loader.Loaders) *loader.Loader[uuid.UUID, *product.Collection] { return l.Collections })},
-	"Media":        {id.Media, byKey(func(l *loader.Loaders) *loader.Loader[uuid.UUID, *product.Media] { return l.Media })},
-	"Order":        {id.Order, byOwnedKey(func(l *loader.Loaders) *loader.Loader[id.Key, *order.Order] { return l.Orders })},
-	"OrderLine":    {id.OrderLine, byOwnedKey(func(l *loader.Loaders) *loader.Loader[id.Key, *order.Line] { return l.Lines })},
-	"Fulfillment":  {id.Fulfillment, byOwnedKey(func(l *loader.Loaders) *loader.Loader[id.Key, *order.Fulfillment] { return l.Fulfillments })},
-	"OrderEvent":   {id.OrderEvent, byOwnedKey(func(l *loader.Loaders) *loader.Loader[id.Key, *order.Event] { return l.OrderEvents })},
-	"Payment":      {id.Payment, byOwnedKey(func(l *loader.Loaders) *loader.Loader[id.Key, *payment.Payment] { return l.Payments })},
-	"PaymentEvent": {id.PaymentEvent, byOwnedKey(func(l *loader.Loaders) *loader.Loader[id.Key, *payment.Event] { return l.PaymentEvents })},
+	"User":         {id.User, byKey(loader.Users)},
+	"Address":      {id.Address, byOwnedKey(loader.Addresses)},
+	"Product":      {id.Product, byKey(loader.Products)},
+	"Variant":      {id.Variant, byKey(loader.Variants)},
+	"Category":     {id.Category, byKey(loader.Categories)},
+	"Collection":   {id.Collection, byKey(loader.Collections)},
+	"Media":        {id.Media, byKey(loader.Media)},
+	"Order":        {id.Order, byOwnedKey(loader.Orders)},
+	"OrderLine":    {id.OrderLine, byOwnedKey(loader.Lines)},
+	"Fulfillment":  {id.Fulfillment, byOwnedKey(loader.Fulfillments)},
+	"OrderEvent":   {id.OrderEvent, byOwnedKey(loader.OrderEvents)},
+	"Payment":      {id.Payment, byOwnedKey(loader.Payments)},
+	"PaymentEvent": {id.PaymentEvent, byOwnedKey(loader.PaymentEvents)},
 }
 
 func byKey[V interface {
 	comparable
 	Node
-}](of func(*loader.Loaders) *loader.Loader[uuid.UUID, V]) func(context.Context, []id.ID) (map[id.ID]Node, error) {
+}](of loader.Edge[uuid.UUID, V]) func(context.Context, []id.ID) (map[id.ID]Node, error) {
 	return nodesBy(of, func(i id.ID) uuid.UUID { return i.Key })
 }
 
 func byOwnedKey[V interface {
 	comparable
 	Node
-}](of func(*loader.Loaders) *loader.Loader[id.Key, V]) func(context.Context, []id.ID) (map[id.ID]Node, error) {
+}](of loader.Edge[id.Key, V]) func(context.Context, []id.ID) (map[id.ID]Node, error) {
 	return nodesBy(of, id.ID.OwnedKey)
 }
 
 func nodesBy[K comparable, V interface {
 	comparable
 	Node
-}](of func(*loader.Loaders) *loader.Loader[K, V], key func(id.ID) K) func(context.Context, []id.ID) (map[id.ID]Node, error) {
+}](of loader.Edge[K, V], key func(id.ID) K) func(context.Context, []id.ID) (map[id.ID]Node, error) {
 	return func(ctx context.Context, ids []id.ID) (map[id.ID]Node, error) {
-		l := of(loader.From(ctx))
 		keys := make([]K, len(ids))
 		for i := range ids {
 			keys[i] = key(ids[i])
 		}
-		l.LoadAll(keys)
-		found := make(map[id.ID]Node, len(ids))
-		var none V
-		for i, key := range keys {
-			v, err := l.Load(ctx, key)
+		found, none := make(map[id.ID]Node, len(ids)), *new(V)
+		var failed error
+		of.Each(ctx, keys, func(i int, v V, err error) {
 			if err != nil {
-				return nil, err
-			}
-			if v != none {
+				failed = err
+			} else if v != none {
 				found[ids[i]] = v
 			}
-		}
-		return found, nil
+		})
+		return found, failed
 	}
 }
 

@@ -10055,25 +10055,25 @@ func (ec *executionContext) _Category(ctx context.Context, sel ast.SelectionSet,
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "parent":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Category_parent(ctx, field, obj)
 				})
 		case "ancestors":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Category_ancestors(ctx, field, obj)
 				})
 		case "children":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Category_children(ctx, field, obj)
 				})
 		case "products":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Category_products(ctx, field, obj)
@@ -10107,7 +10107,7 @@ func (ec *executionContext) _CategoryFacet(ctx context.Context, sel ast.Selectio
 		case "__typename":
 			out.Values[i] = graphql.MarshalString("CategoryFacet")
 		case "category":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._CategoryFacet_category(ctx, field, obj)
@@ -10166,7 +10166,7 @@ func (ec *executionContext) _Collection(ctx context.Context, sel ast.SelectionSe
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "products":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Collection_products(ctx, field, obj)
@@ -10344,7 +10344,7 @@ func (ec *executionContext) _Fulfillment(ctx context.Context, sel ast.SelectionS
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "lines":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Fulfillment_lines(ctx, field, obj)
@@ -10393,7 +10393,7 @@ func (ec *executionContext) _FulfillmentLine(ctx context.Context, sel ast.Select
 		case "__typename":
 			out.Values[i] = graphql.MarshalString("FulfillmentLine")
 		case "line":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._FulfillmentLine_line(ctx, field, obj)
@@ -10755,7 +10755,7 @@ func (ec *executionContext) _Order(ctx context.Context, sel ast.SelectionSet, ob
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "customer":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Order_customer(ctx, field, obj)
@@ -10766,7 +10766,7 @@ func (ec *executionContext) _Order(ctx context.Context, sel ast.SelectionSet, ob
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "lines":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Order_lines(ctx, field, obj)
@@ -10812,43 +10812,43 @@ func (ec *executionContext) _Order(ctx context.Context, sel ast.SelectionSet, ob
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "authorizedTotal":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Order_authorizedTotal(ctx, field, obj)
 				})
 		case "capturedTotal":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Order_capturedTotal(ctx, field, obj)
 				})
 		case "refundedTotal":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Order_refundedTotal(ctx, field, obj)
 				})
 		case "balance":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Order_balance(ctx, field, obj)
 				})
 		case "payments":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Order_payments(ctx, field, obj)
 				})
 		case "fulfillments":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Order_fulfillments(ctx, field, obj)
 				})
 		case "events":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Order_events(ctx, field, obj)
@@ -10912,7 +10912,7 @@ func (ec *executionContext) _OrderConnection(ctx context.Context, sel ast.Select
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "totalCount":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._OrderConnection_totalCount(ctx, field, obj)
@@ -11087,7 +11087,7 @@ func (ec *executionContext) _OrderLine(ctx context.Context, sel ast.SelectionSet
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "variant":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._OrderLine_variant(ctx, field, obj)
@@ -11232,31 +11232,31 @@ func (ec *executionContext) _Payment(ctx context.Context, sel ast.SelectionSet, 
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "authorized":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Payment_authorized(ctx, field, obj)
 				})
 		case "captured":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Payment_captured(ctx, field, obj)
 				})
 		case "refunded":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Payment_refunded(ctx, field, obj)
 				})
 		case "order":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Payment_order(ctx, field, obj)
 				})
 		case "events":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Payment_events(ctx, field, obj)
@@ -11315,7 +11315,7 @@ func (ec *executionContext) _PaymentConnection(ctx context.Context, sel ast.Sele
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "totalCount":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._PaymentConnection_totalCount(ctx, field, obj)
@@ -11667,31 +11667,31 @@ func (ec *executionContext) _Product(ctx context.Context, sel ast.SelectionSet, 
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "category":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Product_category(ctx, field, obj)
 				})
 		case "collections":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Product_collections(ctx, field, obj)
 				})
 		case "options":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Product_options(ctx, field, obj)
 				})
 		case "variants":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Product_variants(ctx, field, obj)
 				})
 		case "media":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Product_media(ctx, field, obj)
@@ -11707,7 +11707,7 @@ func (ec *executionContext) _Product(ctx context.Context, sel ast.SelectionSet, 
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "metadata":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Product_metadata(ctx, field, obj)
@@ -11771,13 +11771,13 @@ func (ec *executionContext) _ProductConnection(ctx context.Context, sel ast.Sele
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "totalCount":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._ProductConnection_totalCount(ctx, field, obj)
 				})
 		case "facets":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._ProductConnection_facets(ctx, field, obj)
@@ -12337,25 +12337,25 @@ func (ec *executionContext) _User(ctx context.Context, sel ast.SelectionSet, obj
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "addresses":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._User_addresses(ctx, field, obj)
 				})
 		case "defaultShippingAddress":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._User_defaultShippingAddress(ctx, field, obj)
 				})
 		case "defaultBillingAddress":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._User_defaultBillingAddress(ctx, field, obj)
 				})
 		case "orders":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._User_orders(ctx, field, obj)
@@ -12409,7 +12409,7 @@ func (ec *executionContext) _UserConnection(ctx context.Context, sel ast.Selecti
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "totalCount":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._UserConnection_totalCount(ctx, field, obj)
@@ -12569,25 +12569,25 @@ func (ec *executionContext) _Variant(ctx context.Context, sel ast.SelectionSet, 
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "availability":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Variant_availability(ctx, field, obj)
 				})
 		case "inventory":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Variant_inventory(ctx, field, obj)
 				})
 		case "image":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Variant_image(ctx, field, obj)
 				})
 		case "product":
-			resolveInOrder(ctx, out, ec.OperationContext, &deferred, i,
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Variant_product(ctx, field, obj)
@@ -12630,7 +12630,7 @@ func (ec *executionContext) marshalNAvailability2ᚖemporiumᚋinternalᚋproduc
 }
 
 func (ec *executionContext) marshalNCategory2ᚕᚖemporiumᚋinternalᚋproductᚐCategoryᚄ(ctx context.Context, sel ast.SelectionSet, v []*product.Category) graphql.Marshaler {
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNCategory2ᚖemporiumᚋinternalᚋproductᚐCategory(ctx, sel, v[i])
@@ -12658,7 +12658,7 @@ func (ec *executionContext) marshalNCategoryFacet2emporiumᚋinternalᚋproduct�
 }
 
 func (ec *executionContext) marshalNCategoryFacet2ᚕemporiumᚋinternalᚋproductᚐCategoryFacetᚄ(ctx context.Context, sel ast.SelectionSet, v []product.CategoryFacet) graphql.Marshaler {
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNCategoryFacet2emporiumᚋinternalᚋproductᚐCategoryFacet(ctx, sel, v[i])
@@ -12674,7 +12674,7 @@ func (ec *executionContext) marshalNCategoryFacet2ᚕemporiumᚋinternalᚋprodu
 }
 
 func (ec *executionContext) marshalNCollection2ᚕᚖemporiumᚋinternalᚋproductᚐCollectionᚄ(ctx context.Context, sel ast.SelectionSet, v []*product.Collection) graphql.Marshaler {
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNCollection2ᚖemporiumᚋinternalᚋproductᚐCollection(ctx, sel, v[i])
@@ -12706,7 +12706,7 @@ func (ec *executionContext) marshalNCollectionConnection2ᚖemporiumᚋinternal�
 }
 
 func (ec *executionContext) marshalNCollectionEdge2ᚕᚖemporiumᚋinternalᚋpageᚐEdgeᚄ(ctx context.Context, sel ast.SelectionSet, v []*page.Edge[*product.Collection]) graphql.Marshaler {
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNCollectionEdge2ᚖemporiumᚋinternalᚋpageᚐEdge(ctx, sel, v[i])
@@ -12796,7 +12796,7 @@ func (ec *executionContext) marshalNFacetValue2emporiumᚋinternalᚋproductᚐF
 }
 
 func (ec *executionContext) marshalNFacetValue2ᚕemporiumᚋinternalᚋproductᚐFacetValueᚄ(ctx context.Context, sel ast.SelectionSet, v []product.FacetValue) graphql.Marshaler {
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNFacetValue2emporiumᚋinternalᚋproductᚐFacetValue(ctx, sel, v[i])
@@ -12861,7 +12861,7 @@ func (ec *executionContext) marshalNJSON2map(ctx context.Context, sel ast.Select
 }
 
 func (ec *executionContext) marshalNMedia2ᚕᚖemporiumᚋinternalᚋproductᚐMediaᚄ(ctx context.Context, sel ast.SelectionSet, v []*product.Media) graphql.Marshaler {
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNMedia2ᚖemporiumᚋinternalᚋproductᚐMedia(ctx, sel, v[i])
@@ -12916,7 +12916,7 @@ func (ec *executionContext) marshalNOptionFacet2emporiumᚋinternalᚋproductᚐ
 }
 
 func (ec *executionContext) marshalNOptionFacet2ᚕemporiumᚋinternalᚋproductᚐOptionFacetᚄ(ctx context.Context, sel ast.SelectionSet, v []product.OptionFacet) graphql.Marshaler {
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNOptionFacet2emporiumᚋinternalᚋproductᚐOptionFacet(ctx, sel, v[i])
@@ -12941,7 +12941,7 @@ func (ec *executionContext) marshalNOptionValue2emporiumᚋinternalᚋproductᚐ
 }
 
 func (ec *executionContext) marshalNOptionValue2ᚕemporiumᚋinternalᚋproductᚐOptionValueᚄ(ctx context.Context, sel ast.SelectionSet, v []product.OptionValue) graphql.Marshaler {
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNOptionValue2emporiumᚋinternalᚋproductᚐOptionValue(ctx, sel, v[i])
@@ -13156,7 +13156,7 @@ func (ec *executionContext) marshalNPaymentStatus2emporiumᚋinternalᚋpayment�
 }
 
 func (ec *executionContext) marshalNProduct2ᚕᚖemporiumᚋinternalᚋproductᚐProductᚄ(ctx context.Context, sel ast.SelectionSet, v []*product.Product) graphql.Marshaler {
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNProduct2ᚖemporiumᚋinternalᚋproductᚐProduct(ctx, sel, v[i])
@@ -13188,7 +13188,7 @@ func (ec *executionContext) marshalNProductConnection2ᚖemporiumᚋinternalᚋp
 }
 
 func (ec *executionContext) marshalNProductEdge2ᚕᚖemporiumᚋinternalᚋpageᚐEdgeᚄ(ctx context.Context, sel ast.SelectionSet, v []*page.Edge[*product.Product]) graphql.Marshaler {
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNProductEdge2ᚖemporiumᚋinternalᚋpageᚐEdge(ctx, sel, v[i])
@@ -13220,7 +13220,7 @@ func (ec *executionContext) marshalNProductFacets2ᚖemporiumᚋinternalᚋprodu
 }
 
 func (ec *executionContext) marshalNProductOption2ᚕᚖemporiumᚋinternalᚋproductᚐOptionᚄ(ctx context.Context, sel ast.SelectionSet, v []*product.Option) graphql.Marshaler {
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNProductOption2ᚖemporiumᚋinternalᚋproductᚐOption(ctx, sel, v[i])
@@ -13274,7 +13274,7 @@ func (ec *executionContext) marshalNProductStatus2emporiumᚋinternalᚋproduct�
 }
 
 func (ec *executionContext) marshalNProductSuggestion2ᚕᚖemporiumᚋinternalᚋproductᚐSuggestionᚄ(ctx context.Context, sel ast.SelectionSet, v []*product.Suggestion) graphql.Marshaler {
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNProductSuggestion2ᚖemporiumᚋinternalᚋproductᚐSuggestion(ctx, sel, v[i])
@@ -13322,7 +13322,7 @@ func (ec *executionContext) unmarshalNRole2ᚕemporiumᚋinternalᚋauthᚐRole�
 }
 
 func (ec *executionContext) marshalNRole2ᚕemporiumᚋinternalᚋauthᚐRoleᚄ(ctx context.Context, sel ast.SelectionSet, v []auth.Role) graphql.Marshaler {
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNRole2emporiumᚋinternalᚋauthᚐRole(ctx, sel, v[i])
@@ -13406,7 +13406,7 @@ func (ec *executionContext) marshalNUserError2emporiumᚋinternalᚋuserᚐProbl
 }
 
 func (ec *executionContext) marshalNUserError2ᚕemporiumᚋinternalᚋuserᚐProblemᚄ(ctx context.Context, sel ast.SelectionSet, v []user.Problem) graphql.Marshaler {
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNUserError2emporiumᚋinternalᚋuserᚐProblem(ctx, sel, v[i])
@@ -13472,7 +13472,7 @@ func (ec *executionContext) marshalNUserStatus2emporiumᚋinternalᚋuserᚐStat
 }
 
 func (ec *executionContext) marshalNVariant2ᚕᚖemporiumᚋinternalᚋproductᚐVariantᚄ(ctx context.Context, sel ast.SelectionSet, v []*product.Variant) graphql.Marshaler {
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNVariant2ᚖemporiumᚋinternalᚋproductᚐVariant(ctx, sel, v[i])
@@ -13499,7 +13499,7 @@ func (ec *executionContext) marshalOAddress2ᚕᚖemporiumᚋinternalᚋuserᚐA
 	if v == nil {
 		return graphql.Null
 	}
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNAddress2ᚖemporiumᚋinternalᚋuserᚐAddress(ctx, sel, v[i])
@@ -13607,7 +13607,7 @@ func (ec *executionContext) marshalOFulfillment2ᚕᚖemporiumᚋinternalᚋorde
 	if v == nil {
 		return graphql.Null
 	}
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNFulfillment2ᚖemporiumᚋinternalᚋorderᚐFulfillment(ctx, sel, v[i])
@@ -13626,7 +13626,7 @@ func (ec *executionContext) marshalOFulfillmentLine2ᚕᚖemporiumᚋinternalᚋ
 	if v == nil {
 		return graphql.Null
 	}
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNFulfillmentLine2ᚖemporiumᚋinternalᚋorderᚐFulfillmentLine(ctx, sel, v[i])
@@ -13673,7 +13673,7 @@ func (ec *executionContext) marshalONode2ᚕemporiumᚋgraphᚋscalarᚐNode(ctx
 	if v == nil {
 		return graphql.Null
 	}
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalONode2emporiumᚋgraphᚋscalarᚐNode(ctx, sel, v[i])
@@ -13703,7 +13703,7 @@ func (ec *executionContext) marshalOOrder2ᚕᚖemporiumᚋinternalᚋorderᚐOr
 	if v == nil {
 		return graphql.Null
 	}
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNOrder2ᚖemporiumᚋinternalᚋorderᚐOrder(ctx, sel, v[i])
@@ -13736,7 +13736,7 @@ func (ec *executionContext) marshalOOrderEdge2ᚕᚖemporiumᚋinternalᚋpage�
 	if v == nil {
 		return graphql.Null
 	}
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNOrderEdge2ᚖemporiumᚋinternalᚋpageᚐEdge(ctx, sel, v[i])
@@ -13755,7 +13755,7 @@ func (ec *executionContext) marshalOOrderEvent2ᚕᚖemporiumᚋinternalᚋorder
 	if v == nil {
 		return graphql.Null
 	}
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNOrderEvent2ᚖemporiumᚋinternalᚋorderᚐEvent(ctx, sel, v[i])
@@ -13799,7 +13799,7 @@ func (ec *executionContext) marshalOOrderFulfillmentStatus2ᚕemporiumᚋinterna
 	if v == nil {
 		return graphql.Null
 	}
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNOrderFulfillmentStatus2emporiumᚋinternalᚋorderᚐFulfillmentStatus(ctx, sel, v[i])
@@ -13818,7 +13818,7 @@ func (ec *executionContext) marshalOOrderLine2ᚕᚖemporiumᚋinternalᚋorder�
 	if v == nil {
 		return graphql.Null
 	}
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNOrderLine2ᚖemporiumᚋinternalᚋorderᚐLine(ctx, sel, v[i])
@@ -13861,7 +13861,7 @@ func (ec *executionContext) marshalOOrderPaymentStatus2ᚕemporiumᚋinternalᚋ
 	if v == nil {
 		return graphql.Null
 	}
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNOrderPaymentStatus2emporiumᚋinternalᚋorderᚐPaymentStatus(ctx, sel, v[i])
@@ -13897,7 +13897,7 @@ func (ec *executionContext) marshalOOrderStatus2ᚕemporiumᚋinternalᚋorder�
 	if v == nil {
 		return graphql.Null
 	}
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNOrderStatus2emporiumᚋinternalᚋorderᚐStatus(ctx, sel, v[i])
@@ -13923,7 +13923,7 @@ func (ec *executionContext) marshalOPayment2ᚕᚖemporiumᚋinternalᚋpayment�
 	if v == nil {
 		return graphql.Null
 	}
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNPayment2ᚖemporiumᚋinternalᚋpaymentᚐPayment(ctx, sel, v[i])
@@ -13956,7 +13956,7 @@ func (ec *executionContext) marshalOPaymentEdge2ᚕᚖemporiumᚋinternalᚋpage
 	if v == nil {
 		return graphql.Null
 	}
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNPaymentEdge2ᚖemporiumᚋinternalᚋpageᚐEdge(ctx, sel, v[i])
@@ -13975,7 +13975,7 @@ func (ec *executionContext) marshalOPaymentEvent2ᚕᚖemporiumᚋinternalᚋpay
 	if v == nil {
 		return graphql.Null
 	}
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNPaymentEvent2ᚖemporiumᚋinternalᚋpaymentᚐEvent(ctx, sel, v[i])
@@ -14026,7 +14026,7 @@ func (ec *executionContext) marshalOPaymentStatus2ᚕemporiumᚋinternalᚋpayme
 	if v == nil {
 		return graphql.Null
 	}
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNPaymentStatus2emporiumᚋinternalᚋpaymentᚐStatus(ctx, sel, v[i])
@@ -14099,7 +14099,7 @@ func (ec *executionContext) marshalOProductStatus2ᚕemporiumᚋinternalᚋprodu
 	if v == nil {
 		return graphql.Null
 	}
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNProductStatus2emporiumᚋinternalᚋproductᚐStatus(ctx, sel, v[i])
@@ -14173,7 +14173,7 @@ func (ec *executionContext) marshalOUser2ᚕᚖemporiumᚋinternalᚋuserᚐUser
 	if v == nil {
 		return graphql.Null
 	}
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNUser2ᚖemporiumᚋinternalᚋuserᚐUser(ctx, sel, v[i])
@@ -14206,7 +14206,7 @@ func (ec *executionContext) marshalOUserEdge2ᚕᚖemporiumᚋinternalᚋpageᚐ
 	if v == nil {
 		return graphql.Null
 	}
-	ret := marshalSlice(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNUserEdge2ᚖemporiumᚋinternalᚋpageᚐEdge(ctx, sel, v[i])

@@ -34,6 +34,14 @@ func paths(t *testing.T, w *world) []path {
 		"categories": `categories`, "collection": `collection(id: $collection)`, "collections": `collections(first: 5)`,
 		"order": `order(id: $order)`, "orders": `orders(first: 50)`, "payment": `payment(id: $payment)`, "payments": `payments(first: 50)`,
 	}
+	// leads tells whether an edge lies below what objects of a type hold.
+	var leads func(d *ast.Definition) bool
+	leads = func(d *ast.Definition) bool {
+		return len(edges[d.Name]) > 0 || slices.ContainsFunc(d.Fields, func(f *ast.FieldDefinition) bool {
+			below := schema.Types[f.Type.Name()]
+			return below.Kind == ast.Object && leads(below)
+		})
+	}
 	var found []path
 	var walk func(typeName, name, before, after string, cost int, used []string)
 	walk = func(typeName, name, before, after string, cost int, used []string) {
@@ -49,8 +57,9 @@ func paths(t *testing.T, w *world) []path {
 			along := typeName + "." + f.Name
 			target := schema.Types[f.Type.Name()]
 			e := edges[typeName][f.Name]
-			free := e != nil && strings.Contains(fmt.Sprintf("%T", e), ".held[")
-			if e == nil || slices.Contains(used, along) || !free && len(used) >= maxEdges {
+			free := e == nil || strings.Contains(fmt.Sprintf("%T", e), ".computed[")
+			leaf := target.Kind != ast.Object && target.Kind != ast.Interface
+			if free && (leaf || !leads(target)) || slices.Contains(used, along) || !free && len(used) >= maxEdges {
 				continue
 			}
 			next, nextUsed := cost, used
@@ -62,7 +71,7 @@ func paths(t *testing.T, w *world) []path {
 				call += "(first: 5)"
 			}
 			here := before + " { " + call
-			if target.Kind == ast.Object || target.Kind == ast.Interface {
+			if !leaf {
 				walk(target.Name, name+"."+f.Name, here, " }"+after, next, nextUsed)
 			} else {
 				found = append(found, path{name + "." + f.Name, here + " }" + after, next})

@@ -16,36 +16,32 @@ import (
 
 // Edges.
 var (
-	userAddresses = along(func(l *loader.Loaders) *loader.Loader[uuid.UUID, []*user.Address] { return l.AddressesOf },
-		func(u *user.User) uuid.UUID { return u.ID })
-	userShippingAddress = defaultAddress(func(u *user.User) *uuid.UUID { return u.DefaultShippingAddressID })
-	userBillingAddress  = defaultAddress(func(u *user.User) *uuid.UUID { return u.DefaultBillingAddressID })
-	userOrders          = via[*user.User, loader.OrdersKey, *order.Connection]{
-		loader: func(l *loader.Loaders) *loader.Loader[loader.OrdersKey, *order.Connection] { return l.OrdersOf },
-		key: func(u *user.User, args arguments) (loader.OrdersKey, bool) {
-			return loader.OrdersKey{Owner: u.ID, Page: loader.PageOf(args.page)}, true
-		},
-	}
-
 	userEdges = fields{
-		"addresses": userAddresses, "orders": userOrders,
-		"defaultShippingAddress": userShippingAddress, "defaultBillingAddress": userBillingAddress,
+		"addresses": along(loader.AddressesOf, func(u *user.User) uuid.UUID { return u.ID }),
+		"orders": via[*user.User, loader.OrdersKey, *order.Connection]{loader.OrdersOf,
+			func(u *user.User, args arguments) (loader.OrdersKey, bool) {
+				return loader.OrdersKey{Owner: u.ID, Page: loader.PageOf(args.page)}, true
+			},
+		},
+		"defaultShippingAddress": defaultAddress(func(u *user.User) *uuid.UUID { return u.DefaultShippingAddressID }),
+		"defaultBillingAddress":  defaultAddress(func(u *user.User) *uuid.UUID { return u.DefaultBillingAddressID }),
 	}
-	userConnectionEdges, userEdgeEdges = pageEdges(func(c *user.Connection) []*user.Edge { return c.Edges })
+	userConnectionEdges = fields{
+		"totalCount": along(loader.UserCounts, func(c *user.Connection) *user.Connection { return c }),
+	}
 )
 
-func defaultAddress(of func(*user.User) *uuid.UUID) via[*user.User, id.Key, *user.Address] {
-	return maybeAlong(func(l *loader.Loaders) *loader.Loader[id.Key, *user.Address] { return l.Addresses },
-		func(u *user.User) *id.Key {
-			if address := of(u); address != nil {
-				return &id.Key{Owner: u.ID, ID: *address}
-			}
-			return nil
-		})
+func defaultAddress(of func(*user.User) *uuid.UUID) edge {
+	return maybeAlong(loader.Addresses, func(u *user.User) *id.Key {
+		if address := of(u); address != nil {
+			return &id.Key{Owner: u.ID, ID: *address}
+		}
+		return nil
+	})
 }
 
 func (r queryResolver) Viewer(ctx context.Context) (*user.User, error) {
-	return loader.From(ctx).Users.Now(ctx, auth.From(ctx).ID)
+	return loader.Users.Now(ctx, auth.From(ctx).ID)
 }
 
 func (r queryResolver) User(ctx context.Context, userID *id.ID, email *string, orderNumber *string) (*user.User, error) {
@@ -60,11 +56,11 @@ func (r queryResolver) User(ctx context.Context, userID *id.ID, email *string, o
 		if err != nil || !ok {
 			return nil, err
 		}
-		return loader.From(ctx).Users.Now(ctx, owner)
+		return loader.Users.Now(ctx, owner)
 	case userID.Kind != id.User:
 		return nil, nil
 	}
-	return loader.From(ctx).Users.Now(ctx, userID.Key)
+	return loader.Users.Now(ctx, userID.Key)
 }
 
 func (r queryResolver) Users(ctx context.Context, first *int, after *string, last *int, before *string, filter *user.Filter, sort user.Sort) (*user.Connection, error) {
@@ -80,26 +76,6 @@ func (r queryResolver) Users(ctx context.Context, first *int, after *string, las
 		}
 	}
 	return r.Services.Users.List(ctx, f, sort, pageArgs(first, after, last, before))
-}
-
-func (r userConnectionResolver) TotalCount(ctx context.Context, c *user.Connection) (int, error) {
-	return r.Users.Count(ctx, c.Filter)
-}
-
-func (r userResolver) Addresses(ctx context.Context, u *user.User) ([]*user.Address, error) {
-	return userAddresses.get(ctx, u, arguments{})
-}
-
-func (r userResolver) DefaultShippingAddress(ctx context.Context, u *user.User) (*user.Address, error) {
-	return userShippingAddress.get(ctx, u, arguments{})
-}
-
-func (r userResolver) DefaultBillingAddress(ctx context.Context, u *user.User) (*user.Address, error) {
-	return userBillingAddress.get(ctx, u, arguments{})
-}
-
-func (r userResolver) Orders(ctx context.Context, u *user.User, first *int, after *string, last *int, before *string) (*order.Connection, error) {
-	return userOrders.get(ctx, u, arguments{page: pageArgs(first, after, last, before)})
 }
 
 func (r mutationResolver) SignUp(ctx context.Context, in user.SignUpInput) (*user.SignInPayload, error) {

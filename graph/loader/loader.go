@@ -1,12 +1,13 @@
 // Package loader batches the edges of the graph. Each edge has a dataloader that lives as long as one operation: keys
-// that are known beforehand are fetched in one statement (LoadAll), a single one at once (Now); a key that nobody foresaw
-// waits a moment for others and is fetched with them (Load). What was fetched once is not fetched again.
+// that are known together are fetched in one statement (Each), a single one at once (Now); a key that nobody foresaw waits
+// a moment for others and is fetched with them (Load). What was fetched once is not fetched again.
 package loader
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -26,87 +27,208 @@ const (
 // Observer is told of each batch: the edge and how many keys were fetched together.
 type Observer func(edge string, keys int)
 
-// Loader fetches the values of keys in batches. It is safe for concurrent use.
-type Loader[K comparable, V any] struct {
-	edge    string
-	op      context.Context // of the operation: a batch must not die with the first caller's field
-	fetch   func(context.Context, []K) (map[K]V, error)
-	observe Observer
-	cache   *cache[K, V]
-	single  *dataloader.Loader[K, V]
+// Fetch returns the values it finds; a key without a value gets the zero value.
+type Fetch[K comparable, V any] func(context.Context, []K) (map[K]V, error)
+
+// Edge names what can be loaded: values by keys. There is one variable for each.
+type Edge[K comparable, V any] struct {
+	name  string
+	index int
 }
 
-// newLoader makes the loader of an edge. Fetch returns the values it finds; a key without a value gets the zero value.
-func newLoader[K comparable, V any](op context.Context, observe Observer, edge string,
-	fetch func(context.Context, []K) (map[K]V, error),
-) *Loader[K, V] {
-	l := &Loader[K, V]{edge: edge, op: op, fetch: fetch, observe: observe, cache: &cache[K, V]{thunks: map[K]dataloader.Thunk[V]{}}}
-	l.single = dataloader.NewBatchedLoader(l.batch,
-		dataloader.WithCache[K, V](l.cache), dataloader.WithWait[K, V](wait),
-		dataloader.WithBatchCapacity[K, V](maxBatch), dataloader.WithInputCapacity[K, V](maxBatch))
-	return l
+// bindings make the fetch functions of all edges, by their index.
+var bindings []func(Services) any
+
+func declare[K comparable, V any](name string, bind func(Services) Fetch[K, V]) Edge[K, V] {
+	bindings = append(bindings, func(s Services) any { return bind(s) })
+	return Edge[K, V]{name, len(bindings) - 1}
+}
+
+// Set are the fetch functions of all edges, for a set of services.
+type Set struct {
+	fetches []any
+	observe Observer
+}
+
+// NewSet makes a set, once for a server.
+func NewSet(s Services, observe Observer) *Set {
+	set := &Set{fetches: make([]any, len(bindings)), observe: observe}
+	for i, bind := range bindings {
+		set.fetches[i] = bind(s)
+	}
+	return set
+}
+
+// loaders are those of one operation, made when they are first asked for.
+type loaders struct {
+	op  context.Context // a batch must not die with the first caller's field
+	set *Set
+	mu  sync.Mutex
+	of  []any
+}
+
+type loadersKey struct{}
+
+// With returns a context with loaders for one operation. The viewer is the operation's, so that it is no part of the
+// keys.
+func With(ctx context.Context, set *Set) context.Context {
+	return context.WithValue(ctx, loadersKey{}, &loaders{op: ctx, set: set, of: make([]any, len(set.fetches))})
+}
+
+func (e Edge[K, V]) loader(ctx context.Context) *loader[K, V] {
+	l := ctx.Value(loadersKey{}).(*loaders)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if found, ok := l.of[e.index].(*loader[K, V]); ok {
+		return found
+	}
+	made := &loader[K, V]{op: l.op, name: e.name, fetch: l.set.fetches[e.index].(Fetch[K, V]), observe: l.set.observe}
+	l.of[e.index] = made
+	return made
 }
 
 // Load returns the value of a key: at once if it was fetched before, otherwise with the next batch.
-func (l *Loader[K, V]) Load(ctx context.Context, key K) (V, error) { return l.single.Load(ctx, key)() }
+func (e Edge[K, V]) Load(ctx context.Context, key K) (V, error) {
+	l := e.loader(ctx)
+	if b := l.batchOf(key); b != nil {
+		return b.value(key)
+	}
+	return l.dataloader().Load(ctx, key)()
+}
 
 // Now returns the value of a key without waiting for others: for fields of which there is only one.
-func (l *Loader[K, V]) Now(ctx context.Context, key K) (V, error) {
-	l.LoadAll([]K{key})
-	return l.Load(ctx, key)
+func (e Edge[K, V]) Now(ctx context.Context, key K) (value V, err error) {
+	e.Each(ctx, []K{key}, func(_ int, v V, failed error) { value, err = v, failed })
+	return value, err
 }
 
-// LoadAll fetches all keys that were not fetched before, in one statement for each 10,000, and returns the values of all
-// keys that have no error, in the order of the keys. Load returns the errors of the others, and each value, without
-// waiting.
-func (l *Loader[K, V]) LoadAll(keys []K) []V {
-	mine, batch := l.cache.claim(keys)
-	for start := 0; start < len(mine); start += maxBatch {
-		l.run(batch, mine[start:min(start+maxBatch, len(mine))])
+// Each fetches all keys that were not fetched before, in one statement for each 10,000, and calls visit with the value of
+// every key, in the order of the keys. The context is that of the operation.
+func (e Edge[K, V]) Each(ctx context.Context, keys []K, visit func(i int, value V, err error)) {
+	if len(keys) == 0 {
+		return
 	}
-	batch.finish()
-	values := make([]V, 0, len(keys))
-	for _, key := range keys {
-		if v, err := l.Load(l.op, key); err == nil {
-			values = append(values, v)
-		}
+	l := e.loader(ctx)
+	mine, missing := l.claim(keys)
+	if len(missing) > 0 {
+		mine.values, mine.err = l.fetchAll(ctx, missing)
+		close(mine.done)
 	}
-	return values
-}
-
-func (l *Loader[K, V]) run(b *claimed[K, V], keys []K) {
-	found, err := l.fetched(keys)
-	for _, key := range keys {
-		if err != nil {
-			b.errs[key] = err
-		} else {
-			b.values[key] = found[key]
-		}
-	}
-}
-
-// batch is the batch function of the dataloader.
-func (l *Loader[K, V]) batch(_ context.Context, keys []K) []*dataloader.Result[V] {
-	found, err := l.fetched(keys)
-	results := make([]*dataloader.Result[V], len(keys))
 	for i, key := range keys {
-		results[i] = &dataloader.Result[V]{Data: found[key], Error: err}
+		b := mine
+		if len(missing) < len(keys) { // some were fetched before, or are there twice
+			b = l.batchOf(key)
+		}
+		if b == nil {
+			v, err := l.dataloader().Load(ctx, key)()
+			visit(i, v, err)
+			continue
+		}
+		v, err := b.value(key)
+		visit(i, v, err)
 	}
-	return results
 }
 
-func (l *Loader[K, V]) fetched(keys []K) (found map[K]V, err error) {
+// loader fetches the values of an edge in batches. It is safe for concurrent use.
+type loader[K comparable, V any] struct {
+	op      context.Context
+	name    string
+	fetch   Fetch[K, V]
+	observe Observer
+
+	mu      sync.Mutex
+	batches map[K]*batch[K, V]        // of what Each has fetched or is fetching
+	thunks  map[K]dataloader.Thunk[V] // of what Load has
+	single  *dataloader.Loader[K, V]  // nil until Load asks for it
+}
+
+// batch are keys that are fetched together. Whoever asks for one of them meanwhile waits for done.
+type batch[K comparable, V any] struct {
+	done   chan struct{}
+	values map[K]V
+	err    error
+}
+
+func (b *batch[K, V]) value(key K) (V, error) {
+	<-b.done
+	return b.values[key], b.err
+}
+
+// claim returns those of the keys that nobody has fetched, each once, with the batch that promises them.
+func (l *loader[K, V]) claim(keys []K) (mine *batch[K, V], missing []K) {
+	mine = &batch[K, V]{done: make(chan struct{})}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.batches == nil {
+		l.batches = make(map[K]*batch[K, V], len(keys))
+	}
+	missing = make([]K, 0, len(keys))
+	for _, key := range keys {
+		if l.batches[key] != nil || l.thunks[key] != nil {
+			continue
+		}
+		l.batches[key] = mine
+		missing = append(missing, key)
+	}
+	return mine, missing
+}
+
+func (l *loader[K, V]) batchOf(key K) *batch[K, V] {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.batches[key]
+}
+
+// fetchAll fetches keys in as many statements as their number takes, almost always one.
+func (l *loader[K, V]) fetchAll(ctx context.Context, keys []K) (map[K]V, error) {
+	if len(keys) <= maxBatch {
+		return l.fetched(ctx, keys)
+	}
+	all := make(map[K]V, len(keys))
+	for start := 0; start < len(keys); start += maxBatch {
+		found, err := l.fetched(ctx, keys[start:min(start+maxBatch, len(keys))])
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(all, found)
+	}
+	return all, nil
+}
+
+func (l *loader[K, V]) fetched(ctx context.Context, keys []K) (found map[K]V, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v", r)
 		}
 		if err != nil && fault.CodeOf(err) == fault.Internal {
-			slog.ErrorContext(l.op, "batch failed", "edge", l.edge, "keys", len(keys), "error", err)
+			slog.ErrorContext(ctx, "batch failed", "edge", l.name, "keys", len(keys), "error", err)
 			err = &LoggedError{err}
 		}
 	}()
-	l.observe(l.edge, len(keys))
-	return l.fetch(l.op, keys)
+	l.observe(l.name, len(keys))
+	return l.fetch(ctx, keys)
+}
+
+// dataloader returns what waits for further keys.
+func (l *loader[K, V]) dataloader() *dataloader.Loader[K, V] {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.single == nil {
+		l.thunks = map[K]dataloader.Thunk[V]{}
+		l.single = dataloader.NewBatchedLoader(l.batch, dataloader.WithCache[K, V](thunks[K, V]{l}), dataloader.WithWait[K, V](wait),
+			dataloader.WithBatchCapacity[K, V](maxBatch), dataloader.WithInputCapacity[K, V](maxBatch))
+	}
+	return l.single
+}
+
+// batch is the batch function of the dataloader.
+func (l *loader[K, V]) batch(_ context.Context, keys []K) []*dataloader.Result[V] {
+	found, err := l.fetched(l.op, keys)
+	results := make([]*dataloader.Result[V], len(keys))
+	for i, key := range keys {
+		results[i] = &dataloader.Result[V]{Data: found[key], Error: err}
+	}
+	return results
 }
 
 // LoggedError is the failure of a batch. It was logged once, and comes back for each of the batch's keys.
@@ -118,63 +240,32 @@ func (e *LoggedError) Error() string { return e.err.Error() }
 // Unwrap returns the failure.
 func (e *LoggedError) Unwrap() error { return e.err }
 
-// cache holds what was fetched or is being fetched.
-type cache[K comparable, V any] struct {
-	mu     sync.Mutex
-	thunks map[K]dataloader.Thunk[V]
-}
+// thunks is the cache of the dataloader.
+type thunks[K comparable, V any] struct{ *loader[K, V] }
 
-// claimed are keys whose values somebody is fetching. Whoever asks for one of them meanwhile waits for done.
-type claimed[K comparable, V any] struct {
-	done   chan struct{}
-	values map[K]V
-	errs   map[K]error
-}
-
-func (b *claimed[K, V]) finish() { close(b.done) }
-
-// claim returns those of the keys that nobody has fetched, each once, and puts a promise for them into the cache.
-func (c *cache[K, V]) claim(keys []K) ([]K, *claimed[K, V]) {
-	b := &claimed[K, V]{done: make(chan struct{}), values: map[K]V{}, errs: map[K]error{}}
+func (c thunks[K, V]) Get(_ context.Context, key K) (dataloader.Thunk[V], bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var mine []K
-	for _, key := range keys {
-		if _, ok := c.thunks[key]; ok {
-			continue
-		}
-		mine = append(mine, key)
-		c.thunks[key] = func() (V, error) {
-			<-b.done
-			return b.values[key], b.errs[key]
-		}
-	}
-	return mine, b
-}
-
-func (c *cache[K, V]) Get(_ context.Context, key K) (dataloader.Thunk[V], bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	t, ok := c.thunks[key]
+	t, ok := c.loader.thunks[key]
 	return t, ok
 }
 
-func (c *cache[K, V]) Set(_ context.Context, key K, t dataloader.Thunk[V]) {
+func (c thunks[K, V]) Set(_ context.Context, key K, t dataloader.Thunk[V]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.thunks[key] = t
+	c.loader.thunks[key] = t
 }
 
-func (c *cache[K, V]) Delete(_ context.Context, key K) bool {
+func (c thunks[K, V]) Delete(_ context.Context, key K) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, ok := c.thunks[key]
-	delete(c.thunks, key)
+	_, ok := c.loader.thunks[key]
+	delete(c.loader.thunks, key)
 	return ok
 }
 
-func (c *cache[K, V]) Clear() {
+func (c thunks[K, V]) Clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	clear(c.thunks)
+	clear(c.loader.thunks)
 }

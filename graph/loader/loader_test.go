@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -41,26 +42,39 @@ func (s *source) fetch(_ context.Context, keys []int) (map[int]int, error) {
 	return found, nil
 }
 
-func (s *source) loader(t *testing.T) *Loader[int, int] {
-	return newLoader(t.Context(), func(string, int) {}, "test", s.fetch)
+var test = Edge[int, int]{name: "test"}
+
+// operation returns the context of an operation in which the edge test leads to the fetch function.
+func operation(t *testing.T, fetch Fetch[int, int]) context.Context {
+	return With(t.Context(), &Set{fetches: []any{fetch}, observe: func(string, int) {}})
 }
 
-func TestLoadAllFetchesOnce(t *testing.T) {
+// all returns the values that have no error.
+func all(ctx context.Context, keys ...int) (values []int) {
+	test.Each(ctx, keys, func(i, value int, err error) {
+		if err == nil {
+			values = append(values, value)
+		}
+	})
+	return values
+}
+
+func TestEachFetchesOnce(t *testing.T) {
 	t.Parallel()
 	s := &source{}
-	l := s.loader(t)
-	if got := l.LoadAll([]int{3, 1, 3, -1}); !slices.Equal(got, []int{30, 10, 30, 0}) {
+	ctx := operation(t, s.fetch)
+	if got := all(ctx, 3, 1, 3, -1); !slices.Equal(got, []int{30, 10, 30, 0}) {
 		t.Errorf("values %v", got)
 	}
-	if got := l.LoadAll([]int{1, 2}); !slices.Equal(got, []int{10, 20}) {
+	if got := all(ctx, 1, 2); !slices.Equal(got, []int{10, 20}) {
 		t.Errorf("values %v", got)
 	}
 	for key, want := range map[int]int{1: 10, 2: 20, 3: 30, -1: 0} {
-		if got, err := l.Load(t.Context(), key); err != nil || got != want {
+		if got, err := test.Load(ctx, key); err != nil || got != want {
 			t.Errorf("key %d: %d, %v", key, got, err)
 		}
 	}
-	if got, err := l.Now(t.Context(), 4); err != nil || got != 40 {
+	if got, err := test.Now(ctx, 4); err != nil || got != 40 {
 		t.Errorf("now: %d, %v", got, err)
 	}
 	if len(s.batches) != 3 || !slices.Equal(s.batches[0], []int{3, 1, -1}) || !slices.Equal(s.batches[1], []int{2}) {
@@ -68,14 +82,14 @@ func TestLoadAllFetchesOnce(t *testing.T) {
 	}
 }
 
-func TestLoadAllKeepsBatchesBounded(t *testing.T) {
+func TestEachKeepsBatchesBounded(t *testing.T) {
 	t.Parallel()
 	s := &source{}
 	keys := make([]int, 2*maxBatch+1)
 	for i := range keys {
 		keys[i] = i
 	}
-	if got := s.loader(t).LoadAll(keys); len(got) != len(keys) || got[len(got)-1] != keys[len(keys)-1]*10 {
+	if got := all(operation(t, s.fetch), keys...); len(got) != len(keys) || got[len(got)-1] != keys[len(keys)-1]*10 {
 		t.Errorf("%d values", len(got))
 	}
 	if len(s.batches) != 3 || len(s.batches[0]) != maxBatch || len(s.batches[2]) != 1 {
@@ -83,19 +97,19 @@ func TestLoadAllKeepsBatchesBounded(t *testing.T) {
 	}
 }
 
-// TestLoadJoinsWhatIsUnderWay asks for a key while LoadAll fetches it.
+// TestLoadJoinsWhatIsUnderWay asks for a key while Each fetches it.
 func TestLoadJoinsWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
 	s := &source{gate: make(chan struct{})}
-	l := s.loader(t)
+	ctx := operation(t, s.fetch)
 	var wg sync.WaitGroup
-	wg.Go(func() { l.LoadAll([]int{1, 2}) })
-	for claimed := false; !claimed; {
-		_, claimed = l.cache.Get(t.Context(), 2)
+	wg.Go(func() { all(ctx, 1, 2) })
+	for test.loader(ctx).batchOf(2) == nil {
+		runtime.Gosched()
 	}
 	for range 50 {
 		wg.Go(func() {
-			if got, err := l.Load(t.Context(), 2); err != nil || got != 20 {
+			if got, err := test.Load(ctx, 2); err != nil || got != 20 {
 				t.Errorf("%d, %v", got, err)
 			}
 		})
@@ -111,11 +125,11 @@ func TestLoadJoinsWhatIsUnderWay(t *testing.T) {
 func TestLoadBatchesWhatWasNotForeseen(t *testing.T) {
 	t.Parallel()
 	s := &source{}
-	l := s.loader(t)
+	ctx := operation(t, s.fetch)
 	var wg sync.WaitGroup
 	for i := range 200 {
 		wg.Go(func() {
-			if got, err := l.Load(t.Context(), i%20); err != nil || got != i%20*10 {
+			if got, err := test.Load(ctx, i%20); err != nil || got != i%20*10 {
 				t.Errorf("%d, %v", got, err)
 			}
 		})
@@ -137,13 +151,13 @@ func TestFailuresAreLoggedOnce(t *testing.T) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
 	defer slog.SetDefault(before)
 	broken := errors.New("the disk is on fire")
-	l := (&source{err: broken}).loader(t)
-	if got := l.LoadAll([]int{1, 2, 3}); len(got) != 0 {
+	ctx := operation(t, (&source{err: broken}).fetch)
+	if got := all(ctx, 1, 2, 3); len(got) != 0 {
 		t.Errorf("values %v", got)
 	}
 	for _, key := range []int{1, 2, 3} {
 		var logged *LoggedError
-		if _, err := l.Load(t.Context(), key); !errors.Is(err, broken) || !errors.As(err, &logged) {
+		if _, err := test.Load(ctx, key); !errors.Is(err, broken) || !errors.As(err, &logged) {
 			t.Errorf("key %d: %v", key, err)
 		}
 	}
@@ -152,13 +166,13 @@ func TestFailuresAreLoggedOnce(t *testing.T) {
 	}
 	// What carries a code is an answer, not a failure of ours.
 	log.Reset()
-	_, err := (&source{err: fault.New(fault.BadUserInput, "bad page")}).loader(t).Now(t.Context(), 1)
+	_, err := test.Now(operation(t, (&source{err: fault.New(fault.BadUserInput, "bad page")}).fetch), 1)
 	if !fault.Is(err, fault.BadUserInput) || log.Len() != 0 {
 		t.Errorf("%v, logged %q", err, &log)
 	}
 	// A panic of a verb fails its keys, and nothing else.
-	p := newLoader(t.Context(), func(string, int) {}, "test", func(context.Context, []int) (map[int]int, error) { panic("boom") })
-	if _, err := p.Now(t.Context(), 1); err == nil || !strings.Contains(log.String(), "boom") {
+	ctx = operation(t, func(context.Context, []int) (map[int]int, error) { panic("boom") })
+	if _, err := test.Now(ctx, 1); err == nil || !strings.Contains(log.String(), "boom") {
 		t.Errorf("%v, logged %q", err, &log)
 	}
 }
@@ -166,12 +180,11 @@ func TestFailuresAreLoggedOnce(t *testing.T) {
 // TestBatchOutlivesItsFirstCaller cancels the caller that has begun a batch: the others still get their values.
 func TestBatchOutlivesItsFirstCaller(t *testing.T) {
 	t.Parallel()
-	l := newLoader(t.Context(), func(string, int) {}, "test", func(ctx context.Context, keys []int) (map[int]int, error) {
+	ctx, cancel := context.WithCancel(operation(t, func(ctx context.Context, keys []int) (map[int]int, error) {
 		return map[int]int{1: 10}, ctx.Err()
-	})
-	ctx, cancel := context.WithCancel(t.Context())
+	}))
 	cancel()
-	if got, err := l.Load(ctx, 1); err != nil || got != 10 {
+	if got, err := test.Load(ctx, 1); err != nil || got != 10 {
 		t.Errorf("%d, %v", got, err)
 	}
 }

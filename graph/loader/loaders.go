@@ -76,109 +76,117 @@ func (p Page) Args() page.Args {
 	return a
 }
 
-// Loaders are the loaders of one operation, one for each edge. The viewer is the operation's, so that it is no part of
-// the keys.
-type Loaders struct {
-	Users       *Loader[uuid.UUID, *user.User]
-	Addresses   *Loader[id.Key, *user.Address]
-	AddressesOf *Loader[uuid.UUID, []*user.Address]
+// The edges, by the domain that they are read from. What the viewer may not see is not found.
+var (
+	Users = declare("users", func(s Services) Fetch[uuid.UUID, *user.User] {
+		return one(s.Users.ByIDs, func(u *user.User) uuid.UUID { return u.ID })
+	})
+	UserCounts = declare("users.count", func(s Services) Fetch[*user.Connection, int] {
+		return each(func(ctx context.Context, c *user.Connection) (int, error) { return s.Users.Count(ctx, c.Filter) })
+	})
+	Addresses = declare("addresses", func(s Services) Fetch[id.Key, *user.Address] {
+		return one(s.Users.Addresses, (*user.Address).Key)
+	})
+	AddressesOf = declare("user.addresses", func(s Services) Fetch[uuid.UUID, []*user.Address] {
+		return many(s.Users.AddressesOf, func(a *user.Address) uuid.UUID { return a.Owner })
+	})
 
-	Products      *Loader[uuid.UUID, *product.Product]
-	ProductsOf    *Loader[ProductsKey, *product.Connection]
-	Variants      *Loader[uuid.UUID, *product.Variant]
-	VariantsOf    *Loader[uuid.UUID, []*product.Variant]
-	OptionsOf     *Loader[uuid.UUID, []*product.Option]
-	Media         *Loader[uuid.UUID, *product.Media]
-	MediaOf       *Loader[uuid.UUID, []*product.Media]
-	Stock         *Loader[uuid.UUID, *product.Stock]
-	Categories    *Loader[uuid.UUID, *product.Category]
-	ChildrenOf    *Loader[uuid.UUID, []*product.Category]
-	Collections   *Loader[uuid.UUID, *product.Collection]
-	CollectionsOf *Loader[uuid.UUID, []*product.Collection]
-	ProductCounts *Loader[*product.Connection, int]
-	ProductFacets *Loader[*product.Connection, *product.Facets]
+	Products = declare("products", func(s Services) Fetch[uuid.UUID, *product.Product] {
+		return one(s.Products.ByIDs, func(p *product.Product) uuid.UUID { return p.ID })
+	})
+	ProductsOf = declare("scope.products", func(s Services) Fetch[ProductsKey, *product.Connection] {
+		return productsOf(s.Products)
+	})
+	Variants = declare("variants", func(s Services) Fetch[uuid.UUID, *product.Variant] {
+		return one(s.Products.Variants, func(v *product.Variant) uuid.UUID { return v.ID })
+	})
+	VariantsOf = declare("product.variants", func(s Services) Fetch[uuid.UUID, []*product.Variant] {
+		return many(s.Products.VariantsOf, func(v *product.Variant) uuid.UUID { return v.ProductID })
+	})
+	OptionsOf = declare("product.options", func(s Services) Fetch[uuid.UUID, []*product.Option] {
+		return many(s.Products.OptionsOf, func(o *product.Option) uuid.UUID { return o.ProductID })
+	})
+	Media = declare("media", func(s Services) Fetch[uuid.UUID, *product.Media] {
+		return one(s.Products.Media, func(m *product.Media) uuid.UUID { return m.ID })
+	})
+	MediaOf = declare("product.media", func(s Services) Fetch[uuid.UUID, []*product.Media] {
+		return many(s.Products.MediaOf, func(m *product.Media) uuid.UUID { return m.ProductID })
+	})
+	Stock = declare("variant.stock", func(s Services) Fetch[uuid.UUID, *product.Stock] {
+		return one(s.Products.Stock, func(x *product.Stock) uuid.UUID { return x.VariantID })
+	})
+	Categories = declare("categories", func(s Services) Fetch[uuid.UUID, *product.Category] {
+		return one(s.Products.Categories, func(c *product.Category) uuid.UUID { return c.ID })
+	})
+	ChildrenOf = declare("category.children", func(s Services) Fetch[uuid.UUID, []*product.Category] {
+		return many(s.Products.ChildrenOf, parentOf)
+	})
+	Collections = declare("collections", func(s Services) Fetch[uuid.UUID, *product.Collection] {
+		return one(s.Products.CollectionsByIDs, func(c *product.Collection) uuid.UUID { return c.ID })
+	})
+	CollectionsOf = declare("product.collections", func(s Services) Fetch[uuid.UUID, []*product.Collection] {
+		return s.Products.CollectionsOf
+	})
+	ProductCounts = declare("products.count", func(s Services) Fetch[*product.Connection, int] {
+		return alike(s.Products.Counts)
+	})
+	ProductFacets = declare("products.facets", func(s Services) Fetch[*product.Connection, *product.Facets] {
+		return alike(s.Products.Facets)
+	})
 
-	Orders             *Loader[id.Key, *order.Order]
-	OrdersOf           *Loader[OrdersKey, *order.Connection]
-	OrderCounts        *Loader[uuid.UUID, int]
-	Lines              *Loader[id.Key, *order.Line]
-	LinesOf            *Loader[id.Key, []*order.Line]
-	Fulfillments       *Loader[id.Key, *order.Fulfillment]
-	FulfillmentsOf     *Loader[id.Key, []*order.Fulfillment]
-	FulfillmentLinesOf *Loader[id.Key, []*order.FulfillmentLine]
-	OrderEvents        *Loader[id.Key, *order.Event]
-	OrderEventsOf      *Loader[id.Key, []*order.Event]
+	Orders = declare("orders", func(s Services) Fetch[id.Key, *order.Order] {
+		return one(s.Orders.ByKeys, (*order.Order).Key)
+	})
+	OrdersOf = declare("user.orders", func(s Services) Fetch[OrdersKey, *order.Connection] {
+		return ordersOf(s.Orders)
+	})
+	OrderCounts = declare("orders.count", func(s Services) Fetch[*order.Connection, int] {
+		return orderCounts(s.Orders)
+	})
+	Lines = declare("lines", func(s Services) Fetch[id.Key, *order.Line] {
+		return one(s.Orders.Lines, (*order.Line).Key)
+	})
+	LinesOf = declare("order.lines", func(s Services) Fetch[id.Key, []*order.Line] {
+		return many(s.Orders.LinesOf, (*order.Line).OrderKey)
+	})
+	Fulfillments = declare("fulfillments", func(s Services) Fetch[id.Key, *order.Fulfillment] {
+		return one(s.Orders.Fulfillments, (*order.Fulfillment).Key)
+	})
+	FulfillmentsOf = declare("order.fulfillments", func(s Services) Fetch[id.Key, []*order.Fulfillment] {
+		return many(s.Orders.FulfillmentsOf, (*order.Fulfillment).OrderKey)
+	})
+	FulfillmentLinesOf = declare("fulfillment.lines", func(s Services) Fetch[id.Key, []*order.FulfillmentLine] {
+		return many(s.Orders.FulfillmentLinesOf, (*order.FulfillmentLine).FulfillmentKey)
+	})
+	OrderEvents = declare("order_events", func(s Services) Fetch[id.Key, *order.Event] {
+		return one(s.Orders.Events, (*order.Event).Key)
+	})
+	OrderEventsOf = declare("order.events", func(s Services) Fetch[id.Key, []*order.Event] {
+		return many(s.Orders.EventsOf, (*order.Event).OrderKey)
+	})
 
-	Payments        *Loader[id.Key, *payment.Payment]
-	PaymentsOf      *Loader[id.Key, []*payment.Payment]
-	PaymentEvents   *Loader[id.Key, *payment.Event]
-	PaymentEventsOf *Loader[id.Key, []*payment.Event]
-	PaymentTotals   *Loader[id.Key, payment.Totals]
-	OrderTotals     *Loader[id.Key, payment.Totals]
-}
-
-// New makes the loaders of an operation. The context is the operation's: it carries the viewer and the deadline.
-func New(op context.Context, s Services, observe Observer) *Loaders {
-	return &Loaders{
-		Users:     newLoader(op, observe, "users", one(s.Users.ByIDs, func(u *user.User) uuid.UUID { return u.ID })),
-		Addresses: newLoader(op, observe, "addresses", one(s.Users.Addresses, (*user.Address).Key)),
-		AddressesOf: newLoader(op, observe, "user.addresses",
-			many(s.Users.AddressesOf, func(a *user.Address) uuid.UUID { return a.Owner })),
-
-		Products: newLoader(op, observe, "products",
-			one(s.Products.ByIDs, func(p *product.Product) uuid.UUID { return p.ID })),
-		ProductsOf: newLoader(op, observe, "scope.products", productsOf(s.Products)),
-		Variants: newLoader(op, observe, "variants",
-			one(s.Products.Variants, func(v *product.Variant) uuid.UUID { return v.ID })),
-		VariantsOf: newLoader(op, observe, "product.variants",
-			many(s.Products.VariantsOf, func(v *product.Variant) uuid.UUID { return v.ProductID })),
-		OptionsOf: newLoader(op, observe, "product.options",
-			many(s.Products.OptionsOf, func(o *product.Option) uuid.UUID { return o.ProductID })),
-		Media: newLoader(op, observe, "media",
-			one(s.Products.Media, func(m *product.Media) uuid.UUID { return m.ID })),
-		MediaOf: newLoader(op, observe, "product.media",
-			many(s.Products.MediaOf, func(m *product.Media) uuid.UUID { return m.ProductID })),
-		Stock: newLoader(op, observe, "variant.stock",
-			one(s.Products.Stock, func(x *product.Stock) uuid.UUID { return x.VariantID })),
-		Categories: newLoader(op, observe, "categories",
-			one(s.Products.Categories, func(c *product.Category) uuid.UUID { return c.ID })),
-		ChildrenOf: newLoader(op, observe, "category.children", many(s.Products.ChildrenOf, parentOf)),
-		Collections: newLoader(op, observe, "collections",
-			one(s.Products.CollectionsByIDs, func(c *product.Collection) uuid.UUID { return c.ID })),
-		CollectionsOf: newLoader(op, observe, "product.collections", s.Products.CollectionsOf),
-		ProductCounts: newLoader(op, observe, "products.count", alike(s.Products.Counts)),
-		ProductFacets: newLoader(op, observe, "products.facets", alike(s.Products.Facets)),
-
-		Orders:         newLoader(op, observe, "orders", one(s.Orders.ByKeys, (*order.Order).Key)),
-		OrdersOf:       newLoader(op, observe, "user.orders", ordersOf(s.Orders)),
-		OrderCounts:    newLoader(op, observe, "user.orders.count", s.Orders.CountByOwners),
-		Lines:          newLoader(op, observe, "lines", one(s.Orders.Lines, (*order.Line).Key)),
-		LinesOf:        newLoader(op, observe, "order.lines", many(s.Orders.LinesOf, (*order.Line).OrderKey)),
-		Fulfillments:   newLoader(op, observe, "fulfillments", one(s.Orders.Fulfillments, (*order.Fulfillment).Key)),
-		FulfillmentsOf: newLoader(op, observe, "order.fulfillments", many(s.Orders.FulfillmentsOf, (*order.Fulfillment).OrderKey)),
-		FulfillmentLinesOf: newLoader(op, observe, "fulfillment.lines",
-			many(s.Orders.FulfillmentLinesOf, (*order.FulfillmentLine).FulfillmentKey)),
-		OrderEvents:   newLoader(op, observe, "order_events", one(s.Orders.Events, (*order.Event).Key)),
-		OrderEventsOf: newLoader(op, observe, "order.events", many(s.Orders.EventsOf, (*order.Event).OrderKey)),
-
-		Payments:        newLoader(op, observe, "payments", one(s.Payments.ByKeys, (*payment.Payment).Key)),
-		PaymentsOf:      newLoader(op, observe, "order.payments", many(s.Payments.PaymentsOf, (*payment.Payment).OrderKey)),
-		PaymentEvents:   newLoader(op, observe, "payment_events", one(s.Payments.Events, (*payment.Event).Key)),
-		PaymentEventsOf: newLoader(op, observe, "payment.events", many(s.Payments.EventsOf, (*payment.Event).PaymentKey)),
-		PaymentTotals:   newLoader(op, observe, "payment.totals", s.Payments.TotalsOf),
-		OrderTotals:     newLoader(op, observe, "order.totals", s.Payments.TotalsOfOrders),
-	}
-}
-
-type loadersKey struct{}
-
-// With returns a context that carries the loaders of its operation.
-func With(ctx context.Context, l *Loaders) context.Context {
-	return context.WithValue(ctx, loadersKey{}, l)
-}
-
-// From returns the loaders of the operation.
-func From(ctx context.Context) *Loaders { return ctx.Value(loadersKey{}).(*Loaders) }
+	Payments = declare("payments", func(s Services) Fetch[id.Key, *payment.Payment] {
+		return one(s.Payments.ByKeys, (*payment.Payment).Key)
+	})
+	PaymentsOf = declare("order.payments", func(s Services) Fetch[id.Key, []*payment.Payment] {
+		return many(s.Payments.PaymentsOf, (*payment.Payment).OrderKey)
+	})
+	PaymentCounts = declare("payments.count", func(s Services) Fetch[*payment.Connection, int] {
+		return each(func(ctx context.Context, c *payment.Connection) (int, error) { return s.Payments.Count(ctx, c.Filter) })
+	})
+	PaymentEvents = declare("payment_events", func(s Services) Fetch[id.Key, *payment.Event] {
+		return one(s.Payments.Events, (*payment.Event).Key)
+	})
+	PaymentEventsOf = declare("payment.events", func(s Services) Fetch[id.Key, []*payment.Event] {
+		return many(s.Payments.EventsOf, (*payment.Event).PaymentKey)
+	})
+	PaymentTotals = declare("payment.totals", func(s Services) Fetch[id.Key, payment.Totals] {
+		return s.Payments.TotalsOf
+	})
+	OrderTotals = declare("order.totals", func(s Services) Fetch[id.Key, payment.Totals] {
+		return s.Payments.TotalsOfOrders
+	})
+)
 
 // one makes a fetch function of a verb that returns at most one row for each key.
 func one[K comparable, V any](verb func(context.Context, []K) ([]V, error), key func(V) K) func(context.Context, []K) (map[K]V, error) {
@@ -192,8 +200,8 @@ func one[K comparable, V any](verb func(context.Context, []K) ([]V, error), key 
 	}
 }
 
-// many makes a fetch function of a verb that returns any number of rows for each key, in their order. No rows are an empty
-// list: null would mean that the list is not the viewer's to see.
+// many makes a fetch function of a verb that returns any number of rows for each key, in their order, those of one key
+// together. No rows are an empty list: null would mean that the list is not the viewer's to see.
 func many[K comparable, V any](verb func(context.Context, []K) ([]V, error), key func(V) K) func(context.Context, []K) (map[K][]V, error) {
 	return func(ctx context.Context, keys []K) (map[K][]V, error) {
 		rows, err := verb(ctx, keys)
@@ -201,10 +209,30 @@ func many[K comparable, V any](verb func(context.Context, []K) ([]V, error), key
 		for _, k := range keys {
 			found[k] = []V{}
 		}
-		for _, row := range rows {
-			found[key(row)] = append(found[key(row)], row)
+		for from := 0; from < len(rows); {
+			k, to := key(rows[from]), from+1
+			for to < len(rows) && key(rows[to]) == k {
+				to++
+			}
+			found[k] = append(found[k], rows[from:to]...)
+			from = to
 		}
 		return found, err
+	}
+}
+
+// each makes a fetch function of a verb that takes one key at a time: for edges of which an operation has few.
+func each[K comparable, V any](verb func(context.Context, K) (V, error)) func(context.Context, []K) (map[K]V, error) {
+	return func(ctx context.Context, keys []K) (map[K]V, error) {
+		found := make(map[K]V, len(keys))
+		for _, k := range keys {
+			v, err := verb(ctx, k)
+			if err != nil {
+				return nil, err
+			}
+			found[k] = v
+		}
+		return found, nil
 	}
 }
 
@@ -258,6 +286,35 @@ func ordersOf(s *order.Service) func(context.Context, []OrdersKey) (map[OrdersKe
 			}
 		}
 		return found, nil
+	}
+}
+
+// orderCounts counts pages of orders: those of owners in one statement, others one by one.
+func orderCounts(s *order.Service) func(context.Context, []*order.Connection) (map[*order.Connection]int, error) {
+	return func(ctx context.Context, keys []*order.Connection) (map[*order.Connection]int, error) {
+		found := make(map[*order.Connection]int, len(keys))
+		var owners []uuid.UUID
+		for _, c := range keys {
+			if c.Owner != nil {
+				owners = append(owners, *c.Owner)
+				continue
+			}
+			n, err := s.Count(ctx, c.Filter)
+			if err != nil {
+				return nil, err
+			}
+			found[c] = n
+		}
+		if len(owners) == 0 {
+			return found, nil
+		}
+		counts, err := s.CountByOwners(ctx, owners)
+		for _, c := range keys {
+			if c.Owner != nil {
+				found[c] = counts[*c.Owner]
+			}
+		}
+		return found, err
 	}
 }
 

@@ -1,0 +1,359 @@
+package exec
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"runtime/debug"
+	"sync"
+
+	"github.com/99designs/gqlgen/graphql"
+)
+
+// Run executes a plan and returns the answer's data. Errors go to the response that the context carries, as those of
+// gqlgen's executor do. The variables are those of the operation, coerced.
+func (s *Schema) Run(ctx context.Context, p *Plan, variables map[string]any) []byte {
+	x := pool.Get().(*execution)
+	defer x.release()
+	x.schema, x.plan, x.ctx, x.variables = s, p, ctx, variables
+	x.grow()
+	x.decide()
+	for _, st := range p.stages {
+		x.resolveRoots(st.roots)
+		x.load(st.levels)
+	}
+	data := x.write()
+	x.report()
+	return data
+}
+
+// execution is one run of a plan. It is reused.
+type execution struct {
+	schema    *Schema
+	plan      *Plan
+	ctx       context.Context
+	variables map[string]any
+
+	objects   [][]any // by selection
+	values    []values
+	decisions []decision // by guard
+
+	buffer   []byte
+	stack    []any // elements of lists that are being written
+	path     []step
+	failures []failure
+	careful  bool // each leaf is written under a recover of its own
+	written  int  // objects
+	stopped  error
+}
+
+var pool = sync.Pool{New: func() any { return new(execution) }}
+
+// values are what a field has for each object of its selection.
+type values struct {
+	results  []Result
+	children []run    // of composites: where the objects are in the selection below
+	elements []target // of interfaces and unions: which object of which selection each element of children is
+	refused  bool     // the arguments are wrong, which every parent is told
+}
+
+// run is a part of a list; from is -1 for null.
+type run struct{ from, to int }
+
+// target is an object behind an interface or union; sel is nil for null.
+type target struct {
+	sel *selection
+	at  int
+}
+
+type decision struct {
+	check Check
+	err   error
+}
+
+func (x *execution) grow() {
+	for len(x.objects) < x.plan.objects {
+		x.objects = append(x.objects, nil)
+	}
+	for len(x.values) < x.plan.values {
+		x.values = append(x.values, values{})
+	}
+}
+
+// release forgets the objects, so that they are not kept alive, but not the room for them.
+func (x *execution) release() {
+	for i := range x.objects {
+		clear(x.objects[i])
+		x.objects[i] = x.objects[i][:0]
+	}
+	for i := range x.values {
+		v := &x.values[i]
+		clear(v.results)
+		clear(v.elements)
+		*v = values{results: v.results[:0], children: v.children[:0], elements: v.elements[:0]}
+	}
+	clear(x.stack[:cap(x.stack)])
+	clear(x.failures)
+	clear(x.path[:cap(x.path)])
+	clear(x.decisions)
+	*x = execution{objects: x.objects, values: x.values, decisions: x.decisions[:0], stack: x.stack[:0], path: x.path[:0],
+		failures: x.failures[:0]}
+	if len(x.objects) <= maxKept && len(x.values) <= maxKept {
+		pool.Put(x)
+	}
+}
+
+// maxKept bounds what stays in the pool after an unusually large operation.
+const maxKept = 1000
+
+// decide asks the guards of all selected fields.
+func (x *execution) decide() {
+	for _, f := range x.plan.guarded {
+		check, err := f.def.Guard(x.ctx)
+		x.decisions = append(x.decisions, decision{check, err})
+	}
+}
+
+// resolveRoots runs the resolvers of root fields, side by side if there are several.
+func (x *execution) resolveRoots(fields []*field) {
+	var group sync.WaitGroup
+	for i, f := range fields {
+		v := &x.values[f.id]
+		v.results = append(v.results[:0], Result{})
+		args, ok := x.arguments(f, v)
+		if !ok {
+			continue
+		}
+		if f.guard >= 0 && x.decisions[f.guard].err != nil {
+			v.results[0].Err = x.decisions[f.guard].err
+			continue
+		}
+		resolve := func() {
+			defer caught(func(err error) { v.results[0] = Result{Err: err} })
+			v.results[0].Value, v.results[0].Err = f.def.Root(x.ctx, args)
+		}
+		if i < len(fields)-1 {
+			group.Go(resolve)
+		} else {
+			resolve()
+		}
+	}
+	group.Wait()
+	for _, f := range fields {
+		x.judge(f)
+		x.spread(f)
+	}
+}
+
+// load walks the levels below the roots.
+func (x *execution) load(levels []*selection) {
+	for _, sel := range levels {
+		parents := x.objects[sel.id]
+		if len(parents) == 0 {
+			continue
+		}
+		for _, f := range sel.deep {
+			x.resolve(f, parents)
+			x.judge(f)
+			x.spread(f)
+		}
+	}
+}
+
+// resolve finds the values of a field for all parents.
+func (x *execution) resolve(f *field, parents []any) {
+	v := &x.values[f.id]
+	if n := len(parents); cap(v.results) >= n {
+		v.results = v.results[:n]
+	} else {
+		v.results = make([]Result, n)
+	}
+	args, ok := x.arguments(f, v)
+	if !ok {
+		return
+	}
+	if f.guard >= 0 {
+		d := x.decisions[f.guard]
+		if d.err != nil {
+			for i := range v.results {
+				v.results[i].Err = d.err
+			}
+			return
+		}
+		if d.check.Parent != nil {
+			parents = visible(parents, d.check.Parent)
+		}
+	}
+	defer caught(func(err error) {
+		for i := range v.results {
+			v.results[i] = Result{Err: err}
+		}
+	})
+	if f.def.Load != nil {
+		f.def.Load(x.ctx, parents, args, v.results)
+	} else {
+		for i, p := range parents {
+			if p != nil {
+				v.results[i].Value = f.def.Get(p)
+			}
+		}
+	}
+}
+
+// visible puts nil in place of parents that the check does not let through.
+func visible(parents []any, check func(any) bool) []any {
+	kept := make([]any, len(parents))
+	for i, p := range parents {
+		if p != nil && check(p) {
+			kept[i] = p
+		}
+	}
+	return kept
+}
+
+// arguments returns the values of a field's arguments; false when they are wrong.
+func (x *execution) arguments(f *field, v *values) (map[string]any, bool) {
+	if f.def.Args == nil {
+		return nil, true
+	}
+	args, err := f.def.Args(x.ctx, f.selected.ArgumentMap(x.variables))
+	v.refused = err != nil
+	return args, err == nil
+}
+
+// judge lets the guard look at the results.
+func (x *execution) judge(f *field) {
+	if f.guard < 0 || x.decisions[f.guard].check.Result == nil {
+		return
+	}
+	results := x.values[f.id].results
+	for i := range results {
+		r := &results[i]
+		if r.Err == nil && r.Value != nil {
+			r.Value, r.Err = x.decisions[f.guard].check.Result(r.Value)
+		}
+	}
+}
+
+// spread puts the objects in a field's values together: they are the parents of the next level.
+func (x *execution) spread(f *field) {
+	if f.def.Spread == nil {
+		return
+	}
+	v := &x.values[f.id]
+	if f.sub != nil {
+		x.objects[f.sub.id] = v.spread(f, x.objects[f.sub.id][:0])
+		return
+	}
+	v.elements = v.elements[:0]
+	for _, o := range v.spread(f, nil) {
+		var t target
+		if o != nil {
+			t.sel = x.schema.member(f, o)
+			t.at = len(x.objects[t.sel.id])
+			x.objects[t.sel.id] = append(x.objects[t.sel.id], o)
+		}
+		v.elements = append(v.elements, t)
+	}
+}
+
+func (v *values) spread(f *field, into []any) []any {
+	v.children = v.children[:0]
+	for i := range v.results {
+		r := &v.results[i]
+		from, some := len(into), false
+		if r.Err == nil && r.Value != nil {
+			into, some = f.def.Spread(into, r.Value)
+		}
+		if !some {
+			from = -1
+		}
+		v.children = append(v.children, run{from, len(into)})
+	}
+	return into
+}
+
+// member returns what is selected on an object behind an interface or union.
+func (s *Schema) member(f *field, o any) *selection {
+	sel := f.subs[s.byGo[reflect.TypeOf(o)]]
+	if sel == nil {
+		panic(fmt.Sprintf("exec: %T is no member of %s", o, f.selected.Definition.Type.Name()))
+	}
+	return sel
+}
+
+// Panic is the error of a field that has panicked.
+type Panic struct {
+	Value any
+	Stack []byte
+}
+
+// Error describes it without the stack.
+func (p *Panic) Error() string { return fmt.Sprint("panic: ", p.Value) }
+
+// caught turns a panic into an error.
+func caught(fail func(error)) {
+	if r := recover(); r != nil {
+		fail(&Panic{Value: r, Stack: debug.Stack()})
+	}
+}
+
+// step is a part of a path: a field, or an index where field is nil.
+type step struct {
+	field *field
+	index int
+}
+
+// failure is an error with its place.
+type failure struct {
+	path []step
+	err  error
+}
+
+// fail notes an error at a field below the path, or at the path itself.
+func (x *execution) fail(f *field, err error) {
+	path := make([]step, len(x.path), len(x.path)+1)
+	copy(path, x.path)
+	if f != nil {
+		path = append(path, step{field: f})
+	}
+	x.failures = append(x.failures, failure{path, err})
+}
+
+// report hands the errors over with the context that gqlgen's executor would have made for each.
+func (x *execution) report() {
+	for _, f := range x.failures {
+		ctx := graphql.WithFieldContext(x.ctx, &graphql.FieldContext{Object: x.plan.root.typ.Name})
+		for i, s := range f.path {
+			fc := &graphql.FieldContext{Index: &f.path[i].index}
+			if s.field != nil {
+				fc = &graphql.FieldContext{Object: s.field.parent.Name, Field: s.field.selected,
+					IsMethod: s.field.def.Method, IsResolver: s.field.def.Load != nil || s.field.def.Root != nil}
+			}
+			ctx = graphql.WithFieldContext(ctx, fc)
+		}
+		op := graphql.GetOperationContext(ctx)
+		switch err := f.err.(type) {
+		case *Panic:
+			op.Error(ctx, op.Recover(ctx, err))
+		case invalidNull:
+			graphql.AddInvalidNullError(ctx, "")
+		case wrongArguments:
+			last := f.path[len(f.path)-1].field
+			_, failed := last.def.Args(ctx, last.selected.ArgumentMap(x.variables))
+			op.Error(ctx, failed)
+		default:
+			op.Error(ctx, graphql.AddFieldLocationToError(ctx, err))
+		}
+	}
+}
+
+// invalidNull stands for a null where the schema allows none.
+type invalidNull struct{}
+
+func (invalidNull) Error() string { return "must not be null" }
+
+// wrongArguments stands for the error that a field's arguments fail with, which names the path.
+type wrongArguments struct{}
+
+func (wrongArguments) Error() string { return "wrong arguments" }

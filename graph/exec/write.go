@@ -1,0 +1,196 @@
+package exec
+
+// write writes the answer's data. Fields are not written under a recover of their own, which would cost more than most of
+// them: after a panic, which nothing here is meant to do, all is written once more with that care.
+func (x *execution) write() []byte {
+	done := x.attempt()
+	if !done {
+		x.failures, x.path, x.stack, x.written = x.failures[:0], x.path[:0], x.stack[:0], 0
+		x.careful = true
+		x.attempt()
+	}
+	if size := int64(len(x.buffer)); size > x.plan.size.Load() {
+		x.plan.size.Store(size)
+	}
+	return x.buffer
+}
+
+func (x *execution) attempt() (done bool) {
+	defer caught(func(error) { done = false })
+	x.buffer = make([]byte, 0, x.plan.size.Load()+64)
+	if !x.object(x.plan.root, nil, 0) {
+		x.buffer = append(x.buffer[:0], "null"...)
+	}
+	return true
+}
+
+// object writes an object, which stands at the given place among those of its selection if they are kept. False: it is
+// null, because a field of it is that may not be; then nothing was written.
+func (x *execution) object(sel *selection, o any, at int) bool {
+	if x.written++; x.written%256 == 0 && x.stopped == nil {
+		// Nothing else would look at the deadline once all is loaded.
+		if x.stopped = x.ctx.Err(); x.stopped != nil {
+			x.fail(nil, x.stopped)
+		}
+	}
+	if x.stopped != nil {
+		return false
+	}
+	start, whole := len(x.buffer), true
+	x.buffer = append(x.buffer, '{')
+	for i, f := range sel.fields {
+		if i > 0 {
+			x.buffer = append(x.buffer, ',')
+		}
+		x.buffer = append(x.buffer, f.key...)
+		if !x.field(f, o, at) {
+			// The other fields are written all the same, for the sake of their errors.
+			whole = whole && !f.nonNull
+			x.buffer = append(x.buffer, "null"...)
+		}
+	}
+	if !whole {
+		x.buffer = x.buffer[:start]
+		return false
+	}
+	x.buffer = append(x.buffer, '}')
+	return true
+}
+
+// field writes the value of a field. False: it is null, and nothing was written.
+func (x *execution) field(f *field, o any, at int) (some bool) {
+	if x.careful {
+		buffer, path, stack := len(x.buffer), len(x.path), len(x.stack)
+		defer caught(func(err error) {
+			x.buffer, x.path, x.stack = x.buffer[:buffer], x.path[:path], x.stack[:stack]
+			x.fail(f, err)
+			some = false
+		})
+	}
+	switch {
+	case f.typename != nil:
+		x.buffer = append(x.buffer, f.typename...)
+		return true
+	case f.id >= 0:
+		v := &x.values[f.id]
+		r := &v.results[at]
+		switch {
+		case v.refused:
+			x.fail(f, wrongArguments{})
+			return false
+		case r.Err != nil:
+			x.fail(f, r.Err)
+			return false
+		case f.def.Spread != nil:
+			if c := v.children[at]; c.from >= 0 {
+				return x.kept(f, v, c)
+			}
+		case r.Value != nil:
+			if x.buffer, some = f.def.Append(x.buffer, r.Value); some {
+				return true
+			}
+		}
+	case f.def.Leaf != nil:
+		if x.buffer, some = f.def.Leaf(x.buffer, o); some {
+			return true
+		}
+	default:
+		value, err := x.held(f, o)
+		if err != nil {
+			x.fail(f, err)
+			return false
+		}
+		if value != nil {
+			base := len(x.stack)
+			if x.stack, some = f.def.Spread(x.stack, value); some {
+				some = x.composite(f, len(x.stack)-base, func(i int) (*selection, any, int) {
+					element := x.stack[base+i]
+					if f.sub == nil && element != nil {
+						return x.schema.member(f, element), element, -1
+					}
+					return f.sub, element, -1
+				})
+				x.stack = x.stack[:base]
+				return some
+			}
+		}
+	}
+	if f.nonNull {
+		x.fail(f, invalidNull{})
+	}
+	return false
+}
+
+// held returns a composite that the object holds, or nil where the guard hides it.
+func (x *execution) held(f *field, o any) (any, error) {
+	if f.guard < 0 {
+		return f.def.Get(o), nil
+	}
+	d := x.decisions[f.guard]
+	if d.err != nil {
+		return nil, d.err
+	}
+	if d.check.Parent != nil && !d.check.Parent(o) {
+		return nil, nil
+	}
+	value := f.def.Get(o)
+	if d.check.Result != nil && value != nil {
+		return d.check.Result(value)
+	}
+	return value, nil
+}
+
+// kept writes a composite whose objects are kept.
+func (x *execution) kept(f *field, v *values, c run) bool {
+	return x.composite(f, c.to-c.from, func(i int) (*selection, any, int) {
+		at := c.from + i
+		if f.sub != nil {
+			return f.sub, x.objects[f.sub.id][at], at
+		}
+		t := v.elements[at]
+		if t.sel == nil {
+			return nil, nil, 0
+		}
+		return t.sel, x.objects[t.sel.id][t.at], t.at
+	})
+}
+
+// composite writes an object, or a list of n; element returns each with what is selected on it.
+func (x *execution) composite(f *field, n int, element func(i int) (*selection, any, int)) bool {
+	x.path = append(x.path, step{field: f})
+	start, whole := len(x.buffer), true
+	if f.list {
+		x.buffer = append(x.buffer, '[')
+	}
+	for i := range n {
+		if f.list {
+			x.path = append(x.path, step{index: i})
+			if i > 0 {
+				x.buffer = append(x.buffer, ',')
+			}
+		}
+		sel, o, at := element(i)
+		some := o != nil
+		if some {
+			some = x.object(sel, o, at)
+		} else if f.list && !f.elementOK || !f.list && f.nonNull {
+			x.fail(nil, invalidNull{})
+		}
+		if f.list {
+			x.path = x.path[:len(x.path)-1]
+		}
+		if !some {
+			whole = whole && f.list && f.elementOK
+			x.buffer = append(x.buffer, "null"...)
+		}
+	}
+	x.path = x.path[:len(x.path)-1]
+	if !whole {
+		x.buffer = x.buffer[:start]
+		return false
+	}
+	if f.list {
+		x.buffer = append(x.buffer, ']')
+	}
+	return true
+}

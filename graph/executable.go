@@ -1,0 +1,95 @@
+package graph
+
+import (
+	"context"
+
+	"github.com/99designs/gqlgen/graphql"
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/vektah/gqlparser/v2/ast"
+
+	"emporium/graph/exec"
+	"emporium/internal/fault"
+)
+
+const (
+	cachedPlans = 1_000 // operations whose plans are kept
+	cachedSize  = 1_000 // fields of a plan that is kept; one that is larger is compiled again each time
+)
+
+// executable is gqlgen's executable schema with queries and mutations executed by package exec. Introspection stays with
+// gqlgen.
+type executable struct {
+	graphql.ExecutableSchema
+	schema *exec.Schema
+	plans  *lru.Cache[planKey, *exec.Plan]
+}
+
+// planKey names a plan: an operation of a parsed document, which is kept as long as it is in use, and what its
+// variables say about @skip and @include.
+type planKey struct {
+	operation  *ast.OperationDefinition
+	conditions string
+}
+
+// newExecutable binds the types of the schema to what reads, loads and guards their fields.
+func newExecutable(generated graphql.ExecutableSchema, root ResolverRoot) (executable, error) {
+	schema := generated.Schema()
+	types := boundTypes(root, newExecutionContext(nil, generated.(*executableSchema), nil))
+	if err := bindEdges(types); err != nil {
+		return executable{}, err
+	}
+	for _, t := range types {
+		for _, f := range schema.Types[t.Name].Fields {
+			if bound := t.Fields[f.Name]; bound != nil {
+				var err error
+				if bound.Guard, err = guardOf(f); err != nil {
+					return executable{}, err
+				}
+			}
+		}
+	}
+	bound, err := exec.New(schema, types)
+	if err != nil {
+		return executable{}, err
+	}
+	plans, err := lru.New[planKey, *exec.Plan](cachedPlans)
+	return executable{generated, bound, plans}, err
+}
+
+// Exec executes the operation of the context.
+func (e executable) Exec(ctx context.Context) graphql.ResponseHandler {
+	op := graphql.GetOperationContext(ctx)
+	plan := e.plan(op)
+	if plan == nil {
+		return e.ExecutableSchema.Exec(ctx)
+	}
+	return func(ctx context.Context) *graphql.Response {
+		return &graphql.Response{Data: e.schema.Run(ctx, plan, op.Variables)}
+	}
+}
+
+// plan returns the plan of an operation, or nil if it is left to gqlgen.
+func (e executable) plan(op *graphql.OperationContext) *exec.Plan {
+	key := planKey{op.Operation, exec.Conditions(op.Operation, op.Variables)}
+	if plan, ok := e.plans.Get(key); ok {
+		return plan
+	}
+	plan := e.schema.Compile(op.Operation, op.Variables)
+	if plan == nil || plan.Fields() <= cachedSize {
+		e.plans.Add(key, plan)
+	}
+	return plan
+}
+
+// generatedField is a middleware for fields that gqlgen executes.
+func generatedField(ctx context.Context, next graphql.Resolver) (any, error) {
+	// Without SQL nothing else would look at the deadline: fields of what is there would go on for ever.
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	result, err := next(ctx)
+	if fc := graphql.GetFieldContext(ctx); err != nil && (fc.Field.Name == "__schema" || fc.Field.Name == "__type") {
+		return nil, fault.Wrap(fault.Forbidden, err, "introspection is closed to you")
+	}
+	return result, err
+}
