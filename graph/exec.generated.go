@@ -252,31 +252,31 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				return exec.AppendMarshaler(b, o.(*user.Address).GlobalID()), true
 			}},
-			"name": {Reads: exec.Reads{Names: []string{"Name"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*user.Address).Name), true }},
-			"company": {Reads: exec.Reads{Names: []string{"Company"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+			"name": {Reads: exec.Reads{Names: []string{"Postal"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*user.Address).Name), true }},
+			"company": {Reads: exec.Reads{Names: []string{"Postal"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*user.Address).Company
 				if value == nil {
 					return b, false
 				}
 				return exec.AppendString(b, *value), true
 			}},
-			"line1": {Reads: exec.Reads{Names: []string{"Line1"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*user.Address).Line1), true }},
-			"line2": {Reads: exec.Reads{Names: []string{"Line2"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+			"line1": {Reads: exec.Reads{Names: []string{"Postal"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*user.Address).Line1), true }},
+			"line2": {Reads: exec.Reads{Names: []string{"Postal"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*user.Address).Line2
 				if value == nil {
 					return b, false
 				}
 				return exec.AppendString(b, *value), true
 			}},
-			"city": {Reads: exec.Reads{Names: []string{"City"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*user.Address).City), true }},
-			"region": {Reads: exec.Reads{Names: []string{"Region"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+			"city": {Reads: exec.Reads{Names: []string{"Postal"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*user.Address).City), true }},
+			"region": {Reads: exec.Reads{Names: []string{"Postal"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*user.Address).Region
 				if value == nil {
 					return b, false
 				}
 				return exec.AppendString(b, *value), true
 			}},
-			"postalCode": {Reads: exec.Reads{Names: []string{"PostalCode"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+			"postalCode": {Reads: exec.Reads{Names: []string{"Postal"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*user.Address).PostalCode
 				if value == nil {
 					return b, false
@@ -286,7 +286,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"country": {Reads: exec.Reads{Names: []string{"Country"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				return exec.AppendMarshaler(b, scalar.MarshalCountryCode(o.(*user.Address).Country)), true
 			}},
-			"phone": {Reads: exec.Reads{Names: []string{"Phone"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+			"phone": {Reads: exec.Reads{Names: []string{"Postal"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*user.Address).Phone
 				if value == nil {
 					return b, false
@@ -548,11 +548,11 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			}},
 		}},
 		{Name: "OrderConnection", Go: reflect.TypeFor[*order.Connection](), Fields: map[string]*exec.Field{
-			"edges": {Reads: exec.Reads{Names: []string{"Edges"}}, Get: func(o any) any { return o.(*order.Connection).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
+			"edges": {Reads: exec.Reads{Names: []string{"Connection"}}, Get: func(o any) any { return o.(*order.Connection).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
 				return exec.Pointers(objects, v.([]*page.Edge[*order.Order]), true)
 			}},
 			"nodes":      {Method: true, Reads: exec.Reads{All: true}, Get: func(o any) any { return o.(*order.Connection).Nodes() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*order.Order), true) }},
-			"pageInfo":   {Reads: exec.Reads{Names: []string{"PageInfo"}}, Get: func(o any) any { return &o.(*order.Connection).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
+			"pageInfo":   {Reads: exec.Reads{Names: []string{"Connection"}}, Get: func(o any) any { return &o.(*order.Connection).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
 			"totalCount": {Append: func(b []byte, v any) ([]byte, bool) { return exec.AppendInt(b, v.(int)), true }},
 		}},
 		{Name: "OrderEdge", Go: reflect.TypeFor[*page.Edge[*order.Order]](), Fields: map[string]*exec.Field{
@@ -650,11 +650,11 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			}},
 		}},
 		{Name: "PaymentConnection", Go: reflect.TypeFor[*payment.Connection](), Fields: map[string]*exec.Field{
-			"edges": {Reads: exec.Reads{Names: []string{"Edges"}}, Get: func(o any) any { return o.(*payment.Connection).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
+			"edges": {Reads: exec.Reads{Names: []string{"Connection"}}, Get: func(o any) any { return o.(*payment.Connection).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
 				return exec.Pointers(objects, v.([]*page.Edge[*payment.Payment]), true)
 			}},
 			"nodes":      {Method: true, Reads: exec.Reads{All: true}, Get: func(o any) any { return o.(*payment.Connection).Nodes() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*payment.Payment), true) }},
-			"pageInfo":   {Reads: exec.Reads{Names: []string{"PageInfo"}}, Get: func(o any) any { return &o.(*payment.Connection).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
+			"pageInfo":   {Reads: exec.Reads{Names: []string{"Connection"}}, Get: func(o any) any { return &o.(*payment.Connection).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
 			"totalCount": {Append: func(b []byte, v any) ([]byte, bool) { return exec.AppendInt(b, v.(int)), true }},
 		}},
 		{Name: "PaymentEdge", Go: reflect.TypeFor[*page.Edge[*payment.Payment]](), Fields: map[string]*exec.Field{
@@ -811,11 +811,11 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			}},
 		}},
 		{Name: "ProductConnection", Go: reflect.TypeFor[*product.Connection](), Fields: map[string]*exec.Field{
-			"edges": {Reads: exec.Reads{Names: []string{"Edges"}}, Get: func(o any) any { return o.(*product.Connection).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
+			"edges": {Reads: exec.Reads{Names: []string{"Connection"}}, Get: func(o any) any { return o.(*product.Connection).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
 				return exec.Pointers(objects, v.([]*page.Edge[*product.Product]), false)
 			}},
 			"nodes":      {Method: true, Reads: exec.Reads{All: true}, Get: func(o any) any { return o.(*product.Connection).Nodes() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*product.Product), false) }},
-			"pageInfo":   {Reads: exec.Reads{Names: []string{"PageInfo"}}, Get: func(o any) any { return &o.(*product.Connection).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
+			"pageInfo":   {Reads: exec.Reads{Names: []string{"Connection"}}, Get: func(o any) any { return &o.(*product.Connection).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
 			"totalCount": {Append: func(b []byte, v any) ([]byte, bool) { return exec.AppendInt(b, v.(int)), true }},
 			"facets":     {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Facets)) }},
 		}},
@@ -988,11 +988,11 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			}},
 		}},
 		{Name: "UserConnection", Go: reflect.TypeFor[*user.Connection](), Fields: map[string]*exec.Field{
-			"edges": {Reads: exec.Reads{Names: []string{"Edges"}}, Get: func(o any) any { return o.(*user.Connection).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
+			"edges": {Reads: exec.Reads{Names: []string{"Connection"}}, Get: func(o any) any { return o.(*user.Connection).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
 				return exec.Pointers(objects, v.([]*page.Edge[*user.User]), true)
 			}},
 			"nodes":      {Method: true, Reads: exec.Reads{All: true}, Get: func(o any) any { return o.(*user.Connection).Nodes() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*user.User), true) }},
-			"pageInfo":   {Reads: exec.Reads{Names: []string{"PageInfo"}}, Get: func(o any) any { return &o.(*user.Connection).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
+			"pageInfo":   {Reads: exec.Reads{Names: []string{"Connection"}}, Get: func(o any) any { return &o.(*user.Connection).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
 			"totalCount": {Append: func(b []byte, v any) ([]byte, bool) { return exec.AppendInt(b, v.(int)), true }},
 		}},
 		{Name: "UserEdge", Go: reflect.TypeFor[*page.Edge[*user.User]](), Fields: map[string]*exec.Field{

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"reflect"
 
 	"github.com/99designs/gqlgen/graphql"
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -9,6 +10,7 @@ import (
 
 	"emporium/graph/exec"
 	"emporium/internal/fault"
+	"emporium/internal/postgres"
 )
 
 const (
@@ -21,7 +23,14 @@ const (
 type executable struct {
 	graphql.ExecutableSchema
 	schema *exec.Schema
-	plans  *lru.Cache[planKey, *exec.Plan]
+	plans  *lru.Cache[planKey, *plan]
+}
+
+// plan is a compiled operation, with what it wants of the rows that are read for it; nil for mutations, which may look
+// at more than they show.
+type plan struct {
+	*exec.Plan
+	wanted *postgres.Wanted
 }
 
 // planKey names a plan: an operation of a parsed document, which is kept as long as it is in use, and what its
@@ -52,33 +61,59 @@ func newExecutable(generated graphql.ExecutableSchema, root ResolverRoot) (execu
 	if err != nil {
 		return executable{}, err
 	}
-	plans, err := lru.New[planKey, *exec.Plan](cachedPlans)
+	plans, err := lru.New[planKey, *plan](cachedPlans)
 	return executable{generated, bound, plans}, err
 }
 
 // Exec executes the operation of the context.
 func (e executable) Exec(ctx context.Context) graphql.ResponseHandler {
 	op := graphql.GetOperationContext(ctx)
-	plan := e.plan(op)
-	if plan == nil {
+	p := e.plan(op)
+	if p == nil {
 		return e.ExecutableSchema.Exec(ctx)
 	}
 	return func(ctx context.Context) *graphql.Response {
-		return &graphql.Response{Data: e.schema.Run(ctx, plan, op.Variables)}
+		if p.wanted != nil {
+			ctx = postgres.WithWanted(ctx, p.wanted)
+		}
+		return &graphql.Response{Data: e.schema.Run(ctx, p.Plan, op.Variables)}
 	}
 }
 
 // plan returns the plan of an operation, or nil if it is left to gqlgen.
-func (e executable) plan(op *graphql.OperationContext) *exec.Plan {
+func (e executable) plan(op *graphql.OperationContext) *plan {
 	key := planKey{op.Operation, exec.Conditions(op.Operation, op.Variables)}
-	if plan, ok := e.plans.Get(key); ok {
-		return plan
+	if p, ok := e.plans.Get(key); ok {
+		return p
 	}
-	plan := e.schema.Compile(op.Operation, op.Variables)
-	if plan == nil || plan.Fields() <= cachedSize {
-		e.plans.Add(key, plan)
+	compiled := e.schema.Compile(op.Operation, op.Variables)
+	if compiled == nil {
+		return nil
 	}
-	return plan
+	p := &plan{Plan: compiled}
+	if op.Operation.Operation == ast.Query {
+		p.wanted = wanted(compiled)
+	}
+	if compiled.Fields() <= cachedSize {
+		e.plans.Add(key, p)
+	}
+	return p
+}
+
+// wanted turns what a plan asks for into what stores have to fill.
+func wanted(p *exec.Plan) *postgres.Wanted {
+	structs := map[reflect.Type]map[string]bool{}
+	for t, reads := range p.Wants {
+		if t.Go == nil || reads.All {
+			continue
+		}
+		names := map[string]bool{}
+		for _, name := range reads.Names {
+			names[name] = true
+		}
+		structs[t.Go.Elem()] = names
+	}
+	return postgres.NewWanted(structs)
 }
 
 // generatedField is a middleware for fields that gqlgen executes.

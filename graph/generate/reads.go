@@ -34,9 +34,11 @@ func newReader(p source) *reader { return &reader{packages: p, known: map[string
 
 // of returns what the value of a field is made of, as the body of an exec.Reads.
 func (r *reader) of(t types.Type, f *codegen.Field) string {
-	found := &reads{names: map[string]bool{f.GoFieldName: true}}
+	var found *reads
 	if f.IsMethod() {
 		found = r.method(t, f.GoFieldName)
+	} else {
+		found = &reads{names: map[string]bool{outermost(t, f.GoFieldName): true}}
 	}
 	if found.all {
 		return "All: true"
@@ -45,6 +47,17 @@ func (r *reader) of(t types.Type, f *codegen.Field) string {
 		return ""
 	}
 	return fmt.Sprintf("Names: []string{%s}", quoted(slices.Sorted(maps.Keys(found.names))))
+}
+
+// outermost returns the field of a struct in which another one stands: itself, or the embedded struct that it comes from.
+func outermost(t types.Type, field string) string {
+	if p, ok := t.(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	if _, index, _ := types.LookupFieldOrMethod(t, true, nil, field); len(index) > 1 {
+		return t.Underlying().(*types.Struct).Field(index[0]).Name()
+	}
+	return field
 }
 
 func quoted(names []string) string {

@@ -28,17 +28,20 @@ type Service struct {
 	db       *postgres.DB
 	sealer   *seal.Sealer
 	currency money.Currency
+	tables   tables
 }
 
 // New returns the service over the database that holds the schema "orders". The currency is the shop's, in which
 // filters give their amounts.
 func New(db *postgres.DB, sealer *seal.Sealer, currency money.Currency) *Service {
-	return &Service{db: db, sealer: sealer, currency: currency}
+	s := &Service{db: db, sealer: sealer, currency: currency}
+	s.tables = s.newTables()
+	return s
 }
 
 // ByKeys returns the orders with these keys, in any order.
 func (s *Service) ByKeys(ctx context.Context, keys []id.Key) ([]*Order, error) {
-	return batch(ctx, s, ordersByKey, s.scanOrder, keys)
+	return batch(ctx, s, ordersByKey, s.tables.orders, keys)
 }
 
 // ByNumber returns the order with this number, in any case and between blanks; nil if the viewer may see none.
@@ -53,10 +56,11 @@ func (s *Service) ByNumber(ctx context.Context, number string) (*Order, error) {
 	if !viewer.Staff() {
 		b.And("o.owner_id = ?", viewer.ID)
 	}
+	orders := s.tables.orders.In(ctx)
 	o, _, err := postgres.First(ctx, s.db, postgres.Stmt{
-		Name: "orders.order_by_number", SQL: selectOrders + b.Where(),
+		Name: "orders.order_by_number", SQL: "SELECT " + orders.SQL + " " + fromOrders + b.Where(),
 		Reads: postgres.All("orders.orders", "orders.order_numbers"),
-	}, s.scanOrder, b.Args()...)
+	}, orders.Scan, b.Args()...)
 	return o, err
 }
 
@@ -99,9 +103,10 @@ func (s *Service) List(ctx context.Context, f Filter, sort Sort, args page.Args)
 	if err != nil {
 		return nil, err
 	}
+	orders := s.tables.orders.In(ctx, by.needed...)
 	rows, err := postgres.Select(ctx, s.db, postgres.Stmt{
-		Name: "orders.list", SQL: selectOrders + b.Where() + tail, Reads: reads,
-	}, s.scanOrder, b.Args()...)
+		Name: "orders.list", SQL: "SELECT " + orders.SQL + " " + fromOrders + b.Where() + tail, Reads: reads,
+	}, orders.Scan, b.Args()...)
 	if err != nil {
 		return nil, err
 	}
@@ -143,12 +148,13 @@ func (s *Service) ListByOwners(ctx context.Context, owners []uuid.UUID, args pag
 		if w.Backward {
 			direction = "ASC"
 		}
+		orders := s.tables.orders.In(ctx)
 		rows, err := postgres.Select(ctx, s.db, postgres.Stmt{
 			Name: "orders.list_by_owner",
-			SQL: "SELECT o.* FROM orders.owners w CROSS JOIN LATERAL (" + selectOrders + b.Where() + tail + ") o" +
-				" WHERE w.owner_id = ANY(" + b.Arg(visible) + ") ORDER BY o.owner_id, o.id " + direction,
+			SQL: "SELECT o.* FROM orders.owners w CROSS JOIN LATERAL (SELECT " + orders.SQL + " " + fromOrders + b.Where() + tail + ") o" +
+				" WHERE " + b.AnyOf("w.owner_id", visible) + " ORDER BY o.owner, o.id " + direction,
 			Reads: postgres.All("orders.owners", "orders.orders"),
-		}, s.scanOrder, b.Args()...)
+		}, orders.Scan, b.Args()...)
 		if err != nil {
 			return nil, err
 		}
@@ -188,37 +194,37 @@ func (s *Service) CountByOwners(ctx context.Context, owners []uuid.UUID) (map[uu
 
 // LinesOf returns the lines of the orders: by order, then by position.
 func (s *Service) LinesOf(ctx context.Context, orders []id.Key) ([]*Line, error) {
-	return batch(ctx, s, linesByOrder, scanLine, orders)
+	return batch(ctx, s, linesByOrder, s.tables.lines, orders)
 }
 
 // Lines returns the lines with these keys, in any order.
 func (s *Service) Lines(ctx context.Context, keys []id.Key) ([]*Line, error) {
-	return batch(ctx, s, linesByKey, scanLine, keys)
+	return batch(ctx, s, linesByKey, s.tables.lines, keys)
 }
 
 // FulfillmentsOf returns the parcels of the orders: by order, the oldest first.
 func (s *Service) FulfillmentsOf(ctx context.Context, orders []id.Key) ([]*Fulfillment, error) {
-	return batch(ctx, s, fulfillmentsByOrder, scanFulfillment, orders)
+	return batch(ctx, s, fulfillmentsByOrder, s.tables.fulfillments, orders)
 }
 
 // Fulfillments returns the parcels with these keys, in any order.
 func (s *Service) Fulfillments(ctx context.Context, keys []id.Key) ([]*Fulfillment, error) {
-	return batch(ctx, s, fulfillmentsByKey, scanFulfillment, keys)
+	return batch(ctx, s, fulfillmentsByKey, s.tables.fulfillments, keys)
 }
 
 // FulfillmentLinesOf returns what is in the parcels: by parcel, then as the lines stand in the order.
 func (s *Service) FulfillmentLinesOf(ctx context.Context, fulfillments []id.Key) ([]*FulfillmentLine, error) {
-	return batch(ctx, s, fulfillmentLines, scanFulfillmentLine, fulfillments)
+	return batch(ctx, s, fulfillmentLines, s.tables.fulfillmentLines, fulfillments)
 }
 
 // EventsOf returns what happened to the orders: by order, the oldest first.
 func (s *Service) EventsOf(ctx context.Context, orders []id.Key) ([]*Event, error) {
-	return batch(ctx, s, eventsByOrder, scanEvent, orders)
+	return batch(ctx, s, eventsByOrder, s.tables.events, orders)
 }
 
 // Events returns the events with these keys, in any order.
 func (s *Service) Events(ctx context.Context, keys []id.Key) ([]*Event, error) {
-	return batch(ctx, s, eventsByKey, scanEvent, keys)
+	return batch(ctx, s, eventsByKey, s.tables.events, keys)
 }
 
 // visibleOwners returns those of the owners whose orders the viewer may ask for.
@@ -309,6 +315,7 @@ var newestFirst = Sort{Field: SortCreatedAt, Direction: page.Descending}
 type listing struct {
 	name   string // what its cursors are made for
 	keys   []postgres.Key
+	needed []string // the fields that its cursors are made of, beside the ID
 	cursor func(*Order) string
 }
 
@@ -322,7 +329,7 @@ func (o Sort) listing() (listing, error) {
 		l.keys = []postgres.Key{byID}
 		l.cursor = func(o *Order) string { return page.Cursor(l.name, o.ID.String()) }
 	case SortTotal:
-		l.keys = []postgres.Key{{Expr: "o.total", Cast: "bigint", Desc: desc}, byID}
+		l.keys, l.needed = []postgres.Key{{Expr: "o.total", Cast: "bigint", Desc: desc}, byID}, []string{"TotalMinor"}
 		l.cursor = func(o *Order) string {
 			return page.Cursor(l.name, strconv.FormatInt(o.TotalMinor, 10), o.ID.String())
 		}

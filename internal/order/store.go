@@ -3,30 +3,32 @@ package order
 import (
 	"context"
 
-	"github.com/jackc/pgx/v5"
-
 	"emporium/internal/auth"
 	"emporium/internal/id"
 	"emporium/internal/postgres"
 	"emporium/internal/seal"
 )
 
-// Columns stand in the order in which the scan functions read them.
 const (
-	selectOrders = `SELECT o.owner_id, o.id, o.number, o.status, o.payment_status, o.fulfillment_status,
-		o.email, o.shipping_address, o.billing_address, o.currency, o.subtotal, o.discount_total, o.shipping_total,
-		o.tax_total, o.tax_included, o.total, o.created_at, o.placed_at, o.canceled_at FROM orders.orders o`
+	orderColumns = `o.owner_id AS owner, o.id, o.number, o.status, o.payment_status, o.fulfillment_status,
+		o.email, o.shipping_address, o.billing_address, o.currency, o.subtotal AS subtotal_minor,
+		o.discount_total AS discount_minor, o.shipping_total AS shipping_minor, o.tax_total AS tax_minor, o.tax_included,
+		o.total AS total_minor, o.created_at, o.placed_at, o.canceled_at`
+	fromOrders = `FROM orders.orders o`
 
-	selectLines = `SELECT l.owner_id, l.id, l.order_id, l.position, l.product_id, l.variant_id, l.title, l.variant_title,
-		l.sku, l.image_url, l.quantity, l.currency, l.unit_price, l.discount, l.tax, l.total FROM orders.lines l`
+	lineColumns = `l.owner_id AS owner, l.id, l.order_id, l.position, l.product_id, l.variant_id, l.title, l.variant_title,
+		l.sku, l.image_url, l.quantity, l.currency, l.unit_price AS unit_price_minor, l.discount AS discount_minor,
+		l.tax AS tax_minor, l.total AS total_minor`
+	fromLines = `FROM orders.lines l`
 
-	selectFulfillments = `SELECT f.owner_id, f.id, f.order_id, f.status, f.carrier, f.tracking_number, f.tracking_url,
-		f.created_at, f.shipped_at, f.delivered_at FROM orders.fulfillments f`
+	fulfillmentColumns = `f.owner_id AS owner, f.id, f.order_id, f.status, f.carrier, f.tracking_number, f.tracking_url,
+		f.created_at, f.shipped_at, f.delivered_at`
+	fromFulfillments = `FROM orders.fulfillments f`
 
-	selectFulfillmentLines = `SELECT f.owner_id, f.fulfillment_id, f.line_id, f.quantity FROM orders.fulfillment_lines f
-		JOIN orders.lines l ON l.owner_id = f.owner_id AND l.id = f.line_id`
+	fulfillmentLineColumns = `f.owner_id AS owner, f.fulfillment_id, f.line_id, f.quantity`
 
-	selectEvents = `SELECT e.owner_id, e.id, e.order_id, e.kind, e.message, e.created_at FROM orders.events e`
+	eventColumns = `e.owner_id AS owner, e.id, e.order_id, e.kind, e.message, e.created_at`
+	fromEvents   = `FROM orders.events e`
 
 	ownerByNumber = `SELECT owner_id FROM orders.order_numbers WHERE number = $1`
 	countByOwner  = `SELECT owner_id, count(*) FROM orders.orders WHERE owner_id = ANY($1) GROUP BY owner_id`
@@ -36,56 +38,68 @@ const (
 )
 
 var (
-	ordersByKey = postgres.ByKeys{Name: "orders.orders_by_key", SQL: selectOrders,
+	ordersByKey = postgres.ByKeys{Name: "orders.orders_by_key", From: fromOrders,
 		Owner: "o.owner_id", Column: "o.id", Rows: "orders.orders"}
 
-	linesByKey = postgres.ByKeys{Name: "orders.lines_by_key", SQL: selectLines,
+	linesByKey = postgres.ByKeys{Name: "orders.lines_by_key", From: fromLines,
 		Owner: "l.owner_id", Column: "l.id", Rows: "orders.lines"}
-	linesByOrder = postgres.ByKeys{Name: "orders.lines_by_order", SQL: selectLines,
+	linesByOrder = postgres.ByKeys{Name: "orders.lines_by_order", From: fromLines,
 		Owner: "l.owner_id", Column: "l.order_id", Tail: " ORDER BY l.order_id, l.position", Reads: postgres.All("orders.lines")}
 
-	fulfillmentsByKey = postgres.ByKeys{Name: "orders.fulfillments_by_key", SQL: selectFulfillments,
+	fulfillmentsByKey = postgres.ByKeys{Name: "orders.fulfillments_by_key", From: fromFulfillments,
 		Owner: "f.owner_id", Column: "f.id", Rows: "orders.fulfillments"}
-	fulfillmentsByOrder = postgres.ByKeys{Name: "orders.fulfillments_by_order", SQL: selectFulfillments,
+	fulfillmentsByOrder = postgres.ByKeys{Name: "orders.fulfillments_by_order", From: fromFulfillments,
 		Owner: "f.owner_id", Column: "f.order_id", Tail: " ORDER BY f.order_id, f.created_at, f.id",
 		Reads: postgres.All("orders.fulfillments")}
 
-	fulfillmentLines = postgres.ByKeys{Name: "orders.lines_by_fulfillment", SQL: selectFulfillmentLines,
+	fulfillmentLines = postgres.ByKeys{Name: "orders.lines_by_fulfillment",
+		From:  `FROM orders.fulfillment_lines f JOIN orders.lines l ON l.owner_id = f.owner_id AND l.id = f.line_id`,
 		Owner: "f.owner_id", Column: "f.fulfillment_id", Tail: " ORDER BY f.fulfillment_id, l.position",
 		Reads: postgres.All("orders.fulfillment_lines", "orders.lines")}
 
-	eventsByKey = postgres.ByKeys{Name: "orders.events_by_key", SQL: selectEvents,
+	eventsByKey = postgres.ByKeys{Name: "orders.events_by_key", From: fromEvents,
 		Owner: "e.owner_id", Column: "e.id", Rows: "orders.events"}
-	eventsByOrder = postgres.ByKeys{Name: "orders.events_by_order", SQL: selectEvents,
+	eventsByOrder = postgres.ByKeys{Name: "orders.events_by_order", From: fromEvents,
 		Owner: "e.owner_id", Column: "e.order_id", Tail: " ORDER BY e.order_id, e.created_at, e.id",
 		Reads: postgres.All("orders.events")}
 )
 
-// batch runs the statement for those of the keys that the viewer may ask for.
-func batch[T any](ctx context.Context, s *Service, by postgres.ByKeys, scan pgx.RowToFunc[T], keys []id.Key) ([]T, error) {
-	return postgres.SelectByKeys(ctx, s.db, by, scan, keys, auth.From(ctx).Sees)
+// tables are how rows become what they are here.
+type tables struct {
+	orders           *postgres.Table[Order]
+	lines            *postgres.Table[Line]
+	fulfillments     *postgres.Table[Fulfillment]
+	fulfillmentLines *postgres.Table[FulfillmentLine]
+	events           *postgres.Table[Event]
 }
 
-// The scan functions read into the types below names like Status, where pgx takes a shorter way than by reflection.
+func (s *Service) newTables() tables {
+	return tables{
+		orders: postgres.TableOf(orderColumns, map[string]postgres.Unseal[Order]{
+			"Email": func(_ context.Context, o *Order, sealed []byte) (err error) {
+				o.Email, err = s.sealer.OpenNullable(field("email", o.Key()), sealed)
+				return err
+			},
+			"ShippingAddress": func(_ context.Context, o *Order, sealed []byte) (err error) {
+				o.ShippingAddress, err = s.openAddress("shipping_address", o.Key(), sealed)
+				return err
+			},
+			"BillingAddress": func(_ context.Context, o *Order, sealed []byte) (err error) {
+				o.BillingAddress, err = s.openAddress("billing_address", o.Key(), sealed)
+				return err
+			},
+		}),
+		lines:            postgres.TableOf[Line](lineColumns, nil),
+		fulfillments:     postgres.TableOf[Fulfillment](fulfillmentColumns, nil),
+		fulfillmentLines: postgres.TableOf[FulfillmentLine](fulfillmentLineColumns, nil),
+		events:           postgres.TableOf[Event](eventColumns, nil),
+	}
+}
 
-func (s *Service) scanOrder(row pgx.CollectableRow) (*Order, error) {
-	var o Order
-	var email, shipping, billing []byte
-	err := row.Scan((*[16]byte)(&o.Owner), (*[16]byte)(&o.ID), &o.Number, (*string)(&o.Status), (*string)(&o.PaymentStatus),
-		(*string)(&o.FulfillmentStatus), &email, &shipping, &billing, (*string)(&o.Currency), &o.SubtotalMinor,
-		&o.DiscountMinor, &o.ShippingMinor, &o.TaxMinor, &o.TaxIncluded, &o.TotalMinor, &o.CreatedAt, &o.PlacedAt,
-		&o.CanceledAt)
-	if err != nil {
-		return nil, err
-	}
-	if o.Email, err = s.sealer.OpenNullable(field("email", o.Key()), email); err != nil {
-		return nil, err
-	}
-	if o.ShippingAddress, err = s.openAddress("shipping_address", o.Key(), shipping); err != nil {
-		return nil, err
-	}
-	o.BillingAddress, err = s.openAddress("billing_address", o.Key(), billing)
-	return &o, err
+// batch runs the statement for those of the keys that the viewer may ask for.
+func batch[T any](ctx context.Context, s *Service, by postgres.ByKeys, table *postgres.Table[T], keys []id.Key) ([]*T, error) {
+	reading := table.In(ctx)
+	return postgres.SelectByKeys(ctx, s.db, by, reading.SQL, reading.Scan, keys, auth.From(ctx).Sees)
 }
 
 func (s *Service) openAddress(column string, key id.Key, sealed []byte) (*PostalAddress, error) {
@@ -104,32 +118,4 @@ func field(column string, key id.Key) seal.Field {
 	row := make([]byte, 0, 32)
 	row = append(row, key.Owner[:]...)
 	return seal.Field{Table: "orders.orders", Column: column, Row: append(row, key.ID[:]...)}
-}
-
-func scanLine(row pgx.CollectableRow) (*Line, error) {
-	var l Line
-	err := row.Scan((*[16]byte)(&l.Owner), (*[16]byte)(&l.ID), (*[16]byte)(&l.OrderID), &l.Position,
-		(*[16]byte)(&l.ProductID), (*[16]byte)(&l.VariantID), &l.Title, &l.VariantTitle, &l.SKU, &l.ImageURL, &l.Quantity,
-		(*string)(&l.Currency), &l.UnitPriceMinor, &l.DiscountMinor, &l.TaxMinor, &l.TotalMinor)
-	return &l, err
-}
-
-func scanFulfillment(row pgx.CollectableRow) (*Fulfillment, error) {
-	var f Fulfillment
-	err := row.Scan((*[16]byte)(&f.Owner), (*[16]byte)(&f.ID), (*[16]byte)(&f.OrderID), (*string)(&f.Status), &f.Carrier,
-		&f.TrackingNumber, &f.TrackingURL, &f.CreatedAt, &f.ShippedAt, &f.DeliveredAt)
-	return &f, err
-}
-
-func scanFulfillmentLine(row pgx.CollectableRow) (*FulfillmentLine, error) {
-	var l FulfillmentLine
-	err := row.Scan((*[16]byte)(&l.Owner), (*[16]byte)(&l.FulfillmentID), (*[16]byte)(&l.LineID), &l.Quantity)
-	return &l, err
-}
-
-func scanEvent(row pgx.CollectableRow) (*Event, error) {
-	var e Event
-	err := row.Scan((*[16]byte)(&e.Owner), (*[16]byte)(&e.ID), (*[16]byte)(&e.OrderID), (*string)(&e.Kind), &e.Message,
-		&e.CreatedAt)
-	return &e, err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"emporium/internal/auth"
@@ -26,22 +27,25 @@ type Service struct {
 	db       *postgres.DB
 	sealer   *seal.Sealer
 	currency money.Currency
+	tables   tables
 }
 
 // New returns the service over the database that holds the schema "payments". The currency is the shop's, in which
 // filters give their amounts.
 func New(db *postgres.DB, sealer *seal.Sealer, currency money.Currency) *Service {
-	return &Service{db: db, sealer: sealer, currency: currency}
+	s := &Service{db: db, sealer: sealer, currency: currency}
+	s.tables = s.newTables()
+	return s
 }
 
 // ByKeys returns the payments with these keys, in any order.
 func (s *Service) ByKeys(ctx context.Context, keys []id.Key) ([]*Payment, error) {
-	return batch(ctx, s, paymentsByKey, s.scanPayment(ctx), keys)
+	return batch(ctx, s, paymentsByKey, s.tables.payments, keys)
 }
 
 // PaymentsOf returns the payments of the orders: by order, the oldest first.
 func (s *Service) PaymentsOf(ctx context.Context, orders []id.Key) ([]*Payment, error) {
-	return batch(ctx, s, paymentsByOrder, s.scanPayment(ctx), orders)
+	return batch(ctx, s, paymentsByOrder, s.tables.payments, orders)
 }
 
 // List returns a page of all payments. For staff: others get Forbidden or Unauthenticated. A filter, sort or cursor that
@@ -66,9 +70,11 @@ func (s *Service) List(ctx context.Context, f Filter, sort Sort, args page.Args)
 	if err != nil {
 		return nil, err
 	}
+	payments := s.tables.payments.In(ctx)
 	rows, err := postgres.Select(ctx, s.db, postgres.Stmt{
-		Name: "payments.list", SQL: selectPayments + b.Where() + tail, Reads: postgres.All("payments.payments"),
-	}, s.scanPayment(ctx), b.Args()...)
+		Name: "payments.list", SQL: "SELECT " + payments.SQL + " " + fromPayments + b.Where() + tail,
+		Reads: postgres.All("payments.payments"),
+	}, payments.Scan, b.Args()...)
 	if err != nil {
 		return nil, err
 	}
@@ -91,24 +97,24 @@ func (s *Service) Count(ctx context.Context, f Filter) (int, error) {
 
 // EventsOf returns the ledgers of the payments: by payment, then by when it happened.
 func (s *Service) EventsOf(ctx context.Context, payments []id.Key) ([]*Event, error) {
-	return batch(ctx, s, eventsByPayment, scanEvent, payments)
+	return batch(ctx, s, eventsByPayment, s.tables.events, payments)
 }
 
 // Events returns the ledger's entries with these keys, in any order.
 func (s *Service) Events(ctx context.Context, keys []id.Key) ([]*Event, error) {
-	return batch(ctx, s, eventsByKey, scanEvent, keys)
+	return batch(ctx, s, eventsByKey, s.tables.events, keys)
 }
 
 // TotalsOf returns the sums of the ledgers of the payments. Payments without entries, and those that the viewer may not
 // see, are left out: their sums are zero.
 func (s *Service) TotalsOf(ctx context.Context, payments []id.Key) (map[id.Key]Totals, error) {
-	rows, err := batch(ctx, s, totalsByPayment, scanSums, payments)
+	rows, err := batch(ctx, s, totalsByPayment, s.tables.sums, payments)
 	if err != nil {
 		return nil, err
 	}
 	totals := make(map[id.Key]Totals, len(rows))
 	for _, r := range rows {
-		totals[r.payment] = r.totals()
+		totals[id.Key{Owner: r.Owner, ID: r.PaymentID}] = r.totals()
 	}
 	return totals, nil
 }
@@ -116,14 +122,15 @@ func (s *Service) TotalsOf(ctx context.Context, payments []id.Key) (map[id.Key]T
 // TotalsOfOrders returns the sums of the ledgers of all payments of the orders. Orders without entries, and those that
 // the viewer may not see, are left out: their sums are zero.
 func (s *Service) TotalsOfOrders(ctx context.Context, orders []id.Key) (map[id.Key]Totals, error) {
-	rows, err := batch(ctx, s, totalsByOrder, scanSums, orders)
+	rows, err := batch(ctx, s, totalsByOrder, s.tables.sums, orders)
 	if err != nil {
 		return nil, err
 	}
 	totals := make(map[id.Key]Totals, len(orders))
 	for _, r := range rows {
-		sum, one := totals[r.order], r.totals()
-		totals[r.order] = Totals{
+		order := id.Key{Owner: r.Owner, ID: r.OrderID}
+		sum, one := totals[order], r.totals()
+		totals[order] = Totals{
 			Authorized: sum.Authorized + one.Authorized,
 			Captured:   sum.Captured + one.Captured,
 			Refunded:   sum.Refunded + one.Refunded,
@@ -134,14 +141,14 @@ func (s *Service) TotalsOfOrders(ctx context.Context, orders []id.Key) (map[id.K
 
 // sums are those of the ledger of one payment, in minor units of its currency.
 type sums struct {
-	payment, order                         id.Key
-	authorized, voided, captured, refunded int64
+	Owner, PaymentID, OrderID              uuid.UUID
+	Authorized, Voided, Captured, Refunded int64
 }
 
 // totals can not promise less than nothing: a void may be reported before what it voids. That holds for each payment, so
 // that such a void does not eat up what another payment of the order promises.
 func (s sums) totals() Totals {
-	return Totals{Authorized: max(s.authorized-s.voided, 0), Captured: s.captured, Refunded: s.refunded}
+	return Totals{Authorized: max(s.Authorized-s.Voided, 0), Captured: s.Captured, Refunded: s.Refunded}
 }
 
 // filter returns the conditions on payments.payments p for what the filter lets through, or refuses the viewer. An empty

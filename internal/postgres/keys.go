@@ -12,7 +12,7 @@ import (
 // ByKeys is a statement that reads rows by pairs of their owner and another column; see SelectByKeys.
 type ByKeys struct {
 	Name   string // of the statement
-	SQL    string // before WHERE
+	From   string // after the columns, before WHERE
 	Owner  string // the column of the owner
 	Column string // the column beside it
 	Tail   string // after WHERE
@@ -26,7 +26,7 @@ type ByKeys struct {
 // several owners, which staff has, are joined: with ANY for both columns the index is searched for every combination
 // of an owner and an ID (100 lookups become 10,000), and the plan that avoids it reads all that the owners have.
 func SelectByKeys[T any](
-	ctx context.Context, q Querier, by ByKeys, scan pgx.RowToFunc[T], keys []id.Key, visible func(owner uuid.UUID) bool,
+	ctx context.Context, q Querier, by ByKeys, columns string, scan pgx.RowToFunc[T], keys []id.Key, visible func(owner uuid.UUID) bool,
 ) ([]T, error) {
 	owners, ids, oneOwner := make([]uuid.UUID, 0, len(keys)), make([]uuid.UUID, 0, len(keys)), true
 	for _, k := range keys {
@@ -38,14 +38,25 @@ func SelectByKeys[T any](
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	s := Stmt{Name: by.Name, Reads: by.Reads}
+	s := Stmt{Name: by.Name, SQL: "SELECT " + columns + " " + by.From + " WHERE ", Reads: by.Reads}
 	if by.Rows != "" {
 		s.Reads = Rows(by.Rows, ids...)
 	}
 	if oneOwner {
-		s.SQL = by.SQL + " WHERE " + by.Owner + " = $1 AND " + by.Column + " = ANY($2)" + by.Tail
-		return Select(ctx, q, s, scan, owners[0], ids)
+		condition, arg := AnyOf(by.Column, "$2", ids)
+		s.SQL += by.Owner + " = $1 AND " + condition + by.Tail
+		return Select(ctx, q, s, scan, owners[0], arg)
 	}
-	s.SQL = by.SQL + " WHERE (" + by.Owner + ", " + by.Column + ") IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))" + by.Tail
+	s.SQL += "(" + by.Owner + ", " + by.Column + ") IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))" + by.Tail
 	return Select(ctx, q, s, scan, owners, ids)
+}
+
+// AnyOf returns the condition that a column is one of the keys, with its argument. For one key it is a plain comparison:
+// Postgres takes an array whose length it does not know for ten elements, finds that a plan for fewer is cheaper, and so
+// makes one anew for each call.
+func AnyOf(column, place string, keys []uuid.UUID) (condition string, arg any) {
+	if len(keys) == 1 {
+		return column + " = " + place, keys[0]
+	}
+	return column + " = ANY(" + place + ")", keys
 }

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
@@ -136,11 +137,38 @@ type Tx struct {
 }
 
 func (db *DB) query(ctx context.Context, sql string, args []any) (pgx.Rows, error) {
-	return db.pool.Query(ctx, sql, args...)
+	return db.pool.Query(ctx, sql, encodable(args)...)
 }
 
 func (tx *Tx) query(ctx context.Context, sql string, args []any) (pgx.Rows, error) {
-	return tx.tx.Query(ctx, sql, args...)
+	return tx.tx.Query(ctx, sql, encodable(args)...)
+}
+
+// encodable puts types that pgx encodes as they are in place of UUIDs, which it would turn into text and back.
+func encodable(args []any) []any {
+	out := make([]any, len(args))
+	for i, arg := range args {
+		switch a := arg.(type) {
+		case uuid.UUID:
+			out[i] = pgtype.UUID{Bytes: a, Valid: true}
+		case *uuid.UUID:
+			if a != nil {
+				out[i] = pgtype.UUID{Bytes: *a, Valid: true}
+			}
+		case []uuid.UUID:
+			if a == nil {
+				continue
+			}
+			keys := make(pgtype.FlatArray[pgtype.UUID], len(a))
+			for j, key := range a {
+				keys[j] = pgtype.UUID{Bytes: key, Valid: true}
+			}
+			out[i] = keys
+		default:
+			out[i] = arg
+		}
+	}
+	return out
 }
 
 func (tx *Tx) begin(ctx context.Context, s Stmt, args []any) (context.Context, func(error)) {

@@ -27,6 +27,18 @@ const (
 	maxSuggestions = 20
 )
 
+// listedProduct is a product with its place in one of several lists, and what its cursor is made of.
+type listedProduct struct {
+	N, Place int
+	Key      string
+	Product
+}
+
+// placeColumns are those that a list puts before a product's own.
+const placeColumns = "n, place, key, "
+
+var listed = postgres.TableOf[listedProduct](placeColumns+productColumns, nil)
+
 // Lists returns for each scope one page of the products in it that match and that the viewer sees, all in one statement.
 // The same args hold for each. Prices sort by the lowest; products without one come last in either direction.
 //
@@ -52,28 +64,22 @@ func (s *Service) Lists(ctx context.Context, scopes []Scope, q Query, args page.
 	if len(scopes) == 0 {
 		return nil, nil
 	}
-	type row struct {
-		N, Place int
-		Key      string
-		Product
-	}
-	unique := distinct(scopes)
-	sql := l.with + l.within(unique, "("+key+")::text AS key, "+productColumns, tail)
+	unique, found := distinct(scopes), listed.In(ctx)
+	sql := l.with + l.within(unique, "("+key+")::text AS key, "+strings.TrimPrefix(found.SQL, placeColumns), tail)
 	if len(unique) > 1 {
 		sql += " ORDER BY n, place"
 	}
-	rows, err := postgres.Select(ctx, s.db, postgres.Stmt{Name: "products.list", SQL: sql, Reads: l.reads},
-		pgx.RowToAddrOfStructByName[row], l.Args()...)
+	rows, err := postgres.Select(ctx, s.db, postgres.Stmt{Name: "products.list", SQL: sql, Reads: l.reads}, found.Scan, l.Args()...)
 	if err != nil {
 		return nil, err
 	}
-	of := make([][]*row, len(unique))
+	of := make([][]*listedProduct, len(unique))
 	for _, r := range rows {
 		of[r.N] = append(of[r.N], r)
 	}
 	pages := make([]*Connection, len(scopes))
 	for i, scope := range scopes {
-		built := page.Build(w, of[slices.Index(unique, scope)], func(r *row) string {
+		built := page.Build(w, of[slices.Index(unique, scope)], func(r *listedProduct) string {
 			if len(keys) == 1 {
 				return page.Cursor(name, r.ID.String())
 			}

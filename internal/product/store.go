@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"emporium/internal/page"
 	"emporium/internal/postgres"
@@ -25,109 +24,114 @@ const (
 	collectionColumns = `c.id, c.slug, c.title, c.description`
 )
 
+// The tables are how rows become what they are here.
+var (
+	products    = postgres.TableOf[Product](productColumns, nil)
+	variants    = postgres.TableOf[Variant](variantColumns, nil)
+	options     = postgres.TableOf[Option](optionColumns, nil)
+	media       = postgres.TableOf[Media](mediaColumns, nil)
+	stocks      = postgres.TableOf[Stock]("t.id AS variant_id, coalesce(s.on_hand, 0) AS on_hand, coalesce(s.held, 0) AS held", nil)
+	categories  = postgres.TableOf[Category](categoryColumns, nil)
+	collections = postgres.TableOf[Collection](collectionColumns, nil)
+)
+
 // ByIDs returns products by key.
 func (s *Service) ByIDs(ctx context.Context, ids []uuid.UUID) ([]*Product, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
+	found := products.In(ctx)
+	condition, arg := postgres.AnyOf("p.id", "$1", ids)
 	return postgres.Select(ctx, s.db, postgres.Stmt{
 		Name:  "products.by_ids",
-		SQL:   "SELECT " + productColumns + " FROM products.products p WHERE p.id = ANY($1) AND " + visible(ctx),
+		SQL:   "SELECT " + found.SQL + " FROM products.products p WHERE " + condition + " AND " + visible(ctx),
 		Reads: postgres.Rows("products.products", ids...),
-	}, pgx.RowToAddrOfStructByName[Product], ids)
+	}, found.Scan, arg)
 }
 
 // BySlug returns a product, or nil when there is none.
 func (s *Service) BySlug(ctx context.Context, slug string) (*Product, error) {
+	found := products.In(ctx)
 	p, _, err := postgres.First(ctx, s.db, postgres.Stmt{
 		Name:  "products.by_slug",
-		SQL:   "SELECT " + productColumns + " FROM products.products p WHERE p.slug = $1 AND " + visible(ctx),
+		SQL:   "SELECT " + found.SQL + " FROM products.products p WHERE p.slug = $1 AND " + visible(ctx),
 		Reads: postgres.All("products.products"),
-	}, pgx.RowToAddrOfStructByName[Product], slug)
+	}, found.Scan, slug)
 	return p, err
 }
 
 // belongings reads rows t of a table whose product the viewer sees.
 func belongings[T any](
-	ctx context.Context, s *Service, name, columns, from, rest string, reads []postgres.Tag, args ...any,
+	ctx context.Context, s *Service, name string, table *postgres.Table[T], from, rest string, reads []postgres.Tag, args ...any,
 ) ([]*T, error) {
-	sql := "SELECT " + columns + " FROM " + from
+	found := table.In(ctx)
+	sql := "SELECT " + found.SQL + " FROM " + from
 	if !seesAll(ctx) {
 		sql += " JOIN products.products p ON p.id = t.product_id AND " + visible(ctx)
 		reads = append(reads, postgres.All("products.products")...)
 	}
-	return postgres.Select(ctx, s.db, postgres.Stmt{Name: name, SQL: sql + rest, Reads: reads},
-		pgx.RowToAddrOfStructByName[T], args...)
+	return postgres.Select(ctx, s.db, postgres.Stmt{Name: name, SQL: sql + rest, Reads: reads}, found.Scan, args...)
+}
+
+// belongingsBy reads rows t by one of their keys.
+func belongingsBy[T any](
+	ctx context.Context, s *Service, name string, table *postgres.Table[T], from, column, tail string, reads []postgres.Tag, keys []uuid.UUID,
+) ([]*T, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	condition, arg := postgres.AnyOf(column, "$1", keys)
+	return belongings(ctx, s, name, table, from, " WHERE "+condition+tail, reads, arg)
 }
 
 // Variants returns variants by key.
 func (s *Service) Variants(ctx context.Context, ids []uuid.UUID) ([]*Variant, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	return belongings[Variant](ctx, s, "products.variants_by_ids", variantColumns, "products.variants t",
-		" WHERE t.id = ANY($1)",
+	return belongingsBy(ctx, s, "products.variants_by_ids", variants, "products.variants t", "t.id", "",
 		append(postgres.Rows("products.variants", ids...), postgres.All("products.options")...), ids)
 }
 
 // VariantBySKU returns a variant, or nil when there is none.
 func (s *Service) VariantBySKU(ctx context.Context, sku string) (*Variant, error) {
-	found, err := belongings[Variant](ctx, s, "products.variant_by_sku", variantColumns, "products.variants t",
-		" WHERE t.sku = $1", postgres.All("products.variants", "products.options"), sku)
+	found, err := belongings(ctx, s, "products.variant_by_sku", variants, "products.variants t", " WHERE t.sku = $1",
+		postgres.All("products.variants", "products.options"), sku)
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
 	return found[0], nil
 }
 
+// byProduct is the order of what belongs to products.
+const byProduct = " ORDER BY t.product_id, t.position"
+
 // VariantsOf returns the variants of products, ordered by product and position.
 func (s *Service) VariantsOf(ctx context.Context, productIDs []uuid.UUID) ([]*Variant, error) {
-	if len(productIDs) == 0 {
-		return nil, nil
-	}
-	return belongings[Variant](ctx, s, "products.variants_by_product", variantColumns, "products.variants t",
-		" WHERE t.product_id = ANY($1) ORDER BY t.product_id, t.position",
+	return belongingsBy(ctx, s, "products.variants_by_product", variants, "products.variants t", "t.product_id", byProduct,
 		postgres.All("products.variants", "products.options"), productIDs)
 }
 
 // OptionsOf returns the options of products, ordered by product and position.
 func (s *Service) OptionsOf(ctx context.Context, productIDs []uuid.UUID) ([]*Option, error) {
-	if len(productIDs) == 0 {
-		return nil, nil
-	}
-	return belongings[Option](ctx, s, "products.options_by_product", optionColumns, "products.options t",
-		" WHERE t.product_id = ANY($1) ORDER BY t.product_id, t.position", postgres.All("products.options"), productIDs)
+	return belongingsBy(ctx, s, "products.options_by_product", options, "products.options t", "t.product_id", byProduct,
+		postgres.All("products.options"), productIDs)
 }
 
 // MediaOf returns the media of products, ordered by product and position.
 func (s *Service) MediaOf(ctx context.Context, productIDs []uuid.UUID) ([]*Media, error) {
-	if len(productIDs) == 0 {
-		return nil, nil
-	}
-	return belongings[Media](ctx, s, "products.media_by_product", mediaColumns, "products.media t",
-		" WHERE t.product_id = ANY($1) ORDER BY t.product_id, t.position", postgres.All("products.media"), productIDs)
+	return belongingsBy(ctx, s, "products.media_by_product", media, "products.media t", "t.product_id", byProduct,
+		postgres.All("products.media"), productIDs)
 }
 
 // Media returns media by key.
 func (s *Service) Media(ctx context.Context, ids []uuid.UUID) ([]*Media, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	return belongings[Media](ctx, s, "products.media_by_ids", mediaColumns, "products.media t",
-		" WHERE t.id = ANY($1)", postgres.Rows("products.media", ids...), ids)
+	return belongingsBy(ctx, s, "products.media_by_ids", media, "products.media t", "t.id", "",
+		postgres.Rows("products.media", ids...), ids)
 }
 
 // Stock returns the stock of variants. A variant whose stock was never counted has none.
 func (s *Service) Stock(ctx context.Context, variantIDs []uuid.UUID) ([]*Stock, error) {
-	if len(variantIDs) == 0 {
-		return nil, nil
-	}
-	return belongings[Stock](ctx, s, "products.stock_by_variant",
-		"t.id AS variant_id, coalesce(s.on_hand, 0) AS on_hand, coalesce(s.held, 0) AS held",
-		"products.variants t LEFT JOIN products.stock s ON s.variant_id = t.id",
-		" WHERE t.id = ANY($1)",
-		append(postgres.Rows("products.variants", variantIDs...), postgres.Rows("products.stock", variantIDs...)...),
-		variantIDs)
+	return belongingsBy(ctx, s, "products.stock_by_variant", stocks,
+		"products.variants t LEFT JOIN products.stock s ON s.variant_id = t.id", "t.id", "",
+		append(postgres.Rows("products.variants", variantIDs...), postgres.Rows("products.stock", variantIDs...)...), variantIDs)
 }
 
 // Categories returns categories by key.
@@ -135,20 +139,23 @@ func (s *Service) Categories(ctx context.Context, ids []uuid.UUID) ([]*Category,
 	if len(ids) == 0 {
 		return nil, nil
 	}
+	found := categories.In(ctx)
+	condition, arg := postgres.AnyOf("id", "$1", ids)
 	return postgres.Select(ctx, s.db, postgres.Stmt{
 		Name:  "products.categories_by_ids",
-		SQL:   "SELECT " + categoryColumns + " FROM products.categories WHERE id = ANY($1)",
+		SQL:   "SELECT " + found.SQL + " FROM products.categories WHERE " + condition,
 		Reads: postgres.Rows("products.categories", ids...),
-	}, pgx.RowToAddrOfStructByName[Category], ids)
+	}, found.Scan, arg)
 }
 
 // CategoryBySlug returns a category, or nil when there is none.
 func (s *Service) CategoryBySlug(ctx context.Context, slug string) (*Category, error) {
+	found := categories.In(ctx)
 	c, _, err := postgres.First(ctx, s.db, postgres.Stmt{
 		Name:  "products.category_by_slug",
-		SQL:   "SELECT " + categoryColumns + " FROM products.categories WHERE slug = $1",
+		SQL:   "SELECT " + found.SQL + " FROM products.categories WHERE slug = $1",
 		Reads: postgres.All("products.categories"),
-	}, pgx.RowToAddrOfStructByName[Category], slug)
+	}, found.Scan, slug)
 	return c, err
 }
 
@@ -158,16 +165,17 @@ func (s *Service) ChildrenOf(ctx context.Context, categoryIDs []uuid.UUID) ([]*C
 	if len(categoryIDs) == 0 {
 		return nil, nil
 	}
-	where := "parent_id = ANY($1)"
+	found := categories.In(ctx)
+	where, arg := postgres.AnyOf("parent_id", "$1", categoryIDs)
 	if slices.Contains(categoryIDs, uuid.Nil) {
-		where = "(parent_id = ANY($1) OR parent_id IS NULL)"
+		where = "(" + where + " OR parent_id IS NULL)"
 	}
 	return postgres.Select(ctx, s.db, postgres.Stmt{
 		Name: "products.categories_by_parent",
-		SQL: "SELECT " + categoryColumns + " FROM products.categories WHERE " + where +
+		SQL: "SELECT " + found.SQL + " FROM products.categories WHERE " + where +
 			" ORDER BY parent_id NULLS FIRST, position, id",
 		Reads: postgres.All("products.categories"),
-	}, pgx.RowToAddrOfStructByName[Category], categoryIDs)
+	}, found.Scan, arg)
 }
 
 // CollectionsByIDs returns collections by key.
@@ -175,22 +183,33 @@ func (s *Service) CollectionsByIDs(ctx context.Context, ids []uuid.UUID) ([]*Col
 	if len(ids) == 0 {
 		return nil, nil
 	}
+	found := collections.In(ctx)
+	condition, arg := postgres.AnyOf("c.id", "$1", ids)
 	return postgres.Select(ctx, s.db, postgres.Stmt{
 		Name:  "products.collections_by_ids",
-		SQL:   "SELECT " + collectionColumns + " FROM products.collections c WHERE c.id = ANY($1)",
+		SQL:   "SELECT " + found.SQL + " FROM products.collections c WHERE " + condition,
 		Reads: postgres.Rows("products.collections", ids...),
-	}, pgx.RowToAddrOfStructByName[Collection], ids)
+	}, found.Scan, arg)
 }
 
 // CollectionBySlug returns a collection, or nil when there is none.
 func (s *Service) CollectionBySlug(ctx context.Context, slug string) (*Collection, error) {
+	found := collections.In(ctx)
 	c, _, err := postgres.First(ctx, s.db, postgres.Stmt{
 		Name:  "products.collection_by_slug",
-		SQL:   "SELECT " + collectionColumns + " FROM products.collections c WHERE c.slug = $1",
+		SQL:   "SELECT " + found.SQL + " FROM products.collections c WHERE c.slug = $1",
 		Reads: postgres.All("products.collections"),
-	}, pgx.RowToAddrOfStructByName[Collection], slug)
+	}, found.Scan, slug)
 	return c, err
 }
+
+// member is a collection as one that a product is in.
+type member struct {
+	ProductID uuid.UUID
+	Collection
+}
+
+var members = postgres.TableOf[member]("t.product_id, "+collectionColumns, nil)
 
 // CollectionsOf returns the collections of each product, by title. A product in none has no entry.
 func (s *Service) CollectionsOf(ctx context.Context, productIDs []uuid.UUID) (map[uuid.UUID][]*Collection, error) {
@@ -198,13 +217,9 @@ func (s *Service) CollectionsOf(ctx context.Context, productIDs []uuid.UUID) (ma
 	if len(productIDs) == 0 {
 		return of, nil
 	}
-	type row struct {
-		ProductID uuid.UUID
-		Collection
-	}
-	rows, err := belongings[row](ctx, s, "products.collections_by_product", "t.product_id, "+collectionColumns,
-		"products.collection_products t JOIN products.collections c ON c.id = t.collection_id",
-		` WHERE t.product_id = ANY($1) ORDER BY lower(c.title) COLLATE "C", c.id`,
+	rows, err := belongingsBy(ctx, s, "products.collections_by_product", members,
+		"products.collection_products t JOIN products.collections c ON c.id = t.collection_id", "t.product_id",
+		` ORDER BY lower(c.title) COLLATE "C", c.id`,
 		postgres.All("products.collection_products", "products.collections"), productIDs)
 	if err != nil {
 		return nil, err
@@ -214,6 +229,14 @@ func (s *Service) CollectionsOf(ctx context.Context, productIDs []uuid.UUID) (ma
 	}
 	return of, nil
 }
+
+// listedCollection is a collection with its place in the order of a list.
+type listedCollection struct {
+	Key string
+	Collection
+}
+
+var listedCollections = postgres.TableOf[listedCollection]("lower(c.title) AS key, "+collectionColumns, nil)
 
 // Collections returns a page of all collections, by title.
 func (s *Service) Collections(ctx context.Context, args page.Args) (*CollectionConnection, error) {
@@ -230,19 +253,16 @@ func (s *Service) Collections(ctx context.Context, args page.Args) (*CollectionC
 	if err != nil {
 		return nil, err
 	}
-	type row struct {
-		Key string
-		Collection
-	}
+	listed := listedCollections.In(ctx)
 	rows, err := postgres.Select(ctx, s.db, postgres.Stmt{
 		Name:  "products.collections",
-		SQL:   "SELECT lower(c.title) AS key, " + collectionColumns + " FROM products.collections c" + b.Where() + tail,
+		SQL:   "SELECT " + listed.SQL + " FROM products.collections c" + b.Where() + tail,
 		Reads: postgres.All("products.collections"),
-	}, pgx.RowToAddrOfStructByName[row], b.Args()...)
+	}, listed.Scan, b.Args()...)
 	if err != nil {
 		return nil, err
 	}
-	built := page.Build(w, rows, func(r *row) string { return page.Cursor(sort, r.Key, r.ID.String()) })
+	built := page.Build(w, rows, func(r *listedCollection) string { return page.Cursor(sort, r.Key, r.ID.String()) })
 	c := CollectionConnection{PageInfo: built.PageInfo, Edges: make([]*CollectionEdge, len(built.Edges))}
 	for i, e := range built.Edges {
 		c.Edges[i] = &CollectionEdge{Cursor: e.Cursor, Node: &e.Node.Collection}

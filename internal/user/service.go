@@ -46,6 +46,7 @@ type Service struct {
 	log         *slog.Logger
 	now         func() time.Time
 	checks      *checks
+	tables      tables
 }
 
 // New returns the service; it does no I/O.
@@ -62,11 +63,13 @@ func New(cfg Config) *Service {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Service{
+	s := &Service{
 		db: cfg.DB, sealer: cfg.Sealer, hasher: cfg.Hasher, issuer: cfg.Issuer, throttle: cfg.Throttle,
 		accessTTL: cfg.AccessTTL, sessionTTL: cfg.SessionTTL, phoneRegion: cfg.PhoneRegion,
 		log: cfg.Log, now: cfg.Now, checks: newChecks(),
 	}
+	s.tables = s.newTables()
+	return s
 }
 
 // ByIDs returns the users of these IDs that the viewer may see, in any order; the rest is left out.
@@ -75,9 +78,12 @@ func (s *Service) ByIDs(ctx context.Context, ids []uuid.UUID) ([]*User, error) {
 	if !ok || len(ids) == 0 {
 		return nil, nil
 	}
+	users := s.tables.users.In(ctx)
+	condition, arg := postgres.AnyOf("owner_id", "$1", ids)
 	return postgres.Select(ctx, s.db, postgres.Stmt{
-		Name: "users.by_id", SQL: usersByID, Reads: postgres.Rows("users.users", ids...),
-	}, s.scanUser, ids, viewer)
+		Name: "users.by_id", SQL: "SELECT " + users.SQL + " " + fromUsers + " WHERE " + condition + viewed,
+		Reads: postgres.Rows("users.users", ids...),
+	}, users.Scan, arg, viewer)
 }
 
 // ByEmail returns the account with the e-mail address, in any case, or nil; for staff. Guests are not found by it, since
@@ -90,9 +96,11 @@ func (s *Service) ByEmail(ctx context.Context, email string) (*User, error) {
 	if err != nil {
 		return nil, err
 	}
+	users := s.tables.users.In(ctx)
 	u, _, err := postgres.First(ctx, s.db, postgres.Stmt{
-		Name: "users.by_email", SQL: userByEmail, Reads: postgres.All("users.users", "users.email_index"),
-	}, s.scanUser, s.emailIndex(normalized))
+		Name: "users.by_email", SQL: "SELECT " + users.SQL + " " + fromUsers + byEmail,
+		Reads: postgres.All("users.users", "users.email_index"),
+	}, users.Scan, s.emailIndex(normalized))
 	return u, err
 }
 
@@ -119,9 +127,10 @@ func (s *Service) List(ctx context.Context, f Filter, sort Sort, args page.Args)
 	if err != nil {
 		return nil, err
 	}
+	users := s.tables.users.In(ctx)
 	rows, err := postgres.Select(ctx, s.db, postgres.Stmt{
-		Name: "users.list", SQL: "SELECT " + userColumns + " FROM users.users" + b.Where() + order, Reads: reads,
-	}, s.scanUser, b.Args()...)
+		Name: "users.list", SQL: "SELECT " + users.SQL + " " + fromUsers + b.Where() + order, Reads: reads,
+	}, users.Scan, b.Args()...)
 	if err != nil {
 		return nil, err
 	}
@@ -189,14 +198,19 @@ func (s *Service) AddressesOf(ctx context.Context, owners []uuid.UUID) ([]*Addre
 	if !ok || len(owners) == 0 {
 		return nil, nil
 	}
+	addresses := s.tables.addresses.In(ctx)
+	condition, arg := postgres.AnyOf("owner_id", "$1", owners)
 	return postgres.Select(ctx, s.db, postgres.Stmt{
-		Name: "users.addresses_by_owner", SQL: addressesByOwner, Reads: postgres.All("users.addresses"),
-	}, s.scanAddress, owners, viewer)
+		Name:  "users.addresses_by_owner",
+		SQL:   "SELECT " + addresses.SQL + " " + fromAddresses + " WHERE " + condition + viewed + " ORDER BY owner_id, id",
+		Reads: postgres.All("users.addresses"),
+	}, addresses.Scan, arg, viewer)
 }
 
 // Addresses returns the addresses of these keys that the viewer may see, in any order; the rest is left out.
 func (s *Service) Addresses(ctx context.Context, keys []id.Key) ([]*Address, error) {
-	return postgres.SelectByKeys(ctx, s.db, addressesByKey, s.scanAddress, keys, auth.From(ctx).Sees)
+	addresses := s.tables.addresses.In(ctx)
+	return postgres.SelectByKeys(ctx, s.db, addressesByKey, addresses.SQL, addresses.Scan, keys, auth.From(ctx).Sees)
 }
 
 func staffOnly(ctx context.Context) error {

@@ -1,8 +1,9 @@
 package user
 
 import (
+	"context"
+
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"emporium/internal/auth"
 	"emporium/internal/id"
@@ -10,25 +11,22 @@ import (
 	"emporium/internal/seal"
 )
 
-const userColumns = `owner_id, guest, status, roles, name, email, phone,
+const userColumns = `owner_id AS id, guest, status, roles, name, email, phone,
 	default_shipping_address_id, default_billing_address_id, created_at`
 
-const addressColumns = `owner_id, id, country, details`
+const addressColumns = `owner_id AS owner, id, country, details AS postal`
 
 // Where a statement has a viewer, it is the only owner whose rows are returned; NULL is staff, who see everybody's.
 const (
-	usersByID = `SELECT ` + userColumns + ` FROM users.users
-		WHERE owner_id = ANY($1) AND ($2::uuid IS NULL OR owner_id = $2)`
+	viewed = ` AND ($2::uuid IS NULL OR owner_id = $2)`
 
-	userByEmail = `SELECT ` + userColumns + ` FROM users.users
-		WHERE owner_id = (SELECT owner_id FROM users.email_index WHERE email_index = $1)`
-
-	addressesByOwner = `SELECT ` + addressColumns + ` FROM users.addresses
-		WHERE owner_id = ANY($1) AND ($2::uuid IS NULL OR owner_id = $2) ORDER BY owner_id, id`
+	fromUsers     = `FROM users.users`
+	byEmail       = ` WHERE owner_id = (SELECT owner_id FROM users.email_index WHERE email_index = $1)`
+	fromAddresses = `FROM users.addresses`
 )
 
-var addressesByKey = postgres.ByKeys{Name: "users.addresses_by_key",
-	SQL: `SELECT ` + addressColumns + ` FROM users.addresses`, Owner: "owner_id", Column: "id", Rows: "users.addresses"}
+var addressesByKey = postgres.ByKeys{Name: "users.addresses_by_key", From: fromAddresses, Owner: "owner_id", Column: "id",
+	Rows: "users.addresses"}
 
 // Signing in finds the owner and then the account by two statements, each of which one shard answers.
 const (
@@ -94,36 +92,32 @@ func (s *Service) phoneIndex(normalized string) []byte {
 	return s.sealer.Index("users.phone", normalized)
 }
 
-// scanUser reads and opens a row of userColumns.
-func (s *Service) scanUser(row pgx.CollectableRow) (*User, error) {
-	var u User
-	var name, email, phone []byte
-	err := row.Scan(&u.ID, &u.Guest, &u.Status, &u.Roles, &name, &email, &phone,
-		&u.DefaultShippingAddressID, &u.DefaultBillingAddressID, &u.CreatedAt)
-	if err != nil {
-		return nil, err
-	}
-	u.CreatedAt = u.CreatedAt.UTC()
-	if u.Name, err = s.sealer.OpenNullable(userField(u.ID, "name"), name); err != nil {
-		return nil, err
-	}
-	if u.Email, err = s.sealer.OpenNullable(userField(u.ID, "email"), email); err != nil {
-		return nil, err
-	}
-	u.Phone, err = s.sealer.OpenNullable(userField(u.ID, "phone"), phone)
-	return &u, err
+// tables are how rows become what they are here.
+type tables struct {
+	users     *postgres.Table[User]
+	addresses *postgres.Table[Address]
 }
 
-// scanAddress reads and opens a row of addressColumns.
-func (s *Service) scanAddress(row pgx.CollectableRow) (*Address, error) {
-	var a Address
-	var details []byte
-	err := row.Scan(&a.Owner, &a.ID, &a.Country, &details)
-	if err != nil {
-		return nil, err
+func (s *Service) newTables() tables {
+	opened := func(column string, into func(*User) **string) postgres.Unseal[User] {
+		return func(_ context.Context, u *User, sealed []byte) (err error) {
+			*into(u), err = s.sealer.OpenNullable(userField(u.ID, column), sealed)
+			return err
+		}
 	}
-	a.Postal, err = seal.OpenJSON[Postal](s.sealer, addressField(a.Key()), details)
-	return &a, err
+	return tables{
+		users: postgres.TableOf(userColumns, map[string]postgres.Unseal[User]{
+			"Name":  opened("name", func(u *User) **string { return &u.Name }),
+			"Email": opened("email", func(u *User) **string { return &u.Email }),
+			"Phone": opened("phone", func(u *User) **string { return &u.Phone }),
+		}),
+		addresses: postgres.TableOf(addressColumns, map[string]postgres.Unseal[Address]{
+			"Postal": func(_ context.Context, a *Address, sealed []byte) (err error) {
+				a.Postal, err = seal.OpenJSON[Postal](s.sealer, addressField(a.Key()), sealed)
+				return err
+			},
+		}),
+	}
 }
 
 // login is what proves an account: its password hash, and what the password must not be.
