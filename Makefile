@@ -9,7 +9,7 @@ WITH_SERVERS := go run ./internal/devstack/withservers
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## serve a demo shop on :8080, on a private Postgres and Redis under .emporium/
@@ -53,6 +53,10 @@ playground: ## rebuild the Playground's embedded files (needs Node.js and npm)
 .PHONY: bench
 bench: ## measure the server against a hand-written handler
 	go run ./bench
+
+.PHONY: bench-scaling
+bench-scaling: ## measure how the server's cost grows with the rows and the depth of an answer
+	go run ./bench -workloads scaling
 
 .PHONY: vuln
 vuln: ## look for known vulnerabilities (asks the web)

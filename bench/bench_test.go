@@ -88,19 +88,28 @@ func TestBothServersAnswerTheSameAboutTheDemoShop(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close(context.WithoutCancel(ctx)) })
-	for _, w := range questions() {
+	servers := []target{{server: nameHandwritten, addr: hand.Listener.Addr().String()},
+		{server: nameEmporium, addr: emporium.Listener.Addr().String()}}
+	for _, w := range slices.Concat(questions(), scaling()) {
 		if err := w.read(ctx, db, 1000, 1); err != nil {
 			t.Fatal(err)
 		}
-		targets, expected, err := w.prepare(ctx, target{server: nameHandwritten, addr: hand.Listener.Addr().String()},
-			target{server: nameEmporium, addr: emporium.Listener.Addr().String()}, token)
+		asked := servers
+		if w.series != "" {
+			asked = servers[1:]
+		}
+		targets, expected, err := w.prepare(ctx, asked, token)
 		if err != nil {
 			t.Errorf("%s: %v", w.name, err)
 			continue
 		}
-		if len(targets) != 2 || len(targets[0].requests) != len(w.variables) || len(targets[1].requests) != len(w.variables) ||
-			len(expected) != len(w.variables) {
+		if len(targets) != len(asked) || len(expected) != len(w.variables) {
 			t.Errorf("%s: %d variables, %d targets, %d expectations", w.name, len(w.variables), len(targets), len(expected))
+		}
+		for _, to := range targets {
+			if len(to.requests) != len(w.variables) {
+				t.Errorf("%s: %d variables, %d requests to %s", w.name, len(w.variables), len(to.requests), to.server)
+			}
 		}
 	}
 

@@ -98,11 +98,11 @@ func serve(ctx context.Context) error {
 func bench(ctx context.Context) (err error) {
 	var o options
 	flag.StringVar(&o.dir, "dir", filepath.Join(".emporium", "bench"), "folder that keeps the database, the keys and the logs")
-	flag.StringVar(&o.workloads, "workloads", "w1,w2,w3,w4", "which workloads")
+	flag.StringVar(&o.workloads, "workloads", "w1,w2,w3,w4", "which workloads; scaling stands for all that only Emporium is asked about")
 	flag.StringVar(&o.connections, "connections", "1,32", "under how many connections, one after the other")
-	flag.IntVar(&o.rounds, "rounds", 3, "how often each is measured; the servers take turns")
-	flag.DurationVar(&o.warmup, "warmup", 2*time.Second, "before each measurement")
-	flag.DurationVar(&o.duration, "duration", 5*time.Second, "of each measurement")
+	flag.IntVar(&o.rounds, "rounds", 5, "how often each is measured; the servers take turns, and so does which one begins")
+	flag.DurationVar(&o.warmup, "warmup", time.Second, "before each measurement")
+	flag.DurationVar(&o.duration, "duration", 3*time.Second, "of each measurement")
 	flag.IntVar(&o.variables, "variables", 1000, "most distinct variables of a workload")
 	flag.Uint64Var(&o.seed, "seed", 1, "chooses the variables and their order")
 	flag.BoolVar(&o.json, "json", false, "print lines of JSON instead of a table")
@@ -159,7 +159,11 @@ func bench(ctx context.Context) (err error) {
 		if err := w.read(ctx, s.db, o.variables, o.seed); err != nil {
 			return err
 		}
-		targets, expected, err := w.prepare(ctx, hand.target(), emporium.target(), token)
+		servers := []target{hand.target(), emporium.target()}
+		if w.series != "" {
+			servers = servers[1:]
+		}
+		targets, expected, err := w.prepare(ctx, servers, token)
 		if err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
@@ -168,7 +172,7 @@ func bench(ctx context.Context) (err error) {
 			rounds := map[string][]result{}
 			for round := range o.rounds {
 				p.seed = o.seed + uint64(round)
-				for _, t := range targets {
+				for _, t := range turns(targets, round) {
 					r, err := drive(ctx, t, expected, w.marker, p)
 					if err != nil {
 						return fmt.Errorf("%s: %s: %w", w.name, t.server, err)
@@ -179,28 +183,29 @@ func bench(ctx context.Context) (err error) {
 			}
 			if o.pprof != "" {
 				file := filepath.Join(o.pprof, fmt.Sprintf("%s-%d.pprof", w.name, conns))
-				if err := profiled(ctx, targets[1], expected, w.marker, p, admin, file); err != nil {
+				if err := profiled(ctx, targets[len(targets)-1], expected, w.marker, p, admin, file); err != nil {
 					return fmt.Errorf("%s: %w", w.name, err)
 				}
 			}
-			c := cell{Workload: w.name, Title: w.title, Connections: conns, Bytes: expected[0].bytes, Servers: map[string]summary{
-				nameHandwritten: summarise(rounds[nameHandwritten]), nameEmporium: summarise(rounds[nameEmporium])}}
-			c.Ratio = ratio(c.Servers[nameEmporium].Median, c.Servers[nameHandwritten].Median)
-			cells = append(cells, c)
+			cells = append(cells, newCell(w, conns, expected[0], rounds))
 		}
 	}
 	if o.json {
 		return lines(os.Stdout, cells)
 	}
 	fmt.Printf("\n%s/%s, %d CPUs, %s, PostgreSQL %s with %d orders, %d connections to it from each server\n"+
-		"medians of %d rounds of %s; CPU in seconds for 1,000 requests; ratio: emporium / hand-written\n\n",
+		"medians of %d rounds of %s; CPU in ms for each request\n",
 		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), version, orders, poolConns, o.rounds, o.duration)
-	return table(os.Stdout, cells)
+	return report(os.Stdout, cells)
 }
 
 func (o options) parse() (workloads []*workload, connections []int, err error) {
-	known := questions()
+	known := slices.Concat(questions(), scaling())
 	for name := range strings.SplitSeq(o.workloads, ",") {
+		if name == "scaling" {
+			workloads = append(workloads, scaling()...)
+			continue
+		}
 		i := slices.IndexFunc(known, func(w *workload) bool { return w.name == name })
 		if i < 0 {
 			return nil, nil, fmt.Errorf("-workloads: there is no %q", name)
@@ -225,10 +230,17 @@ func (o options) parse() (workloads []*workload, connections []int, err error) {
 	return workloads, connections, nil
 }
 
-// prepare makes the requests of both servers, lets both answer each of them with the same bytes, and returns the targets,
-// the hand-written one first, with what is to be measured.
-func (w *workload) prepare(ctx context.Context, hand, emporium target, token string) ([]target, []expectation, error) {
-	targets := []target{hand, emporium}
+// turns returns the targets in the order of a round: the one that began in the last round comes last in this one, so that
+// none is always measured on a machine that another has just warmed up.
+func turns(targets []target, round int) []target {
+	first := round % len(targets)
+	return slices.Concat(targets[first:], targets[:first])
+}
+
+// prepare makes the requests of the servers, lets all answer each of them with the same bytes, and returns the servers as
+// targets with what is to be measured.
+func (w *workload) prepare(ctx context.Context, servers []target, token string) ([]target, []expectation, error) {
+	targets := slices.Clone(servers)
 	if !w.staff {
 		token = ""
 	}
@@ -241,10 +253,15 @@ func (w *workload) prepare(ctx context.Context, hand, emporium target, token str
 		if err != nil {
 			return nil, nil, err
 		}
-		targets[0].requests = append(targets[0].requests, requestFor(hand.addr, "/"+w.name, "", plain))
-		targets[1].requests = append(targets[1].requests, requestFor(emporium.addr, "/graphql", token, query))
+		for i, t := range targets {
+			request := requestFor(t.addr, "/graphql", token, query)
+			if t.server == nameHandwritten {
+				request = requestFor(t.addr, "/"+w.name, "", plain)
+			}
+			targets[i].requests = append(t.requests, request)
+		}
 	}
-	expected, err := agree(ctx, targets[0], targets[1], w.marker)
+	expected, err := agree(ctx, targets, w.marker)
 	if err != nil {
 		return nil, nil, err
 	}

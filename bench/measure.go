@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -22,18 +23,32 @@ type target struct {
 	requests [][]byte
 }
 
-// expectation is what is known of an answer: enough to notice that rows are missing, at little cost.
-type expectation struct{ bytes, rows int }
+// expectation is what is known of an answer: enough to notice that rows are missing, at little cost. The number of JSON
+// objects is not compared but reported.
+type expectation struct{ bytes, rows, objects int }
 
 var answered = []byte(`{"data":{"`) // errors would stand before
 
 // expect looks at an answer in full.
 func expect(status int, body []byte, marker string) (expectation, error) {
-	e := expectation{bytes: len(body), rows: bytes.Count(body, []byte(marker))}
+	e := expectation{bytes: len(body), rows: bytes.Count(body, []byte(marker)), objects: objects(body)}
 	if status != http.StatusOK || !bytes.HasPrefix(body, answered) || e.rows == 0 {
 		return e, fmt.Errorf("status %d with %d rows: %.400s", status, e.rows, body)
 	}
 	return e, nil
+}
+
+// objects counts the JSON objects in an answer.
+func objects(body []byte) (n int) {
+	for in := json.NewDecoder(bytes.NewReader(body)); ; {
+		token, err := in.Token()
+		if err != nil {
+			return n // the end; what is not JSON has failed the other checks
+		}
+		if token == json.Delim('{') {
+			n++
+		}
+	}
 }
 
 // check compares an answer with what is expected of it.
@@ -45,11 +60,11 @@ func (e expectation) check(status int, body []byte, marker []byte) error {
 		status, len(body), bytes.Count(body, marker), e.bytes, e.rows, body)
 }
 
-// agree asks both servers each request once, fails at the first two answers that are not the same bytes, and returns what
-// is to be expected from now on.
-func agree(ctx context.Context, a, b target, marker string) ([]expectation, error) {
-	var clients [2]*client
-	for i, t := range []target{a, b} {
+// agree asks all servers each request once, fails at the first answer that is not the same bytes as the first server's,
+// and returns what is to be expected from now on.
+func agree(ctx context.Context, targets []target, marker string) ([]expectation, error) {
+	clients := make([]*client, len(targets))
+	for i, t := range targets {
 		c, err := dial(ctx, t.addr)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", t.server, err)
@@ -57,6 +72,7 @@ func agree(ctx context.Context, a, b target, marker string) ([]expectation, erro
 		defer c.close()
 		clients[i] = c
 	}
+	a := targets[0]
 	expected := make([]expectation, len(a.requests))
 	for i := range a.requests {
 		if ctx.Err() != nil {
@@ -66,13 +82,15 @@ func agree(ctx context.Context, a, b target, marker string) ([]expectation, erro
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", a.server, err)
 		}
-		statusB, bodyB, err := clients[1].do(b.requests[i])
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", b.server, err)
-		}
-		if statusA != statusB || !bytes.Equal(bodyA, bodyB) {
-			return nil, fmt.Errorf("request %d: the answers differ\n%s: status %d, %s\n%s: status %d, %s\nthe request: %s", i+1,
-				a.server, statusA, around(bodyA, bodyB), b.server, statusB, around(bodyB, bodyA), bodyOf(a.requests[i]))
+		for j, b := range targets[1:] {
+			statusB, bodyB, err := clients[1+j].do(b.requests[i])
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", b.server, err)
+			}
+			if statusA != statusB || !bytes.Equal(bodyA, bodyB) {
+				return nil, fmt.Errorf("request %d: the answers differ\n%s: status %d, %s\n%s: status %d, %s\nthe request: %s", i+1,
+					a.server, statusA, around(bodyA, bodyB), b.server, statusB, around(bodyB, bodyA), bodyOf(a.requests[i]))
+			}
 		}
 		if expected[i], err = expect(statusA, bodyA, marker); err != nil {
 			return nil, fmt.Errorf("request %d: %w", i+1, err)
@@ -106,15 +124,16 @@ type plan struct {
 // maxSamples bounds what one connection remembers.
 const maxSamples = 1 << 21
 
-// result is what one measurement has found. CPU is in seconds for 1,000 requests; -1 where it is not known.
+// result is what one measurement has found. CPU is in milliseconds for each request; -1 where it is not known.
 type result struct {
 	Requests          int     `json:"requests"`
 	RequestsPerSecond float64 `json:"requests_per_second"`
 	P50               float64 `json:"p50_ms"`
 	P99               float64 `json:"p99_ms"`
-	ServerCPU         float64 `json:"server_cpu_s_per_1000"`
-	PostgresCPU       float64 `json:"postgres_cpu_s_per_1000"`
-	ClientCPU         float64 `json:"client_cpu_s_per_1000"`
+	ServerCPU         float64 `json:"server_cpu_ms"`
+	PostgresCPU       float64 `json:"postgres_cpu_ms"`
+	BothCPU           float64 `json:"server_and_postgres_cpu_ms"`
+	ClientCPU         float64 `json:"client_cpu_ms"`
 }
 
 // drive asks over each connection one request after the other, for the warm-up and then for the measured time. Each
@@ -179,8 +198,12 @@ func drive(ctx context.Context, t target, expected []expectation, marker string,
 	for i, cpu := range []*float64{&r.ServerCPU, &r.PostgresCPU, &r.ClientCPU} {
 		*cpu = -1
 		if before[i] >= 0 && after[i] >= 0 {
-			*cpu = (after[i] - before[i]).Seconds() / float64(len(all)) * 1000
+			*cpu = milliseconds(after[i]-before[i]) / float64(len(all))
 		}
+	}
+	r.BothCPU = -1
+	if r.ServerCPU >= 0 && r.PostgresCPU >= 0 {
+		r.BothCPU = r.ServerCPU + r.PostgresCPU
 	}
 	return r, nil
 }

@@ -43,7 +43,7 @@ func TestAnswersAreChecked(t *testing.T) {
 	const marker = `"sku":`
 	good := `{"data":{"x":[{"sku":1},{"sku":2}]}}`
 	e, err := expect(http.StatusOK, []byte(good), marker)
-	if want := (expectation{bytes: len(good), rows: 2}); err != nil || e != want {
+	if want := (expectation{bytes: len(good), rows: 2, objects: 4}); err != nil || e != want {
 		t.Fatalf("got %v, %v; want %v", e, err, want)
 	}
 	if err := e.check(http.StatusOK, []byte(good), []byte(marker)); err != nil {
@@ -101,15 +101,15 @@ func row(asked string) string { return `{"data":{"row":` + asked + `}}` }
 func TestServersHaveToAgree(t *testing.T) {
 	t.Parallel()
 	a, b := echo(t, row), echo(t, row)
-	expected, err := agree(t.Context(), a, b, `"row"`)
+	expected, err := agree(t.Context(), []target{a, b}, `"row"`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := slices.Repeat([]expectation{{bytes: len(row("0")), rows: 1}}, 10); !slices.Equal(expected, want) {
+	if want := slices.Repeat([]expectation{{bytes: len(row("0")), rows: 1, objects: 2}}, 10); !slices.Equal(expected, want) {
 		t.Errorf("got %v, want %v", expected, want)
 	}
 	other := echo(t, func(asked string) string { return strings.Replace(row(asked), "7", "8", 1) })
-	_, err = agree(t.Context(), a, other, `"row"`)
+	_, err = agree(t.Context(), []target{a, other}, `"row"`)
 	if err == nil || !strings.Contains(err.Error(), "request 8: the answers differ") || !strings.Contains(err.Error(), "from byte 15") {
 		t.Errorf("got %v", err)
 	}
@@ -135,7 +135,7 @@ func TestLoadIsBoundedAndCounted(t *testing.T) {
 	if got, want := r.RequestsPerSecond, float64(r.Requests)/0.2; got != want {
 		t.Errorf("got %f requests per second, want %f", got, want)
 	}
-	if r.P50 <= 0 || r.P99 < r.P50 || r.ServerCPU != -1 || r.PostgresCPU != -1 || r.ClientCPU <= 0 {
+	if r.P50 <= 0 || r.P99 < r.P50 || r.ServerCPU != -1 || r.PostgresCPU != -1 || r.BothCPU != -1 || r.ClientCPU <= 0 {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -191,24 +191,25 @@ func TestRoundsAreSummedUp(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 
-	cells := []cell{{
-		Workload: "w1", Title: "thing", Connections: 32, Bytes: 321,
-		Servers: map[string]summary{nameHandwritten: fast, nameEmporium: slow}, Ratio: ratio(slow.Median, fast.Median),
-	}}
+	cells := []cell{newCell(&workload{name: "w1", title: "thing"}, 32, expectation{bytes: 321, rows: 3, objects: 7},
+		map[string][]result{nameHandwritten: fast.Rounds, nameEmporium: slow.Rounds})}
+	if cells[0].Objects != 7 || !reflect.DeepEqual(cells[0].Servers, map[string]summary{nameHandwritten: fast, nameEmporium: slow}) {
+		t.Errorf("got %+v", cells[0])
+	}
 	var text, machine bytes.Buffer
-	if err := table(&text, cells); err != nil {
+	if err := report(&text, cells); err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range [][]string{
-		{"workload", "bytes", "conns", "server", "req/s", "spread", "p50", "ms", "p99", "ms", "server", "CPU", "postgres", "CPU", "client", "CPU"},
-		{"w1", "thing", "321", "32", "hand-written", "120", "33%", "2.00", "8.00", "2.000", "n/a", "0.000"},
-		{"w1", "thing", "321", "32", "emporium", "30", "67%", "6.00", "16.00", "4.000", "n/a", "0.000"},
-		{"ratio", "0.25", "3.00", "2.00", "2.00", "n/a", "n/a"},
-	} {
-		if got := strings.Fields(strings.Split(text.String(), "\n")[i]); !slices.Equal(got, want) {
-			t.Errorf("line %d: got %q, want %q", i+1, got, want)
-		}
-	}
+	sameFields(t, text.String(), []string{
+		"workload bytes conns server req/s spread p50 ms p99 ms server CPU postgres CPU server + Postgres client CPU",
+		"w1 thing 321 32 hand-written 120 33% 2.00 8.00 2.000 n/a 0.000 0.000",
+		"w1 thing 321 32 emporium 30 67% 6.00 16.00 4.000 n/a 0.000 0.000",
+		"emporium / hand-written 0.25 3.00 2.00 2.00 n/a n/a n/a",
+		"workload conns goal figure",
+		"w1 32 requests/s, ratio >= 0.70 0.25 missed",
+		"w1 32 server + Postgres CPU, ratio <= 1.60 n/a unknown",
+		"w1 32 p99, ratio <= 1.50 2.00 missed",
+	})
 	if err := lines(&machine, cells); err != nil {
 		t.Fatal(err)
 	}
@@ -218,12 +219,156 @@ func TestRoundsAreSummedUp(t *testing.T) {
 	}
 }
 
+// sameFields compares the lines that are not empty, whatever stands between their fields.
+func sameFields(t *testing.T, text string, want []string) {
+	t.Helper()
+	var got []string
+	for line := range strings.Lines(text) {
+		if fields := strings.Fields(line); len(fields) > 0 {
+			got = append(got, strings.Join(fields, " "))
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// alike are cells whose two servers show the given medians.
+func alike(connections int, hand, emporium result) cell {
+	return newCell(&workload{name: "w1"}, connections, expectation{}, map[string][]result{nameHandwritten: {hand}, nameEmporium: {emporium}})
+}
+
+func TestGoalsAreMetUpToTheirLimits(t *testing.T) {
+	t.Parallel()
+	hand := result{RequestsPerSecond: 1000, P50: 1, P99: 2, BothCPU: 1}
+	verdicts := func(c cell) string {
+		var out bytes.Buffer
+		verdict(&out, []cell{c})
+		var words []string
+		for line := range strings.Lines(out.String()) {
+			if fields := strings.Fields(line); len(fields) > 3 && fields[0] == "w1" {
+				words = append(words, fields[len(fields)-1])
+			}
+		}
+		return strings.Join(words, " ")
+	}
+	for name, test := range map[string]struct {
+		connections int
+		emporium    result
+		want        string // about requests/s, CPU, p99; or p50
+	}{
+		"at the limits":         {32, result{RequestsPerSecond: 700, P99: 3, BothCPU: 1.6}, "met met met"},
+		"better":                {32, result{RequestsPerSecond: 1200, P99: 1, BothCPU: 0.5}, "met met met"},
+		"just too few":          {32, result{RequestsPerSecond: 699, P99: 3, BothCPU: 1.6}, "missed met met"},
+		"just too much CPU":     {32, result{RequestsPerSecond: 700, P99: 3, BothCPU: 1.61}, "met missed met"},
+		"CPU not known":         {32, result{RequestsPerSecond: 700, P99: 3, BothCPU: -1}, "met unknown met"},
+		"just too late":         {32, result{RequestsPerSecond: 700, P99: 3.01, BothCPU: 1.6}, "met met missed"},
+		"alone, at the limit":   {1, result{RequestsPerSecond: 1, P50: 1.5}, "met"},
+		"alone, faster":         {1, result{RequestsPerSecond: 1, P50: 0.2}, "met"},
+		"alone, just too slow":  {1, result{RequestsPerSecond: 1, P50: 1.51}, "missed"},
+		"no goal for this many": {8, result{RequestsPerSecond: 1, P50: 100}, ""},
+	} {
+		if got := verdicts(alike(test.connections, hand, test.emporium)); got != test.want {
+			t.Errorf("%s: got %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+func TestGrowthIsOfNeighboursInASeries(t *testing.T) {
+	t.Parallel()
+	size := func(name, series string, connections, bytes, objects int, cpu float64) cell {
+		return newCell(&workload{name: name, title: "x", series: series}, connections, expectation{bytes: bytes, objects: objects},
+			map[string][]result{nameEmporium: {{RequestsPerSecond: 10, ServerCPU: cpu / 2, PostgresCPU: cpu / 2, BothCPU: cpu}}})
+	}
+	var text bytes.Buffer
+	if err := report(&text, []cell{
+		size("a-1", "a", 1, 1000, 10, 1), size("a-1", "a", 32, 1000, 10, 2),
+		size("a-2", "a", 1, 4000, 40, 2.5), size("a-2", "a", 32, 4000, 40, 3.5),
+		size("b-1", "b", 1, 5000, 100, 5), size("b-2", "b", 1, 5000, 110, 5.5), size("b-3", "b", 1, 5000, 330, -1),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	sameFields(t, text.String(), []string{
+		"workload conns bytes objects req/s server CPU postgres CPU server + Postgres µs / KB µs / object µs / further object",
+		"a-1 x 1 1000 10 10 0.500 0.500 1.000 1000.0 100.0",
+		"a-2 x 1 4000 40 10 1.250 1.250 2.500 625.0 62.5 50.0",
+		"b-1 x 1 5000 100 10 2.500 2.500 5.000 1000.0 50.0",
+		"b-2 x 1 5000 110 10 2.750 2.750 5.500 1100.0 50.0",
+		"b-3 x 1 5000 330 10 n/a n/a n/a n/a n/a n/a",
+		"a-1 x 32 1000 10 10 1.000 1.000 2.000 2000.0 200.0",
+		"a-2 x 32 4000 40 10 1.750 1.750 3.500 875.0 87.5 50.0",
+	})
+}
+
+func TestServersTakeTurns(t *testing.T) {
+	t.Parallel()
+	both := []target{{server: "a"}, {server: "b"}}
+	var got string
+	for round := range 4 {
+		for _, to := range turns(both, round) {
+			got += to.server
+		}
+	}
+	if got != "abbaabba" || both[0].server != "a" {
+		t.Errorf("got %s", got)
+	}
+	if alone := turns(both[1:], 1); len(alone) != 1 || alone[0].server != "b" {
+		t.Errorf("got %v", alone)
+	}
+}
+
+func TestObjectsAreCounted(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]int{
+		`{"data":{"a":[{"b":1},{"b":{}}],"c":null}}`: 5,
+		`{"data":{"a":"{{{\"{"}}`:                    2,
+		``:                                           0,
+		`[1]`:                                        0,
+	} {
+		if got := objects([]byte(body)); got != want {
+			t.Errorf("%s: got %d, want %d", body, got, want)
+		}
+	}
+}
+
+func TestChainsAreAsDeepAsTheySay(t *testing.T) {
+	t.Parallel()
+	for depth := 2; depth <= 8; depth++ {
+		query := chain(depth)
+		deepest, now := 0, 0
+		for _, c := range query {
+			switch c {
+			case '{':
+				now++
+				deepest = max(deepest, now)
+			case '}':
+				now--
+			}
+		}
+		if now != 0 || deepest != depth+1 || strings.Count(query, "{") != depth+1 { // one is the operation's
+			t.Errorf("depth %d: %s", depth, query)
+		}
+	}
+}
+
 func TestFlagsAreChecked(t *testing.T) {
 	t.Parallel()
 	good := options{workloads: "w4,w1", connections: "1,32", rounds: 1, duration: time.Second, variables: 1}
 	workloads, connections, err := good.parse()
 	if err != nil || len(workloads) != 2 || workloads[0].name != "w4" || workloads[1].name != "w1" || !slices.Equal(connections, []int{1, 32}) {
 		t.Errorf("got %v, %v, %v", workloads, connections, err)
+	}
+	grown := good
+	grown.workloads = "w3,scaling,depth-2"
+	var names []string
+	if workloads, _, err = grown.parse(); err != nil {
+		t.Error(err)
+	}
+	for _, w := range workloads {
+		names = append(names, w.name)
+	}
+	if got := strings.Join(names, " "); got != "w3 orders-5 orders-20 orders-80 depth-2 depth-4 depth-8 depth-2" {
+		t.Errorf("got %s", got)
 	}
 	for name, spoil := range map[string]func(*options){
 		"-workloads": func(o *options) { o.workloads = "w1,w9" }, "-connections": func(o *options) { o.connections = "0" },

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"embed"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -11,75 +13,72 @@ import (
 	"emporium/internal/id"
 )
 
+// The questions are files of their own because the allocation budgets in package graph are about them too.
+//
+//go:embed questions
+var documents embed.FS
+
 // workload is a question that is asked again and again, with other variables each time.
 type workload struct {
 	name, title string
 	query       string // for the GraphQL server
 	staff       bool   // the GraphQL server wants a token
 	marker      string // stands in the answer once for each row at its outermost edge; each answer has at least one
+	series      string // the series of sizes that it belongs to, which only the GraphQL server is asked about
+	first       int    // the size of the page, for those that list orders
 
 	variables []map[string]any // the measured ones
 	also      []map[string]any // further ones that both servers have to agree about
 }
 
-// questions returns the workloads without variables.
+// questions returns the workloads that both servers answer, without variables.
 func questions() []*workload {
 	return []*workload{
-		{
-			name: "w1", title: "product by ID", marker: `"category":{`,
-			query: `query ProductPage($id: ID!) {
-  product(id: $id) { id slug title description vendor type status createdAt category { name } }
-}`,
-		}, {
-			name: "w2", title: "20 products of a category", marker: `"sku":`,
-			query: `query CategoryPage($id: ID!) {
-  category(id: $id) {
-    products(first: 20) {
-      nodes {
-        id slug title
-        priceRange { min { amount currency } }
-        variants { id sku price { amount currency } }
-      }
-    }
-  }
-}`,
-		}, {
-			name: "w3", title: "latest 20 orders", staff: true, marker: `"quantity":`,
-			query: `query LatestOrders($first: Int!) {
-  orders(first: $first) {
-    nodes {
-      id number status
-      total { amount currency }
-      customer { id name }
-      lines { quantity title unitPrice { amount currency } variant { id sku product { id title } } }
-      payments { id status amount { amount currency } }
-    }
-  }
-}`,
-		}, {
-			name: "w4", title: "user with 10 orders", staff: true, marker: `"quantity":`,
-			query: `query CustomerPage($id: ID!) {
-  user(id: $id) {
-    name
-    orders(first: 10) {
-      nodes {
-        number status
-        total { amount currency }
-        createdAt
-        lines { title quantity total { amount currency } }
-        payments { status amount { amount currency } }
-      }
-    }
-  }
-}`,
-		},
+		{name: "w1", title: "product by ID", query: document("w1"), marker: `"category":{`},
+		{name: "w2", title: "20 products of a category", query: document("w2"), marker: `"sku":`},
+		{name: "w3", title: "latest 20 orders", query: document("w3"), staff: true, first: 20, marker: `"quantity":`},
+		{name: "w4", title: "user with 10 orders", query: document("w4"), staff: true, marker: `"quantity":`},
 	}
+}
+
+// scaling returns the workloads that show how cost grows: with the rows of one question, and with the depth of a question
+// at about the same number of objects.
+func scaling() []*workload {
+	var all []*workload
+	for _, first := range []int{5, 20, 80} {
+		all = append(all, &workload{name: fmt.Sprint("orders-", first), title: fmt.Sprintf("w3 with %d orders", first), series: "orders",
+			query: document("w3"), staff: true, first: first, marker: `"quantity":`})
+	}
+	// An order of the bench data has three lines: the deeper the chain, the more objects to each order.
+	for _, size := range []struct{ depth, first int }{{2, 100}, {4, 14}, {8, 4}} {
+		all = append(all, &workload{name: fmt.Sprint("depth-", size.depth), title: fmt.Sprintf("%d edges deep", size.depth), series: "depth",
+			query: chain(size.depth), staff: true, first: size.first, marker: `"id":`})
+	}
+	return all
+}
+
+func document(name string) string {
+	text, err := documents.ReadFile("questions/" + name + ".graphql")
+	if err != nil {
+		panic(err) // it is part of the program
+	}
+	return string(text)
+}
+
+// chain returns a question with one edge in another, as many as depth, and the ID of each object on the way.
+func chain(depth int) string {
+	edges := []string{"nodes", "lines", "variant", "product", "category", "ancestors", "children"}[:depth-1]
+	return "query Chain($first: Int!) { orders(first: $first) { " + strings.Join(edges, " { id ") + " { id }" +
+		strings.Repeat(" }", len(edges)+1)
 }
 
 // read fills in the variables: at most n for each workload, the same ones for the same seed and data.
 func (w *workload) read(ctx context.Context, db *pgx.Conn, n int, seed uint64) error {
 	const some = ` ORDER BY md5(id::text || $1::text) LIMIT $2`
 	var err error
+	if w.first > 0 {
+		w.variables = []map[string]any{{"first": w.first}}
+	}
 	switch w.name {
 	case "w1":
 		w.variables, err = ids(ctx, db, id.Product, `SELECT id FROM products.products
@@ -89,7 +88,6 @@ func (w *workload) read(ctx context.Context, db *pgx.Conn, n int, seed uint64) e
 			SELECT FROM products.products p JOIN products.variants v ON v.product_id = p.id
 			WHERE p.category_id = c.id AND p.status = 'ACTIVE')`+some, seed, n)
 	case "w3":
-		w.variables = []map[string]any{{"first": 20}}
 		for first := 1; first <= 50; first++ {
 			w.also = append(w.also, map[string]any{"first": first})
 		}
