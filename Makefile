@@ -7,6 +7,9 @@ SHELL := /bin/sh
 RACE := $(shell command -v $$(go env CC | cut -d' ' -f1) >/dev/null 2>&1 && echo -race)
 WITH_SERVERS := go run ./internal/devstack/withservers
 
+# What bench-compare compares with.
+BASE ?= $(shell git describe --tags --abbrev=0 2>/dev/null)
+
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +60,11 @@ bench: ## measure the server against a hand-written handler
 .PHONY: bench-scaling
 bench-scaling: ## measure how the server's cost grows with the rows and the depth of an answer
 	go run ./bench -workloads scaling
+
+.PHONY: bench-compare
+bench-compare: ## compare the Go benchmarks with those of BASE=<revision>; without it, of the latest tag
+	@[ -n "$(BASE)" ] || { echo "there is no tag to compare with: give BASE=<revision>"; exit 1; }
+	BASE="$(BASE)" $(WITH_SERVERS) bench/compare.sh
 
 .PHONY: vuln
 vuln: ## look for known vulnerabilities (asks the web)
