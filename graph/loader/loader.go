@@ -27,8 +27,28 @@ const (
 // Observer is told of each batch: the edge and how many keys were fetched together.
 type Observer func(edge string, keys int)
 
-// Fetch returns the values it finds; a key without a value gets the zero value.
+// Fetch returns the values it finds; a key without a value gets the zero value. It fails for all keys, or, with KeyErrors,
+// for some.
 type Fetch[K comparable, V any] func(context.Context, []K) (map[K]V, error)
+
+// KeyErrors are the failures of single keys of a batch: keys that are asked for in different ways share no mistake.
+type KeyErrors[K comparable] map[K]error
+
+// Error describes one of them.
+func (e KeyErrors[K]) Error() string {
+	for _, err := range e {
+		return err.Error()
+	}
+	return "no error"
+}
+
+// errorOf returns what the failure of a batch means for one of its keys.
+func errorOf[K comparable](err error, key K) error {
+	if single, ok := err.(KeyErrors[K]); ok {
+		return single[key]
+	}
+	return err
+}
 
 // Edge names what can be loaded: values by keys. There is one variable for each.
 type Edge[K comparable, V any] struct {
@@ -151,7 +171,7 @@ type batch[K comparable, V any] struct {
 
 func (b *batch[K, V]) value(key K) (V, error) {
 	<-b.done
-	return b.values[key], b.err
+	return b.values[key], errorOf(b.err, key)
 }
 
 // claim returns those of the keys that nobody has fetched, each once, with the batch that promises them.
@@ -184,13 +204,18 @@ func (l *loader[K, V]) fetchAll(ctx context.Context, keys []K) (map[K]V, error) 
 	if len(keys) <= maxBatch {
 		return l.fetched(ctx, keys)
 	}
-	all := make(map[K]V, len(keys))
+	all, failed := make(map[K]V, len(keys)), KeyErrors[K]{}
 	for start := 0; start < len(keys); start += maxBatch {
 		found, err := l.fetched(ctx, keys[start:min(start+maxBatch, len(keys))])
-		if err != nil {
+		if single, ok := err.(KeyErrors[K]); ok {
+			maps.Copy(failed, single)
+		} else if err != nil {
 			return nil, err
 		}
 		maps.Copy(all, found)
+	}
+	if len(failed) > 0 {
+		return all, failed
 	}
 	return all, nil
 }
@@ -200,13 +225,25 @@ func (l *loader[K, V]) fetched(ctx context.Context, keys []K) (found map[K]V, er
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v", r)
 		}
-		if err != nil && fault.CodeOf(err) == fault.Internal {
-			slog.ErrorContext(ctx, "batch failed", "edge", l.name, "keys", len(keys), "error", err)
-			err = &LoggedError{err}
+		single, ok := err.(KeyErrors[K])
+		if !ok {
+			err = l.logged(ctx, len(keys), err)
+		}
+		for key := range single {
+			single[key] = l.logged(ctx, 1, single[key])
 		}
 	}()
 	l.observe(l.name, len(keys))
 	return l.fetch(ctx, keys)
+}
+
+// logged logs an error that is not an answer.
+func (l *loader[K, V]) logged(ctx context.Context, keys int, err error) error {
+	if err == nil || fault.CodeOf(err) != fault.Internal {
+		return err
+	}
+	slog.ErrorContext(ctx, "batch failed", "edge", l.name, "keys", keys, "error", err)
+	return &LoggedError{err}
 }
 
 // dataloader returns what waits for further keys.
@@ -226,7 +263,7 @@ func (l *loader[K, V]) batch(_ context.Context, keys []K) []*dataloader.Result[V
 	found, err := l.fetched(l.op, keys)
 	results := make([]*dataloader.Result[V], len(keys))
 	for i, key := range keys {
-		results[i] = &dataloader.Result[V]{Data: found[key], Error: err}
+		results[i] = &dataloader.Result[V]{Data: found[key], Error: errorOf(err, key)}
 	}
 	return results
 }

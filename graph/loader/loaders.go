@@ -224,15 +224,11 @@ func many[K comparable, V any](verb func(context.Context, []K) ([]V, error), key
 // each makes a fetch function of a verb that takes one key at a time: for edges of which an operation has few.
 func each[K comparable, V any](verb func(context.Context, K) (V, error)) func(context.Context, []K) (map[K]V, error) {
 	return func(ctx context.Context, keys []K) (map[K]V, error) {
-		found := make(map[K]V, len(keys))
-		for _, k := range keys {
-			v, err := verb(ctx, k)
-			if err != nil {
-				return nil, err
-			}
-			found[k] = v
-		}
-		return found, nil
+		return grouped(keys, func(k K) K { return k }, func(same []K, found map[K]V) error {
+			v, err := verb(ctx, same[0])
+			found[same[0]] = v
+			return err
+		})
 	}
 }
 
@@ -246,75 +242,70 @@ func parentOf(c *product.Category) uuid.UUID {
 // productsOf fetches pages of products: one statement for all scopes that are asked for alike.
 func productsOf(s *product.Service) func(context.Context, []ProductsKey) (map[ProductsKey]*product.Connection, error) {
 	return func(ctx context.Context, keys []ProductsKey) (map[ProductsKey]*product.Connection, error) {
-		found := make(map[ProductsKey]*product.Connection, len(keys))
-		for _, group := range groups(keys, func(k ProductsKey) ProductsKey { k.Scope = product.Scope{}; return k }) {
+		how := func(k ProductsKey) ProductsKey { k.Scope = product.Scope{}; return k }
+		return grouped(keys, how, func(same []ProductsKey, found map[ProductsKey]*product.Connection) error {
 			var q product.Query
-			if group[0].Sorted {
-				q.Sort = &group[0].Sort
+			if same[0].Sorted {
+				q.Sort = &same[0].Sort
 			}
-			scopes := make([]product.Scope, len(group))
-			for i, k := range group {
+			scopes := make([]product.Scope, len(same))
+			for i, k := range same {
 				scopes[i] = k.Scope
 			}
-			pages, err := s.Lists(ctx, scopes, q, group[0].Page.Args())
+			pages, err := s.Lists(ctx, scopes, q, same[0].Page.Args())
 			if err != nil {
-				return nil, err
+				return err
 			}
-			for i, k := range group {
+			for i, k := range same {
 				found[k] = pages[i]
 			}
-		}
-		return found, nil
+			return nil
+		})
 	}
 }
 
 // ordersOf fetches pages of orders: one statement for all owners that are asked for alike.
 func ordersOf(s *order.Service) func(context.Context, []OrdersKey) (map[OrdersKey]*order.Connection, error) {
 	return func(ctx context.Context, keys []OrdersKey) (map[OrdersKey]*order.Connection, error) {
-		found := make(map[OrdersKey]*order.Connection, len(keys))
-		for _, group := range groups(keys, func(k OrdersKey) Page { return k.Page }) {
-			owners := make([]uuid.UUID, len(group))
-			for i, k := range group {
+		how := func(k OrdersKey) Page { return k.Page }
+		return grouped(keys, how, func(same []OrdersKey, found map[OrdersKey]*order.Connection) error {
+			owners := make([]uuid.UUID, len(same))
+			for i, k := range same {
 				owners[i] = k.Owner
 			}
-			pages, err := s.ListByOwners(ctx, owners, group[0].Page.Args())
-			if err != nil {
-				return nil, err
-			}
-			for _, k := range group {
+			pages, err := s.ListByOwners(ctx, owners, same[0].Page.Args())
+			for _, k := range same {
 				found[k] = pages[k.Owner]
 			}
-		}
-		return found, nil
+			return err
+		})
 	}
 }
 
 // orderCounts counts pages of orders: those of owners in one statement, others one by one.
 func orderCounts(s *order.Service) func(context.Context, []*order.Connection) (map[*order.Connection]int, error) {
 	return func(ctx context.Context, keys []*order.Connection) (map[*order.Connection]int, error) {
-		found := make(map[*order.Connection]int, len(keys))
-		var owners []uuid.UUID
-		for _, c := range keys {
+		how := func(c *order.Connection) *order.Connection {
 			if c.Owner != nil {
-				owners = append(owners, *c.Owner)
-				continue
+				return nil
 			}
-			n, err := s.Count(ctx, c.Filter)
-			if err != nil {
-				return nil, err
+			return c
+		}
+		return grouped(keys, how, func(same []*order.Connection, found map[*order.Connection]int) (err error) {
+			if same[0].Owner == nil {
+				found[same[0]], err = s.Count(ctx, same[0].Filter)
+				return err
 			}
-			found[c] = n
-		}
-		if len(owners) == 0 {
-			return found, nil
-		}
-		counts, err := s.CountByOwners(ctx, owners)
-		for _, c := range keys {
-			if c.Owner != nil {
+			owners := make([]uuid.UUID, len(same))
+			for i, c := range same {
+				owners[i] = *c.Owner
+			}
+			counts, err := s.CountByOwners(ctx, owners)
+			for _, c := range same {
 				found[c] = counts[*c.Owner]
 			}
-		}
-		return found, err
+			return err
+		})
 	}
 }
 
@@ -325,27 +316,43 @@ func alike[V any](verb func(context.Context, []product.Scope, product.Query) ([]
 		sole *product.Connection // set when the page has a filter: such pages are asked for one by one
 	}
 	return func(ctx context.Context, keys []*product.Connection) (map[*product.Connection]V, error) {
-		found := make(map[*product.Connection]V, len(keys))
-		for _, group := range groups(keys, func(c *product.Connection) question {
+		how := func(c *product.Connection) question {
 			if c.Scope == (product.Scope{}) {
 				return question{sole: c}
 			}
 			return question{text: c.Query.Text}
-		}) {
-			scopes := make([]product.Scope, len(group))
-			for i, c := range group {
+		}
+		return grouped(keys, how, func(same []*product.Connection, found map[*product.Connection]V) error {
+			scopes := make([]product.Scope, len(same))
+			for i, c := range same {
 				scopes[i] = c.Scope
 			}
-			values, err := verb(ctx, scopes, group[0].Query)
+			values, err := verb(ctx, scopes, same[0].Query)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			for i, c := range group {
+			for i, c := range same {
 				found[c] = values[i]
 			}
-		}
-		return found, nil
+			return nil
+		})
 	}
+}
+
+// grouped fetches keys that have something in common together; a group that fails does so for itself.
+func grouped[K, G comparable, V any](keys []K, common func(K) G, fetch func(same []K, found map[K]V) error) (map[K]V, error) {
+	found, failed := make(map[K]V, len(keys)), KeyErrors[K]{}
+	for _, same := range groups(keys, common) {
+		if err := fetch(same, found); err != nil {
+			for _, k := range same {
+				failed[k] = err
+			}
+		}
+	}
+	if len(failed) > 0 {
+		return found, failed
+	}
+	return found, nil
 }
 
 // groups splits keys by what they have in common, in the order of their first appearance.

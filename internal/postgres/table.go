@@ -112,7 +112,7 @@ type Reading[T any] struct {
 	SQL     string // the list of columns
 	ctx     context.Context
 	columns []column[T]
-	stores  []storeBinary // nil until the first row; empty: the rows are not read by them
+	stores  []storeRaw // nil until the first row; empty: the rows are not read by them
 	spare   []T
 }
 
@@ -199,18 +199,22 @@ func fieldOf(v reflect.Value, index []int) reflect.Value {
 
 // choose finds what stores the columns as they have come; nothing if one of them has come in another form than expected,
 // as text for example.
-func (r *Reading[T]) choose(row pgx.CollectableRow) []storeBinary {
+func (r *Reading[T]) choose(row pgx.CollectableRow) []storeRaw {
 	descriptions := row.FieldDescriptions()
-	stores := make([]storeBinary, len(r.columns))
+	stores := make([]storeRaw, len(r.columns))
 	for i, c := range r.columns {
-		if i >= len(descriptions) || descriptions[i].Format != pgtype.BinaryFormatCode {
-			return []storeBinary{}
+		if i >= len(descriptions) {
+			return []storeRaw{}
 		}
-		if c.open != nil {
+		d := descriptions[i]
+		if c.open != nil && d.DataTypeOID == pgtype.ByteaOID && d.Format == pgtype.BinaryFormatCode {
 			continue
 		}
-		if stores[i] = c.store(descriptions[i].DataTypeOID); stores[i] == nil {
-			return []storeBinary{}
+		if c.open != nil {
+			return []storeRaw{}
+		}
+		if stores[i] = c.store(d.DataTypeOID, d.Format); stores[i] == nil {
+			return []storeRaw{}
 		}
 	}
 	return stores
@@ -239,19 +243,21 @@ func (r *Reading[T]) scanSlowly(row pgx.CollectableRow, into *T, fields reflect.
 	return nil
 }
 
-// store returns what stores a value of a Postgres type in binary form in a field, or nil if it does not know how.
-type store func(oid uint32) storeBinary
+// store returns what stores a value of a Postgres type that has come in a format in a field, or nil if it does not know
+// how.
+type store func(oid uint32, format int16) storeRaw
 
-// storeBinary stores a value in its binary form (PostgreSQL's *_send functions), nil for NULL.
-type storeBinary func(field reflect.Value, raw []byte) error
+// storeRaw stores a value as it has come: in its binary form (PostgreSQL's *_send functions), except for texts and JSON,
+// which pgx asks for as text; nil for NULL.
+type storeRaw func(field reflect.Value, raw []byte) error
 
 // storeOf returns the store of a type of field. Going by the form of the value spares pgx's way, which looks for a plan
 // for each column of each query.
 func storeOf(t reflect.Type) store {
 	if t.Kind() == reflect.Pointer {
 		element := storeOf(t.Elem())
-		return func(oid uint32) storeBinary {
-			below := element(oid)
+		return func(oid uint32, format int16) storeRaw {
+			below := element(oid, format)
 			if below == nil {
 				return nil
 			}
@@ -264,9 +270,9 @@ func storeOf(t reflect.Type) store {
 			}
 		}
 	}
-	only := func(s storeBinary, oids ...uint32) store {
-		return func(oid uint32) storeBinary {
-			if !slices.Contains(oids, oid) {
+	only := func(s storeRaw, format int16, oids ...uint32) store {
+		return func(oid uint32, came int16) storeRaw {
+			if came != format || !slices.Contains(oids, oid) {
 				return nil
 			}
 			return s
@@ -274,27 +280,27 @@ func storeOf(t reflect.Type) store {
 	}
 	switch {
 	case t == reflect.TypeFor[uuid.UUID]():
-		return only(storeUUID, pgtype.UUIDOID)
+		return only(storeUUID, pgtype.BinaryFormatCode, pgtype.UUIDOID)
 	case t == reflect.TypeFor[time.Time]():
-		return only(storeTime, pgtype.TimestamptzOID)
+		return only(storeTime, pgtype.BinaryFormatCode, pgtype.TimestamptzOID)
 	case t == reflect.TypeFor[map[string]any]():
-		return only(storeJSON, pgtype.JSONBOID)
+		return only(storeJSON, pgtype.TextFormatCode, pgtype.JSONBOID)
 	case t == reflect.TypeFor[[]uuid.UUID]():
-		return only(storeArray(storeUUID), pgtype.UUIDArrayOID)
+		return only(storeArray(storeUUID), pgtype.BinaryFormatCode, pgtype.UUIDArrayOID)
 	}
 	switch t.Kind() {
 	case reflect.String:
-		return only(storeText, pgtype.TextOID, pgtype.VarcharOID, pgtype.BPCharOID)
+		return only(storeText, pgtype.TextFormatCode, pgtype.TextOID, pgtype.VarcharOID, pgtype.BPCharOID)
 	case reflect.Int, reflect.Int16, reflect.Int32, reflect.Int64:
-		return only(storeInt, pgtype.Int8OID, pgtype.Int4OID, pgtype.Int2OID)
+		return only(storeInt, pgtype.BinaryFormatCode, pgtype.Int8OID, pgtype.Int4OID, pgtype.Int2OID)
 	case reflect.Bool:
-		return only(storeBool, pgtype.BoolOID)
+		return only(storeBool, pgtype.BinaryFormatCode, pgtype.BoolOID)
 	case reflect.Slice:
 		if t.Elem().Kind() == reflect.String {
-			return only(storeArray(storeText), pgtype.TextArrayOID, pgtype.VarcharArrayOID)
+			return only(storeArray(storeText), pgtype.BinaryFormatCode, pgtype.TextArrayOID, pgtype.VarcharArrayOID)
 		}
 	}
-	return func(uint32) storeBinary { return nil }
+	return func(uint32, int16) storeRaw { return nil }
 }
 
 func wrongLength(f reflect.Value, raw []byte) error {
@@ -362,21 +368,17 @@ func storeTime(f reflect.Value, raw []byte) error {
 	return nil
 }
 
-// storeJSON reads jsonb: a version, which is 1, and text.
 func storeJSON(f reflect.Value, raw []byte) error {
 	if raw == nil {
 		f.SetZero()
 		return nil
 	}
-	if len(raw) < 1 || raw[0] != 1 {
-		return fmt.Errorf("unknown version of jsonb")
-	}
-	return json.Unmarshal(raw[1:], f.Addr().Interface())
+	return json.Unmarshal(raw, f.Addr().Interface())
 }
 
 // storeArray reads an array of one dimension without NULLs: dimensions, whether there are NULLs, the type of the
 // elements, the length, the lower bound, then each element behind its length.
-func storeArray(element storeBinary) storeBinary {
+func storeArray(element storeRaw) storeRaw {
 	return func(f reflect.Value, raw []byte) error {
 		if raw == nil {
 			f.SetZero()
