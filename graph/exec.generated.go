@@ -249,9 +249,7 @@ func (variantResolver) Product(ctx context.Context, of *product.Variant) (*produ
 func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 	return []*exec.Type{
 		{Name: "Address", Go: reflect.TypeFor[*user.Address](), Fields: map[string]*exec.Field{
-			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, o.(*user.Address).GlobalID()), true
-			}},
+			"id":   {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*user.Address).GlobalID().AppendGQL(b), true }},
 			"name": {Reads: exec.Reads{Names: []string{"Postal"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*user.Address).Name), true }},
 			"company": {Reads: exec.Reads{Names: []string{"Postal"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*user.Address).Company
@@ -284,7 +282,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				return exec.AppendString(b, *value), true
 			}},
 			"country": {Reads: exec.Reads{Names: []string{"Country"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, scalar.MarshalCountryCode(o.(*user.Address).Country)), true
+				return scalar.AppendCountryCode(b, o.(*user.Address).Country), true
 			}},
 			"phone": {Reads: exec.Reads{Names: []string{"Postal"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*user.Address).Phone
@@ -303,9 +301,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			}},
 		}},
 		{Name: "Category", Go: reflect.TypeFor[*product.Category](), Fields: map[string]*exec.Field{
-			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, o.(*product.Category).GlobalID()), true
-			}},
+			"id":   {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*product.Category).GlobalID().AppendGQL(b), true }},
 			"slug": {Reads: exec.Reads{Names: []string{"Slug"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*product.Category).Slug), true }},
 			"name": {Reads: exec.Reads{Names: []string{"Name"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*product.Category).Name), true }},
 			"description": {Reads: exec.Reads{Names: []string{"Description"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
@@ -329,9 +325,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"count":    {Reads: exec.Reads{Names: []string{"Count"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*product.CategoryFacet).Count), true }},
 		}},
 		{Name: "Collection", Go: reflect.TypeFor[*product.Collection](), Fields: map[string]*exec.Field{
-			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, o.(*product.Collection).GlobalID()), true
-			}},
+			"id":    {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*product.Collection).GlobalID().AppendGQL(b), true }},
 			"slug":  {Reads: exec.Reads{Names: []string{"Slug"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*product.Collection).Slug), true }},
 			"title": {Reads: exec.Reads{Names: []string{"Title"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*product.Collection).Title), true }},
 			"description": {Reads: exec.Reads{Names: []string{"Description"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
@@ -363,9 +357,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"count": {Reads: exec.Reads{Names: []string{"Count"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*product.FacetValue).Count), true }},
 		}},
 		{Name: "Fulfillment", Go: reflect.TypeFor[*order.Fulfillment](), Fields: map[string]*exec.Field{
-			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, o.(*order.Fulfillment).GlobalID()), true
-			}},
+			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*order.Fulfillment).GlobalID().AppendGQL(b), true }},
 			"status": {Reads: exec.Reads{Names: []string{"Status"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				return exec.AppendString(b, string(o.(*order.Fulfillment).Status)), true
 			}},
@@ -388,27 +380,27 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				if value == nil {
 					return b, false
 				}
-				return exec.AppendMarshaler(b, scalar.MarshalURL(*value)), true
+				return scalar.AppendURL(b, *value), true
 			}},
 			"lines": {Spread: func(objects []any, v any) ([]any, bool) {
 				return exec.Pointers(objects, v.([]*order.FulfillmentLine), true)
 			}},
 			"createdAt": {Reads: exec.Reads{Names: []string{"CreatedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, scalar.MarshalDateTime(o.(*order.Fulfillment).CreatedAt)), true
+				return scalar.AppendDateTime(b, o.(*order.Fulfillment).CreatedAt), true
 			}},
 			"shippedAt": {Reads: exec.Reads{Names: []string{"ShippedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*order.Fulfillment).ShippedAt
 				if value == nil {
 					return b, false
 				}
-				return exec.AppendMarshaler(b, scalar.MarshalDateTime(*value)), true
+				return scalar.AppendDateTime(b, *value), true
 			}},
 			"deliveredAt": {Reads: exec.Reads{Names: []string{"DeliveredAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*order.Fulfillment).DeliveredAt
 				if value == nil {
 					return b, false
 				}
-				return exec.AppendMarshaler(b, scalar.MarshalDateTime(*value)), true
+				return scalar.AppendDateTime(b, *value), true
 			}},
 		}},
 		{Name: "FulfillmentLine", Go: reflect.TypeFor[*order.FulfillmentLine](), Fields: map[string]*exec.Field{
@@ -423,15 +415,11 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"available": {Method: true, Reads: exec.Reads{Names: []string{"Held", "OnHand"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*product.Stock).Available()), true }},
 		}},
 		{Name: "Media", Go: reflect.TypeFor[*product.Media](), Fields: map[string]*exec.Field{
-			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, o.(*product.Media).GlobalID()), true
-			}},
+			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*product.Media).GlobalID().AppendGQL(b), true }},
 			"kind": {Reads: exec.Reads{Names: []string{"Kind"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				return exec.AppendString(b, string(o.(*product.Media).Kind)), true
 			}},
-			"url": {Reads: exec.Reads{Names: []string{"URL"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, scalar.MarshalURL(o.(*product.Media).URL)), true
-			}},
+			"url": {Reads: exec.Reads{Names: []string{"URL"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return scalar.AppendURL(b, o.(*product.Media).URL), true }},
 			"alt": {Reads: exec.Reads{Names: []string{"Alt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*product.Media).Alt
 				if value == nil {
@@ -456,8 +444,8 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			}},
 		}},
 		{Name: "Money", Go: reflect.TypeFor[*money.Money](), Fields: map[string]*exec.Field{
-			"amount":   {Method: true, Reads: exec.Reads{Names: []string{"Currency", "Minor"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendMarshaler(b, o.(*money.Money).Amount()), true }},
-			"currency": {Reads: exec.Reads{Names: []string{"Currency"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendMarshaler(b, o.(*money.Money).Currency), true }},
+			"amount":   {Method: true, Reads: exec.Reads{Names: []string{"Currency", "Minor"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*money.Money).Amount().AppendGQL(b), true }},
+			"currency": {Reads: exec.Reads{Names: []string{"Currency"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*money.Money).Currency.AppendGQL(b), true }},
 		}},
 		{Name: "Mutation", Fields: map[string]*exec.Field{
 			"signUp": {Args: ec.field_Mutation_signUp_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
@@ -490,9 +478,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			}},
 		}},
 		{Name: "Order", Go: reflect.TypeFor[*order.Order](), Fields: map[string]*exec.Field{
-			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, o.(*order.Order).GlobalID()), true
-			}},
+			"id":     {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*order.Order).GlobalID().AppendGQL(b), true }},
 			"number": {Reads: exec.Reads{Names: []string{"Number"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*order.Order).Number), true }},
 			"status": {Reads: exec.Reads{Names: []string{"Status"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				return exec.AppendString(b, string(o.(*order.Order).Status)), true
@@ -509,7 +495,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				if value == nil {
 					return b, false
 				}
-				return exec.AppendMarshaler(b, scalar.MarshalEmailAddress(*value)), true
+				return scalar.AppendEmailAddress(b, *value), true
 			}},
 			"lines":           {Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*order.Line), true) }},
 			"shippingAddress": {Reads: exec.Reads{Names: []string{"ShippingAddress"}}, Get: func(o any) any { return o.(*order.Order).ShippingAddress }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.PostalAddress)) }},
@@ -530,21 +516,21 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			}},
 			"events": {Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*order.Event), true) }},
 			"createdAt": {Reads: exec.Reads{Names: []string{"CreatedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, scalar.MarshalDateTime(o.(*order.Order).CreatedAt)), true
+				return scalar.AppendDateTime(b, o.(*order.Order).CreatedAt), true
 			}},
 			"placedAt": {Reads: exec.Reads{Names: []string{"PlacedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*order.Order).PlacedAt
 				if value == nil {
 					return b, false
 				}
-				return exec.AppendMarshaler(b, scalar.MarshalDateTime(*value)), true
+				return scalar.AppendDateTime(b, *value), true
 			}},
 			"canceledAt": {Reads: exec.Reads{Names: []string{"CanceledAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*order.Order).CanceledAt
 				if value == nil {
 					return b, false
 				}
-				return exec.AppendMarshaler(b, scalar.MarshalDateTime(*value)), true
+				return scalar.AppendDateTime(b, *value), true
 			}},
 		}},
 		{Name: "OrderConnection", Go: reflect.TypeFor[*order.Connection](), Fields: map[string]*exec.Field{
@@ -562,17 +548,15 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*order.Order]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Order)) }},
 		}},
 		{Name: "OrderEvent", Go: reflect.TypeFor[*order.Event](), Fields: map[string]*exec.Field{
-			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, o.(*order.Event).GlobalID()), true
-			}},
+			"id":      {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*order.Event).GlobalID().AppendGQL(b), true }},
 			"kind":    {Reads: exec.Reads{Names: []string{"Kind"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, string(o.(*order.Event).Kind)), true }},
 			"message": {Reads: exec.Reads{Names: []string{"Message"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*order.Event).Message), true }},
 			"createdAt": {Reads: exec.Reads{Names: []string{"CreatedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, scalar.MarshalDateTime(o.(*order.Event).CreatedAt)), true
+				return scalar.AppendDateTime(b, o.(*order.Event).CreatedAt), true
 			}},
 		}},
 		{Name: "OrderLine", Go: reflect.TypeFor[*order.Line](), Fields: map[string]*exec.Field{
-			"id":       {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendMarshaler(b, o.(*order.Line).GlobalID()), true }},
+			"id":       {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*order.Line).GlobalID().AppendGQL(b), true }},
 			"position": {Reads: exec.Reads{Names: []string{"Position"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*order.Line).Position), true }},
 			"title":    {Reads: exec.Reads{Names: []string{"Title"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*order.Line).Title), true }},
 			"variantTitle": {Reads: exec.Reads{Names: []string{"VariantTitle"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
@@ -594,7 +578,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				if value == nil {
 					return b, false
 				}
-				return exec.AppendMarshaler(b, scalar.MarshalURL(*value)), true
+				return scalar.AppendURL(b, *value), true
 			}},
 			"quantity":  {Reads: exec.Reads{Names: []string{"Quantity"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*order.Line).Quantity), true }},
 			"unitPrice": {Method: true, Reads: exec.Reads{Names: []string{"Currency", "UnitPriceMinor"}}, Get: func(o any) any { v := o.(*order.Line).UnitPrice(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
@@ -630,9 +614,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.PasswordChangePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]user.Problem), false) }},
 		}},
 		{Name: "Payment", Go: reflect.TypeFor[*payment.Payment](), Fields: map[string]*exec.Field{
-			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, o.(*payment.Payment).GlobalID()), true
-			}},
+			"id":       {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*payment.Payment).GlobalID().AppendGQL(b), true }},
 			"provider": {Reads: exec.Reads{Names: []string{"Provider"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*payment.Payment).Provider), true }},
 			"status": {Reads: exec.Reads{Names: []string{"Status"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				return exec.AppendString(b, string(o.(*payment.Payment).Status)), true
@@ -646,7 +628,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"events":          {Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*payment.Event), true) }},
 			"providerDetails": {Method: true, Reads: exec.Reads{Names: []string{"Reference"}}, Get: func(o any) any { return o.(*payment.Payment).ProviderDetails() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.ProviderDetails)) }},
 			"createdAt": {Reads: exec.Reads{Names: []string{"CreatedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, scalar.MarshalDateTime(o.(*payment.Payment).CreatedAt)), true
+				return scalar.AppendDateTime(b, o.(*payment.Payment).CreatedAt), true
 			}},
 		}},
 		{Name: "PaymentConnection", Go: reflect.TypeFor[*payment.Connection](), Fields: map[string]*exec.Field{
@@ -664,15 +646,13 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*payment.Payment]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Payment)) }},
 		}},
 		{Name: "PaymentEvent", Go: reflect.TypeFor[*payment.Event](), Fields: map[string]*exec.Field{
-			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, o.(*payment.Event).GlobalID()), true
-			}},
+			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*payment.Event).GlobalID().AppendGQL(b), true }},
 			"kind": {Reads: exec.Reads{Names: []string{"Kind"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				return exec.AppendString(b, string(o.(*payment.Event).Kind)), true
 			}},
 			"amount": {Method: true, Reads: exec.Reads{Names: []string{"AmountMinor", "Currency"}}, Get: func(o any) any { v := o.(*payment.Event).Amount(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
 			"occurredAt": {Reads: exec.Reads{Names: []string{"OccurredAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, scalar.MarshalDateTime(o.(*payment.Event).OccurredAt)), true
+				return scalar.AppendDateTime(b, o.(*payment.Event).OccurredAt), true
 			}},
 		}},
 		{Name: "PaymentMethod", Go: reflect.TypeFor[*payment.Method](), Fields: map[string]*exec.Field{
@@ -736,7 +716,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				return exec.AppendString(b, *value), true
 			}},
 			"country": {Reads: exec.Reads{Names: []string{"Country"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, scalar.MarshalCountryCode(o.(*order.PostalAddress).Country)), true
+				return scalar.AppendCountryCode(b, o.(*order.PostalAddress).Country), true
 			}},
 			"phone": {Reads: exec.Reads{Names: []string{"Phone"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*order.PostalAddress).Phone
@@ -751,9 +731,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"max": {Reads: exec.Reads{Names: []string{"Max"}}, Get: func(o any) any { return &o.(*product.PriceRange).Max }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
 		}},
 		{Name: "Product", Go: reflect.TypeFor[*product.Product](), Fields: map[string]*exec.Field{
-			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, o.(*product.Product).GlobalID()), true
-			}},
+			"id":    {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*product.Product).GlobalID().AppendGQL(b), true }},
 			"slug":  {Reads: exec.Reads{Names: []string{"Slug"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*product.Product).Slug), true }},
 			"title": {Reads: exec.Reads{Names: []string{"Title"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*product.Product).Title), true }},
 			"description": {Reads: exec.Reads{Names: []string{"Description"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
@@ -797,17 +775,17 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				return exec.AppendMarshaler(b, scalar.MarshalJSON(value)), true
 			}},
 			"createdAt": {Reads: exec.Reads{Names: []string{"CreatedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, scalar.MarshalDateTime(o.(*product.Product).CreatedAt)), true
+				return scalar.AppendDateTime(b, o.(*product.Product).CreatedAt), true
 			}},
 			"updatedAt": {Reads: exec.Reads{Names: []string{"UpdatedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, scalar.MarshalDateTime(o.(*product.Product).UpdatedAt)), true
+				return scalar.AppendDateTime(b, o.(*product.Product).UpdatedAt), true
 			}},
 			"publishedAt": {Reads: exec.Reads{Names: []string{"PublishedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*product.Product).PublishedAt
 				if value == nil {
 					return b, false
 				}
-				return exec.AppendMarshaler(b, scalar.MarshalDateTime(*value)), true
+				return scalar.AppendDateTime(b, *value), true
 			}},
 		}},
 		{Name: "ProductConnection", Go: reflect.TypeFor[*product.Connection](), Fields: map[string]*exec.Field{
@@ -940,7 +918,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 		{Name: "Tokens", Go: reflect.TypeFor[*user.Tokens](), Fields: map[string]*exec.Field{
 			"accessToken": {Reads: exec.Reads{Names: []string{"AccessToken"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*user.Tokens).AccessToken), true }},
 			"expiresAt": {Reads: exec.Reads{Names: []string{"ExpiresAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, scalar.MarshalDateTime(o.(*user.Tokens).ExpiresAt)), true
+				return scalar.AppendDateTime(b, o.(*user.Tokens).ExpiresAt), true
 			}},
 			"refreshToken": {Reads: exec.Reads{Names: []string{"RefreshToken"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*user.Tokens).RefreshToken
@@ -951,7 +929,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			}},
 		}},
 		{Name: "User", Go: reflect.TypeFor[*user.User](), Fields: map[string]*exec.Field{
-			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendMarshaler(b, o.(*user.User).GlobalID()), true }},
+			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*user.User).GlobalID().AppendGQL(b), true }},
 			"name": {Reads: exec.Reads{Names: []string{"Name"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*user.User).Name
 				if value == nil {
@@ -964,7 +942,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				if value == nil {
 					return b, false
 				}
-				return exec.AppendMarshaler(b, scalar.MarshalEmailAddress(*value)), true
+				return scalar.AppendEmailAddress(b, *value), true
 			}},
 			"phone": {Reads: exec.Reads{Names: []string{"Phone"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*user.User).Phone
@@ -975,7 +953,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			}},
 			"roles": {Reads: exec.Reads{Names: []string{"Roles"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				list := o.(*user.User).Roles
-				return exec.AppendList(b, list, func(b []byte, v auth.Role) []byte { return exec.AppendMarshaler(b, v) }), true
+				return exec.AppendList(b, list, func(b []byte, v auth.Role) []byte { return v.AppendGQL(b) }), true
 			}},
 			"status":                 {Reads: exec.Reads{Names: []string{"Status"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, string(o.(*user.User).Status)), true }},
 			"guest":                  {Reads: exec.Reads{Names: []string{"Guest"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendBoolean(b, o.(*user.User).Guest), true }},
@@ -983,9 +961,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"defaultShippingAddress": {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.Address)) }},
 			"defaultBillingAddress":  {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.Address)) }},
 			"orders":                 {Args: ec.field_User_orders_args, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Connection)) }},
-			"createdAt": {Reads: exec.Reads{Names: []string{"CreatedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, scalar.MarshalDateTime(o.(*user.User).CreatedAt)), true
-			}},
+			"createdAt":              {Reads: exec.Reads{Names: []string{"CreatedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return scalar.AppendDateTime(b, o.(*user.User).CreatedAt), true }},
 		}},
 		{Name: "UserConnection", Go: reflect.TypeFor[*user.Connection](), Fields: map[string]*exec.Field{
 			"edges": {Reads: exec.Reads{Names: []string{"Connection"}}, Get: func(o any) any { return o.(*user.Connection).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
@@ -1012,9 +988,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"message": {Reads: exec.Reads{Names: []string{"Message"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*user.Problem).Message), true }},
 		}},
 		{Name: "Variant", Go: reflect.TypeFor[*product.Variant](), Fields: map[string]*exec.Field{
-			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendMarshaler(b, o.(*product.Variant).GlobalID()), true
-			}},
+			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*product.Variant).GlobalID().AppendGQL(b), true }},
 			"sku": {Reads: exec.Reads{Names: []string{"SKU"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*product.Variant).SKU
 				if value == nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 
+	"emporium/graph/exec"
 	"emporium/internal/fault"
 	"emporium/internal/id"
 	"emporium/internal/seal"
@@ -23,12 +24,12 @@ type Node interface{ GlobalID() id.ID }
 
 // MarshalDateTime writes an instant in UTC as RFC 3339, with as many decimals of a second as are needed.
 func MarshalDateTime(t time.Time) graphql.Marshaler {
-	return graphql.WriterFunc(func(w io.Writer) {
-		b := make([]byte, 0, len(time.RFC3339Nano)+2)
-		b = append(b, '"')
-		b = t.UTC().AppendFormat(b, time.RFC3339Nano)
-		_, _ = w.Write(append(b, '"'))
-	})
+	return graphql.WriterFunc(func(w io.Writer) { _, _ = w.Write(AppendDateTime(nil, t)) })
+}
+
+// AppendDateTime appends an instant as MarshalDateTime writes it.
+func AppendDateTime(b []byte, t time.Time) []byte {
+	return append(t.UTC().AppendFormat(append(b, '"'), time.RFC3339Nano), '"')
 }
 
 // dateTime is the form of RFC 3339. time.Parse alone would take single digits, commas and offsets of any size.
@@ -50,6 +51,9 @@ func UnmarshalDateTime(v any) (time.Time, error) {
 // MarshalURL writes an address.
 func MarshalURL(u string) graphql.Marshaler { return graphql.MarshalString(u) }
 
+// AppendURL appends what MarshalURL writes.
+func AppendURL(b []byte, u string) []byte { return exec.AppendString(b, u) }
+
 // UnmarshalURL accepts an absolute http or https address without credentials, or a path on this server.
 func UnmarshalURL(v any) (string, error) {
 	text, err := str("URL", v)
@@ -68,6 +72,9 @@ func UnmarshalURL(v any) (string, error) {
 
 // MarshalEmailAddress writes an e-mail address.
 func MarshalEmailAddress(address string) graphql.Marshaler { return graphql.MarshalString(address) }
+
+// AppendEmailAddress appends what MarshalEmailAddress writes.
+func AppendEmailAddress(b []byte, address string) []byte { return exec.AppendString(b, address) }
 
 // UnmarshalEmailAddress reads an e-mail address and normalises it. The text is not repeated in the error: it may be
 // personal.
@@ -95,6 +102,9 @@ const countries = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE B
 
 // MarshalCountryCode writes a country code.
 func MarshalCountryCode(code string) graphql.Marshaler { return graphql.MarshalString(code) }
+
+// AppendCountryCode appends what MarshalCountryCode writes.
+func AppendCountryCode(b []byte, code string) []byte { return exec.AppendString(b, code) }
 
 // UnmarshalCountryCode accepts the ISO 3166-1 alpha-2 code of a country, in capitals.
 func UnmarshalCountryCode(v any) (string, error) {

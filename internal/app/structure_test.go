@@ -20,7 +20,7 @@ var mayImport = map[string][]string{
 	"graph/exec":                     {},
 	"graph/generate":                 {},
 	"graph/loader":                   {"internal/user", "internal/product", "internal/order", "internal/payment", "internal/fault", "internal/id", "internal/page"},
-	"graph/scalar":                   {"internal/fault", "internal/id", "internal/seal"},
+	"graph/scalar":                   {"graph/exec", "internal/fault", "internal/id", "internal/seal"},
 	"internal/app":                   {"graph", "graph/loader", "internal/…", "migrations"},
 	"internal/user":                  domain(),
 	"internal/product":               domain(),

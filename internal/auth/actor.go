@@ -49,7 +49,10 @@ func (r *Role) UnmarshalGQL(v any) error {
 }
 
 // MarshalGQL writes the GraphQL enum value.
-func (r Role) MarshalGQL(w io.Writer) { io.WriteString(w, strconv.Quote(string(r))) }
+func (r Role) MarshalGQL(w io.Writer) { _, _ = w.Write(r.AppendGQL(nil)) }
+
+// AppendGQL appends the GraphQL enum value.
+func (r Role) AppendGQL(b []byte) []byte { return strconv.AppendQuote(b, string(r)) }
 
 // RoleSet is a set of roles, a bit for each.
 type RoleSet uint8

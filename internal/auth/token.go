@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/google/uuid"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"emporium/internal/fault"
 )
@@ -107,7 +109,18 @@ type Verifier struct {
 	leeway           time.Duration
 	keys             *atomic.Pointer[Keyring]
 	external         map[string]*externalIssuer
+	known            *lru.Cache[[sha256.Size]byte, known]
 }
+
+// known is one of our own tokens that was found to be good. A client sends the same token with each of its requests, and
+// the check of a signature costs as much as a small answer.
+type known struct {
+	claims Claims
+	keys   *Keyring // by which it was; another one checks again
+}
+
+// knownTokens bounds what is remembered, about 4 MB.
+const knownTokens = 1 << 14
 
 // NewVerifier checks the configuration; it does no I/O.
 func NewVerifier(cfg VerifierConfig, keys *atomic.Pointer[Keyring]) (*Verifier, error) {
@@ -122,6 +135,10 @@ func NewVerifier(cfg VerifierConfig, keys *atomic.Pointer[Keyring]) (*Verifier, 
 		v.leeway = DefaultLeeway
 	}
 	v.leeway = max(v.leeway, 0)
+	var err error
+	if v.known, err = lru.New[[sha256.Size]byte, known](knownTokens); err != nil {
+		return nil, fmt.Errorf("auth: %w", err)
+	}
 	for _, x := range cfg.External {
 		if x.Issuer == cfg.Issuer || v.external[x.Issuer] != nil {
 			return nil, fmt.Errorf("auth: external issuer %q is our own or stands twice", x.Issuer)
@@ -150,6 +167,14 @@ func (v *Verifier) verify(ctx context.Context, token string) (Claims, error) {
 	if len(token) > MaxTokenBytes {
 		return Claims{}, fmt.Errorf("token of %d bytes", len(token))
 	}
+	// The whole token is hashed, with its signature: whoever has another one finds nothing, and no token is kept.
+	hash, keys := sha256.Sum256([]byte(token)), v.keys.Load()
+	if k, ok := v.known.Get(hash); ok && k.keys == keys {
+		if time.Now().Add(-v.leeway).After(k.claims.Expires) {
+			return Claims{}, jwt.ErrExpired
+		}
+		return k.claims, nil
+	}
 	parsed, err := jwt.ParseSigned(token, knownAlgs)
 	if err != nil {
 		return Claims{}, fmt.Errorf("parse token: %w", err)
@@ -162,7 +187,11 @@ func (v *Verifier) verify(ctx context.Context, token string) (Claims, error) {
 		return Claims{}, fmt.Errorf("parse claims: %w", err)
 	}
 	if unverified.Issuer == v.issuer {
-		return v.own(parsed)
+		c, err := v.own(parsed, keys)
+		if err == nil {
+			v.known.Add(hash, known{c, keys})
+		}
+		return c, err
 	}
 	ext, ok := v.external[unverified.Issuer]
 	if !ok {
@@ -176,7 +205,7 @@ func (v *Verifier) verify(ctx context.Context, token string) (Claims, error) {
 }
 
 // own verifies a token of ours, by the rules of RFC 9068 section 4 and RFC 8725.
-func (v *Verifier) own(token *jwt.JSONWebToken) (Claims, error) {
+func (v *Verifier) own(token *jwt.JSONWebToken, keys *Keyring) (Claims, error) {
 	head := token.Headers[0]
 	if head.Algorithm != string(jose.EdDSA) {
 		return Claims{}, fmt.Errorf("algorithm %s", head.Algorithm)
@@ -184,7 +213,7 @@ func (v *Verifier) own(token *jwt.JSONWebToken) (Claims, error) {
 	if typ, _ := head.ExtraHeaders[jose.HeaderType].(string); !strings.EqualFold(typ, accessTokenType) {
 		return Claims{}, fmt.Errorf("type %.40q", typ)
 	}
-	key, ok := v.keys.Load().public(head.KeyID)
+	key, ok := keys.public(head.KeyID)
 	if !ok {
 		return Claims{}, fmt.Errorf("unknown key %.100q", head.KeyID)
 	}

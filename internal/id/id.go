@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -44,6 +43,14 @@ var owned = map[Kind]bool{
 	Payment: true, PaymentEvent: true,
 }
 
+// isOwned is owned as a table, for speed.
+var isOwned = func() (table [256]bool) {
+	for kind, is := range owned {
+		table[kind] = is
+	}
+	return table
+}()
+
 // Kinds returns every known kind.
 func Kinds() []Kind {
 	all := make([]Kind, 0, len(owned))
@@ -76,15 +83,21 @@ func Owned(kind Kind, key Key) ID { return ID{Kind: kind, Owner: key.Owner, Key:
 func (i ID) OwnedKey() Key { return Key{Owner: i.Owner, ID: i.Key} }
 
 // String returns the opaque text.
-func (i ID) String() string {
-	raw := make([]byte, 0, 33)
-	raw = append(raw, byte(i.Kind))
-	if owned[i.Kind] {
-		raw = append(raw, i.Owner[:]...)
+func (i ID) String() string { return string(i.appendText(nil)) }
+
+func (i ID) appendText(b []byte) []byte {
+	var raw [33]byte
+	raw[0] = byte(i.Kind)
+	n := 1
+	if i.owned() {
+		n += copy(raw[n:], i.Owner[:])
 	}
-	raw = append(raw, i.Key[:]...)
-	return base64.RawURLEncoding.EncodeToString(raw)
+	n += copy(raw[n:], i.Key[:])
+	return base64.RawURLEncoding.AppendEncode(b, raw[:n])
 }
+
+// owned tells whether the ID carries an owner.
+func (i ID) owned() bool { return isOwned[i.Kind] }
 
 // Parse reads the text of a global ID. It accepts exactly what String returns, and fails with BadUserInput otherwise.
 func Parse(text string) (ID, error) {
@@ -111,7 +124,10 @@ func Parse(text string) (ID, error) {
 }
 
 // MarshalGQL writes the ID as a JSON string.
-func (i ID) MarshalGQL(w io.Writer) { _, _ = io.WriteString(w, strconv.Quote(i.String())) }
+func (i ID) MarshalGQL(w io.Writer) { _, _ = w.Write(i.AppendGQL(nil)) }
+
+// AppendGQL appends the ID as a JSON string.
+func (i ID) AppendGQL(b []byte) []byte { return append(i.appendText(append(b, '"')), '"') }
 
 // UnmarshalGQL reads the ID from an input value.
 func (i *ID) UnmarshalGQL(v any) error {

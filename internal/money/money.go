@@ -3,7 +3,6 @@
 package money
 
 import (
-	"fmt"
 	"io"
 	"math"
 	"regexp"
@@ -48,7 +47,10 @@ func (c Currency) Exponent() int32 {
 }
 
 // MarshalGQL writes the code as a JSON string.
-func (c Currency) MarshalGQL(w io.Writer) { _, _ = io.WriteString(w, strconv.Quote(string(c))) }
+func (c Currency) MarshalGQL(w io.Writer) { _, _ = w.Write(c.AppendGQL(nil)) }
+
+// AppendGQL appends the code as a JSON string.
+func (c Currency) AppendGQL(b []byte) []byte { return strconv.AppendQuote(b, string(c)) }
 
 // UnmarshalGQL reads a code strictly.
 func (c *Currency) UnmarshalGQL(v any) error {
@@ -72,8 +74,7 @@ func New(minor int64, c Currency) Money { return Money{Minor: minor, Currency: c
 
 // Amount returns the amount in the main unit, with as many decimals as the currency has.
 func (m Money) Amount() Decimal {
-	e := m.Currency.Exponent()
-	return Decimal{d: decimal.New(m.Minor, -e), places: e}
+	return Decimal{minor: m.Minor, places: m.Currency.Exponent()}
 }
 
 // String returns the amount and the code, for example "19.90 EUR".
@@ -91,8 +92,9 @@ func Parse(amount string, c Currency) (Money, error) {
 
 // Decimal is an exact decimal number. The zero Decimal is 0.
 type Decimal struct {
-	d      decimal.Decimal
-	places int32 // decimals to write
+	minor  int64            // the number is minor / 10^places …
+	parsed *decimal.Decimal // … or this, which may have more digits
+	places int32            // decimals to write
 }
 
 var decimalForm = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,6})?$`)
@@ -106,13 +108,17 @@ func ParseDecimal(text string) (Decimal, error) {
 	if err != nil {
 		return Decimal{}, fault.Wrap(fault.BadUserInput, err, "not a decimal number")
 	}
-	return Decimal{d: d, places: -d.Exponent()}, nil
+	return Decimal{parsed: &d, places: -d.Exponent()}, nil
 }
 
 // Minor returns the number as minor units of the currency. More decimals than the currency has, other than zeros, and
 // numbers beyond 64 bits are refused.
 func (d Decimal) Minor(c Currency) (int64, error) {
-	shifted := d.d.Shift(c.Exponent())
+	number := decimal.New(d.minor, -d.places)
+	if d.parsed != nil {
+		number = *d.parsed
+	}
+	shifted := number.Shift(c.Exponent())
 	if !shifted.IsInteger() {
 		return 0, fault.Newf(fault.BadUserInput, "%s has more decimals than %s has", d, c)
 	}
@@ -123,10 +129,46 @@ func (d Decimal) Minor(c Currency) (int64, error) {
 }
 
 // String returns the number with its decimals.
-func (d Decimal) String() string { return d.d.StringFixed(max(d.places, 0)) }
+func (d Decimal) String() string { return string(d.appendText(nil)) }
+
+func (d Decimal) appendText(b []byte) []byte {
+	if d.parsed != nil {
+		return append(b, d.parsed.StringFixed(max(d.places, 0))...)
+	}
+	if d.minor < 0 {
+		b = append(b, '-')
+	}
+	var room [20]byte
+	digits := strconv.AppendUint(room[:0], magnitude(d.minor), 10)
+	whole := len(digits) - int(d.places)
+	if whole <= 0 {
+		b = append(b, '0')
+	} else {
+		b = append(b, digits[:whole]...)
+	}
+	if d.places == 0 {
+		return b
+	}
+	b = append(b, '.')
+	for ; whole < 0; whole++ {
+		b = append(b, '0')
+	}
+	return append(b, digits[whole:]...)
+}
+
+// magnitude is the absolute value, which of the smallest number is no int64.
+func magnitude(n int64) uint64 {
+	if n < 0 {
+		return -uint64(n)
+	}
+	return uint64(n)
+}
 
 // MarshalGQL writes the number as a JSON string.
-func (d Decimal) MarshalGQL(w io.Writer) { _, _ = fmt.Fprintf(w, `"%s"`, d) }
+func (d Decimal) MarshalGQL(w io.Writer) { _, _ = w.Write(d.AppendGQL(nil)) }
+
+// AppendGQL appends the number as a JSON string.
+func (d Decimal) AppendGQL(b []byte) []byte { return append(d.appendText(append(b, '"')), '"') }
 
 // UnmarshalGQL reads the number from a string; JSON numbers are refused, because a float may have lost digits on its
 // way here.

@@ -235,7 +235,7 @@ func visibleOwners(ctx context.Context, owners []uuid.UUID) []uuid.UUID {
 
 // filter returns the conditions on orders.orders o for what the viewer may see and the filter lets through, and the tags
 // of what they read. An empty list of statuses asks for nothing.
-func (s *Service) filter(ctx context.Context, f Filter) (*postgres.Builder, []postgres.Tag, error) {
+func (s *Service) filter(ctx context.Context, f Filter) (*postgres.Builder, []postgres.Read, error) {
 	viewer := auth.From(ctx)
 	if !viewer.SignedIn() {
 		return nil, nil, errAnonymous()

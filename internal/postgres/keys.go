@@ -17,7 +17,7 @@ type ByKeys struct {
 	Column string // the column beside it
 	Tail   string // after WHERE
 	Rows   string // the relation that Column is the ID of: what is read is these rows …
-	Reads  []Tag  // … or else this
+	Reads  []Read // … or else this
 }
 
 // SelectByKeys returns the rows of those of the keys whose owner is visible. Without any it runs no statement.

@@ -26,11 +26,11 @@ const statementDeadline = 15 * time.Second
 // rollbackDeadline bounds a rollback; a connection on which it takes longer is closed.
 const rollbackDeadline = 5 * time.Second
 
-// Stmt is a statement: its name, its text with $1 … parameters, and the tags of what it reads.
+// Stmt is a statement: its name, its text with $1 … parameters, and what it reads.
 type Stmt struct {
 	Name  string // like "orders.lines_by_order"; unique in the program, a label of metrics
 	SQL   string
-	Reads []Tag
+	Reads []Read
 }
 
 // Observer is told of each statement that was run: its name, how long it took and how it ended. Called from many

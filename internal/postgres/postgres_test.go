@@ -388,7 +388,7 @@ func TestRecorder(t *testing.T) {
 	if s, tags := recorder.Statements(), recorder.Tags(); len(s) != 0 || len(tags) != 0 {
 		t.Errorf("a new recorder holds %v and %v", s, tags)
 	}
-	statement := func(name string, reads ...postgres.Tag) postgres.Stmt {
+	statement := func(name string, reads ...postgres.Read) postgres.Stmt {
 		return postgres.Stmt{Name: name, SQL: "SELECT 1 WHERE $1", Reads: reads}
 	}
 	if _, err := postgres.Select(ctx, db, statement("orders.list", postgres.All("orders.orders", "orders.lines")...), pgx.RowTo[int], true); err != nil {

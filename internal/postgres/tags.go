@@ -4,28 +4,44 @@ import (
 	"context"
 	"slices"
 	"sync"
+
+	"github.com/google/uuid"
 )
 
 // Tag names something that a statement reads: a row, "products.variants:0190…", or a whole relation in the sense of
 // "any row that is or comes to be in it", "products.variants:*".
 type Tag string
 
-// All returns the tag of a whole relation: what a list, a search or a count reads.
-func All(relations ...string) []Tag {
-	tags := make([]Tag, len(relations))
-	for i, r := range relations {
-		tags[i] = Tag(r + ":*")
-	}
-	return tags
+// Read is what a statement declares to read of a relation: rows by their keys, or all of it. It becomes tags only for
+// whoever records them.
+type Read struct {
+	Relation string
+	Keys     []uuid.UUID
+	Whole    bool
 }
 
-// Rows returns the tags of single rows of a relation, read by a key of any kind that prints.
-func Rows[K interface{ String() string }](relation string, keys ...K) []Tag {
-	tags := make([]Tag, len(keys))
-	for i, k := range keys {
-		tags[i] = Tag(relation + ":" + k.String())
+// All declares whole relations: what a list, a search or a count reads.
+func All(relations ...string) []Read {
+	reads := make([]Read, len(relations))
+	for i, r := range relations {
+		reads[i] = Read{Relation: r, Whole: true}
 	}
-	return tags
+	return reads
+}
+
+// Rows declares single rows of a relation.
+func Rows(relation string, keys ...uuid.UUID) []Read {
+	return []Read{{Relation: relation, Keys: keys}}
+}
+
+// tags calls yield for each tag.
+func (r Read) tags(yield func(Tag)) {
+	if r.Whole {
+		yield(Tag(r.Relation + ":*"))
+	}
+	for _, key := range r.Keys {
+		yield(Tag(r.Relation + ":" + key.String()))
+	}
 }
 
 // Recorder collects what was read on behalf of a context. It is safe for concurrent use.
@@ -52,8 +68,8 @@ func (r *Recorder) add(s Stmt) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.statements = append(r.statements, s.Name)
-	for _, t := range s.Reads {
-		r.tags[t] = struct{}{}
+	for _, read := range s.Reads {
+		read.tags(func(t Tag) { r.tags[t] = struct{}{} })
 	}
 }
 

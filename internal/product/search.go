@@ -264,7 +264,7 @@ type listing struct {
 	with  string // common table expressions that from needs
 	from  string
 	text  bool // there is f.rank
-	reads []postgres.Tag
+	reads []postgres.Read
 }
 
 func (s *Service) listing(ctx context.Context, q Query, ranked bool) (*listing, error) {

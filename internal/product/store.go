@@ -62,7 +62,7 @@ func (s *Service) BySlug(ctx context.Context, slug string) (*Product, error) {
 
 // belongings reads rows t of a table whose product the viewer sees.
 func belongings[T any](
-	ctx context.Context, s *Service, name string, table *postgres.Table[T], from, rest string, reads []postgres.Tag, args ...any,
+	ctx context.Context, s *Service, name string, table *postgres.Table[T], from, rest string, reads []postgres.Read, args ...any,
 ) ([]*T, error) {
 	found := table.In(ctx)
 	sql := "SELECT " + found.SQL + " FROM " + from
@@ -75,7 +75,7 @@ func belongings[T any](
 
 // belongingsBy reads rows t by one of their keys.
 func belongingsBy[T any](
-	ctx context.Context, s *Service, name string, table *postgres.Table[T], from, column, tail string, reads []postgres.Tag, keys []uuid.UUID,
+	ctx context.Context, s *Service, name string, table *postgres.Table[T], from, column, tail string, reads []postgres.Read, keys []uuid.UUID,
 ) ([]*T, error) {
 	if len(keys) == 0 {
 		return nil, nil

@@ -156,7 +156,7 @@ func (s *Service) Count(ctx context.Context, f Filter) (int, error) {
 }
 
 // matching returns the conditions of a filter and what they read.
-func (s *Service) matching(f Filter) (*postgres.Builder, []postgres.Tag, error) {
+func (s *Service) matching(f Filter) (*postgres.Builder, []postgres.Read, error) {
 	b, reads := new(postgres.Builder), postgres.All("users.users")
 	if f.Email != nil {
 		email, err := seal.NormalizeEmail(*f.Email)

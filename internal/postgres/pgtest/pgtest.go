@@ -39,7 +39,7 @@ func Apart() bool { return os.Getenv("EMPORIUM_TEST_APART") == "1" }
 // New returns fresh databases, migrated and empty. They are dropped when the test ends. A server that can not be had
 // fails the test.
 //
-// Each distinct statement that a test runs is also explained: one that reads a relation without declaring a tag of it
+// Each distinct statement that a test runs is also explained: one that reads a relation without declaring it
 // fails the test.
 func New(t testing.TB) *Databases {
 	t.Helper()
@@ -184,11 +184,11 @@ func explain(t testing.TB) postgres.Explain {
 			return
 		}
 		for _, relation := range relations(plan, nil) {
-			declared := slices.ContainsFunc(s.Reads, func(tag postgres.Tag) bool {
-				return strings.HasPrefix(string(tag), relation+":")
+			declared := slices.ContainsFunc(s.Reads, func(r postgres.Read) bool {
+				return r.Relation == relation && (r.Whole || len(r.Keys) > 0)
 			})
 			if !declared {
-				t.Errorf("statement %s reads %s without declaring a tag of it", s.Name, relation)
+				t.Errorf("statement %s reads %s without declaring it", s.Name, relation)
 			}
 		}
 	}
