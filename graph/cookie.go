@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"github.com/99designs/gqlgen/graphql"
 )
 
 // refreshCookieName is the cookie that keeps the refresh token out of reach of scripts. It goes to the endpoint alone.
@@ -16,23 +18,18 @@ type CookiePolicy struct {
 	Secure bool          // always; otherwise when the request came over TLS
 }
 
-// exchange is the HTTP request that an operation came with. The cookie alone needs it.
+// exchange is the HTTP request that an operation comes with: what checkRequest has decoded of it for the transport, and
+// what the cookie needs.
 type exchange struct {
-	w http.ResponseWriter
-	r *http.Request
+	w      http.ResponseWriter
+	r      *http.Request
+	params *graphql.RawParams
 }
 
 type exchangeKey struct{}
 
-// withExchange lets resolvers read and set the cookie.
-func withExchange(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, exchange{w, r})))
-	})
-}
-
 func refreshCookie(ctx context.Context) string {
-	x, ok := ctx.Value(exchangeKey{}).(exchange)
+	x, ok := ctx.Value(exchangeKey{}).(*exchange)
 	if !ok {
 		return ""
 	}
@@ -55,7 +52,7 @@ func (p CookiePolicy) drop(ctx context.Context) {
 
 // write sets the cookie. SameSite=Strict and an endpoint that takes JSON only keep other sites from using it.
 func (p CookiePolicy) write(ctx context.Context, value string, maxAge int) {
-	x, ok := ctx.Value(exchangeKey{}).(exchange)
+	x, ok := ctx.Value(exchangeKey{}).(*exchange)
 	if !ok {
 		return
 	}

@@ -147,8 +147,9 @@ func (e made[P, K, V, T]) reads() exec.Reads { return exec.Reads{Names: e.names}
 
 // viaMany is an edge along which a parent finds several values, each by a key of its own.
 type viaMany[P any, K comparable, V any] struct {
-	to   loader.Edge[K, V]
-	keys func(P) []K
+	to    loader.Edge[K, V]
+	keys  func(P) []K
+	names []string // the fields of the parent that the keys come from
 }
 
 func (e viaMany[P, K, V]) load(ctx context.Context, parents []any, _ map[string]any, results []exec.Result) {
@@ -180,7 +181,7 @@ func (e viaMany[P, K, V]) follow(ctx context.Context, parent any, _ map[string]a
 	return results[0].Value, results[0].Err
 }
 
-func (viaMany[P, K, V]) reads() exec.Reads { return exec.Reads{} }
+func (e viaMany[P, K, V]) reads() exec.Reads { return exec.Reads{Names: e.names} }
 
 // computed is a field that depends on who asks.
 type computed[P, V any] struct {

@@ -1,10 +1,10 @@
 package graph
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"mime"
 	"net/http"
@@ -91,7 +91,7 @@ func (o Options) handler(schema graphql.ExecutableSchema) http.Handler {
 	server.AroundOperations(o.operation)
 	server.AroundResponses(o.response)
 	server.AroundFields(generatedField)
-	return o.checkRequest(o.viewer(withExchange(server)))
+	return o.checkRequest(o.viewer(server))
 }
 
 // checkRequest gives the request its deadline, and refuses what is not a GraphQL request in a JSON object of bounded size
@@ -111,7 +111,9 @@ func (o Options) checkRequest(next http.Handler) http.Handler {
 			o.refuse(w, r, http.StatusUnsupportedMediaType, fault.New(fault.BadUserInput, "send the request as application/json"))
 			return
 		}
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		var body bytes.Buffer
+		body.Grow(int(min(max(r.ContentLength, 0), maxBody)) + bytes.MinRead)
+		_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
 		var tooLarge *http.MaxBytesError
 		switch {
 		case errors.As(err, &tooLarge):
@@ -121,14 +123,14 @@ func (o Options) checkRequest(next http.Handler) http.Handler {
 			o.refuse(w, r, http.StatusBadRequest, fault.Wrap(fault.BadUserInput, err, "the request could not be read"))
 			return
 		}
-		params, ok := decodeParams(body)
+		params, ok := decodeParams(body.Bytes())
 		if !ok {
 			// The cause is not wrapped: it may quote what was sent.
 			o.refuse(w, r, http.StatusBadRequest, fault.New(fault.BadUserInput,
 				"the request is not a JSON object with a `query` and, if there are any, `variables`, `operationName` and `extensions`"))
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, paramsKey{}, params)))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, exchangeKey{}, &exchange{w, r, params})))
 	})
 }
 
@@ -170,8 +172,8 @@ func (o Options) response(ctx context.Context, next graphql.ResponseHandler) *gr
 // count tells metrics and log of an answer.
 func (o Options) count(ctx context.Context, name, kind, outcome string, errors int, took time.Duration) {
 	o.Metrics.Operation(name, kind, outcome, took)
-	slog.InfoContext(ctx, "operation", "operation", name, "kind", kind, "outcome", outcome, "errors", errors,
-		"ms", float64(took.Microseconds())/1000)
+	slog.LogAttrs(ctx, slog.LevelInfo, "operation", slog.String("operation", name), slog.String("kind", kind),
+		slog.String("outcome", outcome), slog.Int("errors", errors), slog.Int64("us", took.Microseconds()))
 }
 
 // viewer turns the bearer token into the actor of the request. A token that does not hold ends the request: to carry on

@@ -42,7 +42,7 @@ var (
 	categoryEdges = fields{
 		"parent": maybeAlong(loader.Categories, func(c *product.Category) *uuid.UUID { return c.ParentID }),
 		"ancestors": viaMany[*product.Category, uuid.UUID, *product.Category]{
-			loader.Categories, func(c *product.Category) []uuid.UUID { return c.AncestorIDs }},
+			loader.Categories, func(c *product.Category) []uuid.UUID { return c.AncestorIDs }, []string{"AncestorIDs"}},
 		"children": along(loader.ChildrenOf, func(c *product.Category) uuid.UUID { return c.ID }),
 		"products": productsIn(func(c *product.Category) product.Scope { return product.Scope{Category: c.ID} }),
 	}

@@ -5,13 +5,11 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"strconv"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 )
-
-// paramsKey is where checkRequest leaves what it has decoded.
-type paramsKey struct{}
 
 // decodeParams reads the body of a request: one JSON object with a query. Numbers keep all their digits.
 func decodeParams(body []byte) (*graphql.RawParams, bool) {
@@ -36,7 +34,7 @@ func (post) Supports(*http.Request) bool { return true }
 // Do answers one request.
 func (post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
 	ctx := r.Context()
-	params := ctx.Value(paramsKey{}).(*graphql.RawParams)
+	params := ctx.Value(exchangeKey{}).(*exchange).params
 	params.Headers = r.Header
 	params.ReadTime = graphql.TraceTiming{Start: graphql.Now(), End: graphql.Now()}
 	op, errs := exec.CreateOperationContext(ctx, params)
@@ -50,13 +48,12 @@ func (post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecuto
 }
 
 func writeAnswer(w http.ResponseWriter, status int, response *graphql.Response) {
-	var b bytes.Buffer
-	b.Grow(len(response.Data) + 64)
+	b := make([]byte, 0, len(response.Data)+64)
 	separator := byte('{')
 	member := func(name string, value []byte) {
-		b.WriteByte(separator)
-		b.WriteString(`"` + name + `":`)
-		b.Write(value)
+		b = append(b, separator, '"')
+		b = append(append(b, name...), '"', ':')
+		b = append(b, value...)
 		separator = ','
 	}
 	if len(response.Errors) > 0 {
@@ -72,10 +69,11 @@ func writeAnswer(w http.ResponseWriter, status int, response *graphql.Response) 
 	if len(response.Extensions) > 0 {
 		member("extensions", encode(response.Extensions))
 	}
-	b.WriteByte('}')
+	b = append(b, '}')
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
 	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes()) // whoever does not read the answer has gone
+	_, _ = w.Write(b) // whoever does not read the answer has gone
 }
 
 func encode(v any) []byte {

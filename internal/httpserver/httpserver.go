@@ -34,7 +34,7 @@ func Wrap(next http.Handler, o Options) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		request := telemetry.Request{ID: r.Header.Get("X-Request-Id"), ClientAddress: clientAddress(r, o.TrustedProxies)}
-		if !requestID.MatchString(request.ID) {
+		if request.ID == "" || !requestID.MatchString(request.ID) {
 			request.ID = rand.Text()
 		}
 		ctx := telemetry.WithRequest(r.Context(), request)
@@ -63,8 +63,8 @@ func Wrap(next http.Handler, o Options) http.Handler {
 			took := time.Since(began)
 			route := o.Route(r.URL.Path)
 			o.Metrics.Request(route, method(r.Method), strconv.Itoa(out.status), took)
-			slog.DebugContext(ctx, "request", "route", route, "method", method(r.Method), "status", out.status,
-				"ms", float64(took.Microseconds())/1000)
+			slog.LogAttrs(ctx, slog.LevelDebug, "request", slog.String("route", route), slog.String("method", method(r.Method)),
+				slog.Int("status", out.status), slog.Int64("us", took.Microseconds()))
 			if cut {
 				panic(http.ErrAbortHandler) // half an answer must not look like a whole one
 			}

@@ -137,24 +137,31 @@ func (s *Service) ListByOwners(ctx context.Context, owners []uuid.UUID, args pag
 		return nil, err
 	}
 	var b postgres.Builder
-	b.And("o.owner_id = w.owner_id")
+	visible := visibleOwners(ctx, owners)
+	if len(visible) == 1 {
+		b.And("o.owner_id = ?", visible[0])
+	} else {
+		b.And("o.owner_id = w.owner_id")
+	}
 	tail, err := b.Page(w, by.keys)
 	if err != nil {
 		return nil, err
 	}
 	found := make(map[uuid.UUID][]*Order, len(owners))
-	if visible := visibleOwners(ctx, owners); len(visible) > 0 {
-		direction := "DESC"
-		if w.Backward {
-			direction = "ASC"
-		}
+	if len(visible) > 0 {
 		orders := s.tables.orders.In(ctx)
-		rows, err := postgres.Select(ctx, s.db, postgres.Stmt{
-			Name: "orders.list_by_owner",
-			SQL: "SELECT o.* FROM orders.owners w CROSS JOIN LATERAL (SELECT " + orders.SQL + " " + fromOrders + b.Where() + tail + ") o" +
-				" WHERE " + b.AnyOf("w.owner_id", visible) + " ORDER BY o.owner, o.id " + direction,
-			Reads: postgres.All("orders.owners", "orders.orders"),
-		}, orders.Scan, b.Args()...)
+		stmt := postgres.Stmt{Name: "orders.list_by_owner", Reads: postgres.All("orders.orders"),
+			SQL: "SELECT " + orders.SQL + " " + fromOrders + b.Where() + tail}
+		if len(visible) > 1 {
+			direction := "DESC"
+			if w.Backward {
+				direction = "ASC"
+			}
+			stmt.Reads = postgres.All("orders.owners", "orders.orders")
+			stmt.SQL = "SELECT o.* FROM orders.owners w CROSS JOIN LATERAL (" + stmt.SQL + ") o WHERE w.owner_id = ANY(" +
+				b.Arg(visible) + ") ORDER BY o.owner, o.id " + direction
+		}
+		rows, err := postgres.Select(ctx, s.db, stmt, orders.Scan, b.Args()...)
 		if err != nil {
 			return nil, err
 		}

@@ -25,13 +25,6 @@ func (b *Builder) Arg(value any) string {
 	return "$" + strconv.Itoa(len(b.args))
 }
 
-// AnyOf returns the condition that a column is one of the keys, which becomes a parameter; see [AnyOf].
-func (b *Builder) AnyOf(column string, keys []uuid.UUID) string {
-	condition, arg := AnyOf(column, "$"+strconv.Itoa(len(b.args)+1), keys)
-	b.args = append(b.args, arg)
-	return condition
-}
-
 // And adds a condition; each ? in it stands for one of the values, in order.
 func (b *Builder) And(condition string, values ...any) {
 	var out strings.Builder

@@ -63,7 +63,7 @@ func TableOf[T any](columns string, opened map[string]Unseal[T]) *Table[T] {
 			}
 			c.index, t = append(c.index, f.Index...), f.Type
 		}
-		c.key = t == reflect.TypeFor[uuid.UUID]() || t == reflect.TypeFor[*uuid.UUID]() || t == reflect.TypeFor[[]uuid.UUID]()
+		c.key = t == reflect.TypeFor[uuid.UUID]() || t == reflect.TypeFor[*uuid.UUID]()
 		if c.open = opened[c.field]; c.open == nil {
 			c.store = storeOf(t)
 		}
