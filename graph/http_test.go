@@ -71,17 +71,24 @@ func TestLimits(t *testing.T) {
 		doubling += fmt.Sprintf("fragment F%d on Query { ...F%d ...F%d }\n", i, i+1, i+1)
 	}
 	doubling += "fragment F30 on Query { categories { name } }"
-	for name, c := range map[string]struct{ query, says string }{
-		"lists in lists":     {`{ products(first: 100) { nodes { variants { product { variants { product { variants { product { variants { id } } } } } } } } } }`, "objects"},
-		"pages in pages":     {`query($n: Int = 100) { users(first: $n) { nodes { orders(first: $n) { nodes { lines { id } } } } } }`, "objects"},
-		"many nodes":         {`query { ` + strings.Repeat(`a: nodes(ids: []) { id } `, 1) + strings.Repeat("x: viewer { id } ", 21) + ` }`, "root fields"},
-		"depth":              {`{ viewer { ` + strings.Repeat("orders(first: 1) { nodes { customer { ", 5) + "id" + strings.Repeat(" } } }", 5) + ` } }`, "deeper"},
-		"types in types":     {`{ __schema { types ` + strings.Repeat("{ fields { type ", 5) + "{ name }" + strings.Repeat(" } }", 5) + ` } }`, "introspection depth"},
-		"doubling fragments": {doubling, "root fields"},
+	for name, c := range map[string]struct {
+		query, says string
+		variables   map[string]any
+	}{
+		"lists in lists":     {query: `{ products(first: 100) { nodes { variants { product { variants { product { variants { product { variants { id } } } } } } } } } }`, says: "objects"},
+		"pages in pages":     {query: `query($n: Int = 100) { users(first: $n) { nodes { orders(first: $n) { nodes { lines { id } } } } } }`, says: "objects"},
+		"many nodes":         {query: `query { ` + strings.Repeat(`a: nodes(ids: []) { id } `, 1) + strings.Repeat("x: viewer { id } ", 21) + ` }`, says: "root fields"},
+		"depth":              {query: `{ viewer { ` + strings.Repeat("orders(first: 1) { nodes { customer { ", 5) + "id" + strings.Repeat(" } } }", 5) + ` } }`, says: "deeper"},
+		"types in types":     {query: `{ __schema { types ` + strings.Repeat("{ fields { type ", 5) + "{ name }" + strings.Repeat(" } }", 5) + ` } }`, says: "introspection depth"},
+		"doubling fragments": {query: doubling, says: "root fields"},
+		"a condition that is null": {query: `query($b: Boolean = true) { categories @skip(if: $b) { name } }`, says: "@skip",
+			variables: map[string]any{"b": nil}},
+		"a condition that is null in a fragment": {query: `query($b: Boolean = true) { categories { ...F } } fragment F on Category { ... @include(if: $b) { name } }`,
+			says: "@include", variables: map[string]any{"b": nil}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := w.ask("admin", c.query, nil)
+			a := w.ask("admin", c.query, c.variables)
 			if !strings.Contains(a.body, c.says) || strings.Join(a.codes(), "") != "BAD_USER_INPUT " || strings.Contains(a.body, `"data"`) || a.status != 422 {
 				t.Errorf("%d %.300s", a.status, a.body)
 			}

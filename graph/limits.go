@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"strings"
@@ -37,26 +38,30 @@ func (limits) MutateOperationContext(_ context.Context, op *graphql.OperationCon
 	e := estimator{variables: op.Variables, fragments: map[string]estimate{}}
 	total := e.of(op.Operation.SelectionSet)
 	switch {
+	case total.noCondition != "":
+		// Validation lets a variable with a default stand there, whatever its value (specification, 5.8.5).
+		return refused("the condition of @" + total.noCondition + " is null")
 	case total.fields > maxRoots:
-		return tooMuch("the operation has more than " + strconv.Itoa(maxRoots) + " root fields")
+		return refused("the operation has more than " + strconv.Itoa(maxRoots) + " root fields")
 	case total.depth > maxDepth:
-		return tooMuch("the operation is nested deeper than " + strconv.Itoa(maxDepth) + " fields")
+		return refused("the operation is nested deeper than " + strconv.Itoa(maxDepth) + " fields")
 	case total.objects > maxObjects:
-		return tooMuch("the operation could return more than " + strconv.Itoa(maxObjects) +
+		return refused("the operation could return more than " + strconv.Itoa(maxObjects) +
 			" objects: ask for smaller pages or fewer levels")
 	}
 	return nil
 }
 
-func tooMuch(message string) *gqlerror.Error {
+func refused(message string) *gqlerror.Error {
 	return &gqlerror.Error{Err: fault.New(fault.BadUserInput, message), Message: message}
 }
 
 // estimate is what a selection on one object comes to.
 type estimate struct {
-	fields  int
-	depth   int
-	objects float64 // does not overflow, however deep the document
+	fields      int
+	depth       int
+	objects     float64 // does not overflow, however deep the document
+	noCondition string  // the directive whose condition is null
 }
 
 // estimator walks each fragment once, however often it is spread: the cost is linear in the document. Fragments have no
@@ -72,14 +77,18 @@ func (e estimator) of(selected ast.SelectionSet) estimate {
 		sum.fields += other.fields
 		sum.depth = max(sum.depth, other.depth)
 		sum.objects += other.objects
+		sum.noCondition = cmp.Or(sum.noCondition, other.noCondition)
 	}
 	for _, s := range selected {
 		switch s := s.(type) {
 		case *ast.Field:
+			add(e.conditions(s.Directives))
 			add(e.field(s))
 		case *ast.InlineFragment:
+			add(e.conditions(s.Directives))
 			add(e.of(s.SelectionSet))
 		case *ast.FragmentSpread:
+			add(e.conditions(s.Directives))
 			known, ok := e.fragments[s.Name]
 			if !ok {
 				known = e.of(s.Definition.SelectionSet)
@@ -91,9 +100,19 @@ func (e estimator) of(selected ast.SelectionSet) estimate {
 	return sum
 }
 
+// conditions looks for one that is null.
+func (e estimator) conditions(directives ast.DirectiveList) (none estimate) {
+	for _, d := range directives {
+		if (d.Name == "skip" || d.Name == "include") && d.ArgumentMap(e.variables)["if"] == nil {
+			none.noCondition = d.Name
+		}
+	}
+	return none
+}
+
 func (e estimator) field(f *ast.Field) estimate {
 	below := e.of(f.SelectionSet)
-	one := estimate{fields: 1, depth: 1 + below.depth}
+	one := estimate{fields: 1, depth: 1 + below.depth, noCondition: below.noCondition}
 	if strings.HasPrefix(f.Name, "__") { // tools unwrap types many levels deep
 		one.depth = 1
 	}

@@ -93,7 +93,7 @@ func New(schema *ast.Schema, types []*Type) (*Schema, error) {
 	s := &Schema{types: map[string]*Type{}, byGo: map[reflect.Type]*Type{}, possible: map[string][]*Type{}, ast: schema}
 	for _, t := range types {
 		s.types[t.Name] = t
-		t.typename = append(AppendString(nil, t.Name), []byte(nil)...)
+		t.typename = AppendString(nil, t.Name)
 		if t.Go != nil && s.byGo[t.Go] == nil {
 			s.byGo[t.Go] = t
 		}
