@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -48,6 +49,9 @@ func newExecutable(generated graphql.ExecutableSchema, root ResolverRoot) (execu
 		return executable{}, err
 	}
 	for _, t := range types {
+		if schema.Types[t.Name] == nil {
+			return executable{}, fmt.Errorf("graph: type %s is bound, but not in the schema", t.Name)
+		}
 		for _, f := range schema.Types[t.Name].Fields {
 			if bound := t.Fields[f.Name]; bound != nil {
 				var err error

@@ -19,7 +19,7 @@ type Plan struct {
 	guarded []*field
 	fields  int
 	wants   map[*Type]*Reads
-	size    atomic.Int64 // of the largest answer so far, as a hint
+	size    atomic.Int64 // of the latest answers, roughly, as a hint
 }
 
 // stage is a part of an operation that is finished before the next one begins: the whole of a query, a root field of a

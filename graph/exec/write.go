@@ -9,15 +9,14 @@ func (x *execution) write() []byte {
 		x.careful = true
 		x.attempt()
 	}
-	if size := int64(len(x.buffer)); size > x.plan.size.Load() {
-		x.plan.size.Store(size)
-	}
+	x.plan.size.Store((3*x.plan.size.Load() + int64(len(x.buffer))) / 4)
 	return x.buffer
 }
 
 func (x *execution) attempt() (done bool) {
 	defer caught(func(error) { done = false })
-	x.buffer = make([]byte, 0, x.plan.size.Load()+64)
+	size := x.plan.size.Load()
+	x.buffer = make([]byte, 0, size+size/4+64)
 	if !x.object(x.plan.root, nil, 0) {
 		x.buffer = append(x.buffer[:0], "null"...)
 	}
