@@ -112,6 +112,9 @@ func New(schema *ast.Schema, types []*Type) (*Schema, error) {
 			}
 		case ast.Interface, ast.Union:
 			for _, member := range schema.PossibleTypes[d.Name] {
+				if member.Kind != ast.Object {
+					continue // an interface that implements this one
+				}
 				if s.types[member.Name] == nil {
 					return nil, fmt.Errorf("exec: type %s is not bound", member.Name)
 				}
