@@ -1,5 +1,7 @@
 package exec
 
+import "errors"
+
 // write writes the answer's data. Fields are not written under a recover of their own, which would cost more than most of
 // them: after a panic, which nothing here is meant to do, all is written once more with that care.
 func (x *execution) write() []byte {
@@ -90,6 +92,19 @@ func (x *execution) field(f *field, o any, at int) (some bool) {
 			}
 		}
 	case f.def.Leaf != nil:
+		if f.guard >= 0 {
+			allowed, err := x.allowed(f, o)
+			if allowed && x.decisions[f.guard].check.Result != nil {
+				err = errUnjudged
+			}
+			if err != nil {
+				x.fail(f, err)
+				return false
+			}
+			if !allowed {
+				break
+			}
+		}
 		if x.buffer, some = f.def.Leaf(x.buffer, o); some {
 			return true
 		}
@@ -120,21 +135,30 @@ func (x *execution) field(f *field, o any, at int) (some bool) {
 	return false
 }
 
+// errUnjudged refuses a leaf that is written without being a value in between.
+var errUnjudged = errors.New("exec: a guard can not judge a leaf that its object holds")
+
+// allowed reports whether a field may be had of an object that holds it.
+func (x *execution) allowed(f *field, o any) (bool, error) {
+	if f.guard < 0 {
+		return true, nil
+	}
+	d := &x.decisions[f.guard]
+	if d.err != nil {
+		return false, d.err
+	}
+	return d.check.Parent == nil || d.check.Parent(o), nil
+}
+
 // held returns a composite that the object holds, or nil where the guard hides it.
 func (x *execution) held(f *field, o any) (any, error) {
-	if f.guard < 0 {
-		return f.def.Get(o), nil
-	}
-	d := x.decisions[f.guard]
-	if d.err != nil {
-		return nil, d.err
-	}
-	if d.check.Parent != nil && !d.check.Parent(o) {
-		return nil, nil
+	allowed, err := x.allowed(f, o)
+	if !allowed {
+		return nil, err
 	}
 	value := f.def.Get(o)
-	if d.check.Result != nil && value != nil {
-		return d.check.Result(value)
+	if f.guard >= 0 && value != nil && x.decisions[f.guard].check.Result != nil {
+		return x.decisions[f.guard].check.Result(value)
 	}
 	return value, nil
 }
