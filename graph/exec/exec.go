@@ -69,7 +69,7 @@ type Guard func(ctx context.Context) (Check, error)
 
 // Check decides about single parents and results. Nil functions let everything through.
 type Check struct {
-	Parent func(parent any) bool                   // false: the field is null
+	Parent func(parent any) bool                   // false: the field is null; the parent of a root field is nil
 	Result func(value any) (result any, err error) // what is left of the value
 }
 

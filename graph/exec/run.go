@@ -130,6 +130,11 @@ func (x *execution) resolveRoots(fields []*field) {
 		}
 		resolve := func() {
 			defer caught(func(err error) { v.results[0] = Result{Err: err} })
+			if f.guard >= 0 {
+				if parent := x.decisions[f.guard].check.Parent; parent != nil && !parent(nil) {
+					return
+				}
+			}
 			v.results[0].Value, v.results[0].Err = f.def.Root(x.ctx, args)
 		}
 		if i < len(fields)-1 {
