@@ -109,9 +109,14 @@ const maxKept = 1000
 // decide asks the guards of all selected fields.
 func (x *execution) decide() {
 	for _, f := range x.plan.guarded {
-		check, err := f.def.Guard(x.ctx)
-		x.decisions = append(x.decisions, decision{check, err})
+		x.decisions = append(x.decisions, ask(x.ctx, f.def.Guard))
 	}
+}
+
+func ask(ctx context.Context, guard Guard) (d decision) {
+	defer caught(func(err error) { d = decision{err: err} })
+	d.check, d.err = guard(ctx)
+	return d
 }
 
 // resolveRoots runs the resolvers of root fields, side by side if there are several.
@@ -186,41 +191,46 @@ func (x *execution) resolve(f *field, parents []any) {
 			return
 		}
 		if d.check.Parent != nil {
-			parents = visible(parents, d.check.Parent)
+			parents = v.visible(parents, d.check.Parent)
 		}
 	}
-	defer caught(func(err error) {
-		for i := range v.results {
-			v.results[i] = Result{Err: err}
-		}
-	})
 	if f.def.Load != nil {
+		defer caught(v.failAll)
 		f.def.Load(x.ctx, parents, args, v.results)
-	} else {
-		for i, p := range parents {
-			if p != nil {
-				v.results[i].Value = f.def.Get(p)
-			}
+		return
+	}
+	each(len(parents), func(i int) {
+		if parents[i] != nil {
+			v.results[i].Value = f.def.Get(parents[i])
 		}
+	}, v.fail)
+}
+
+func (v *values) fail(i int, err error) { v.results[i] = Result{Err: err} }
+
+func (v *values) failAll(err error) {
+	for i := range v.results {
+		v.fail(i, err)
 	}
 }
 
 // visible puts nil in place of parents that the check does not let through.
-func visible(parents []any, check func(any) bool) []any {
+func (v *values) visible(parents []any, check func(any) bool) []any {
 	kept := make([]any, len(parents))
-	for i, p := range parents {
-		if p != nil && check(p) {
+	each(len(parents), func(i int) {
+		if p := parents[i]; p != nil && check(p) {
 			kept[i] = p
 		}
-	}
+	}, v.fail)
 	return kept
 }
 
 // arguments returns the values of a field's arguments; false when they are wrong.
-func (x *execution) arguments(f *field, v *values) (map[string]any, bool) {
+func (x *execution) arguments(f *field, v *values) (args map[string]any, ok bool) {
 	if f.def.Args == nil {
 		return nil, true
 	}
+	defer caught(v.failAll) // of gqlparser, for a number that does not fit, for example
 	args, err := f.def.Args(x.ctx, f.selected.ArgumentMap(x.variables))
 	v.refused = err != nil
 	return args, err == nil
@@ -231,13 +241,12 @@ func (x *execution) judge(f *field) {
 	if f.guard < 0 || x.decisions[f.guard].check.Result == nil {
 		return
 	}
-	results := x.values[f.id].results
-	for i := range results {
-		r := &results[i]
-		if r.Err == nil && r.Value != nil {
+	v := &x.values[f.id]
+	each(len(v.results), func(i int) {
+		if r := &v.results[i]; r.Err == nil && r.Value != nil {
 			r.Value, r.Err = x.decisions[f.guard].check.Result(r.Value)
 		}
-	}
+	}, v.fail)
 }
 
 // spread puts the objects in a field's values together: they are the parents of the next level.
@@ -246,36 +255,46 @@ func (x *execution) spread(f *field) {
 		return
 	}
 	v := &x.values[f.id]
+	v.children, v.elements = v.children[:0], v.elements[:0]
+	var objects []any
 	if f.sub != nil {
-		x.objects[f.sub.id] = v.spread(f, x.objects[f.sub.id][:0])
-		return
+		objects = x.objects[f.sub.id][:0]
 	}
-	v.elements = v.elements[:0]
-	for _, o := range v.spread(f, nil) {
-		var t target
-		if o != nil {
-			t.sel = x.schema.member(f, o)
-			t.at = len(x.objects[t.sel.id])
-			x.objects[t.sel.id] = append(x.objects[t.sel.id], o)
+	from := 0
+	each(len(v.results), func(i int) {
+		from = len(objects)
+		r, some := &v.results[i], false
+		if r.Err == nil && r.Value != nil {
+			objects, some = f.def.Spread(objects, r.Value)
 		}
-		v.elements = append(v.elements, t)
+		if f.subs != nil {
+			for _, o := range objects[from:] {
+				v.elements = append(v.elements, x.target(f, o))
+			}
+		}
+		c := run{from, len(objects)}
+		if !some {
+			c.from = -1
+		}
+		v.children = append(v.children, c)
+	}, func(i int, err error) {
+		objects, v.elements = objects[:from], v.elements[:min(from, len(v.elements))]
+		v.children = append(v.children, run{from: -1})
+		v.fail(i, err)
+	})
+	if f.sub != nil {
+		x.objects[f.sub.id] = objects
 	}
 }
 
-func (v *values) spread(f *field, into []any) []any {
-	v.children = v.children[:0]
-	for i := range v.results {
-		r := &v.results[i]
-		from, some := len(into), false
-		if r.Err == nil && r.Value != nil {
-			into, some = f.def.Spread(into, r.Value)
-		}
-		if !some {
-			from = -1
-		}
-		v.children = append(v.children, run{from, len(into)})
+// target puts an object behind an interface or union among those of its type.
+func (x *execution) target(f *field, o any) (t target) {
+	if o != nil {
+		t.sel = x.schema.member(f, o)
+		t.at = len(x.objects[t.sel.id])
+		x.objects[t.sel.id] = append(x.objects[t.sel.id], o)
 	}
-	return into
+	return t
 }
 
 // member returns what is selected on an object behind an interface or union.
@@ -295,6 +314,18 @@ type Panic struct {
 
 // Error describes it without the stack.
 func (p *Panic) Error() string { return fmt.Sprint("panic: ", p.Value) }
+
+// each calls do for 0 to n-1. One that panics fails alone.
+func each(n int, do func(i int), fail func(i int, err error)) {
+	for i := 0; i < n; i++ {
+		func() {
+			defer caught(func(err error) { fail(i, err) })
+			for ; i < n; i++ {
+				do(i)
+			}
+		}()
+	}
+}
 
 // caught turns a panic into an error.
 func caught(fail func(error)) {
