@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/gqlerror"
 )
 
 // Run executes a plan and returns the answer's data. Errors go to the response that the context carries, as those of
@@ -379,9 +380,20 @@ func (x *execution) report() {
 			_, failed := last.def.Args(ctx, last.selected.ArgumentMap(x.variables))
 			op.Error(ctx, failed)
 		default:
-			op.Error(ctx, graphql.AddFieldLocationToError(ctx, err))
+			op.Error(ctx, placed(ctx, f.path, err))
 		}
 	}
+}
+
+// placed gives an error its place in the document: that of its field, or of the list if it stands at an element.
+func placed(ctx context.Context, path []step, err error) error {
+	if path[len(path)-1].field != nil {
+		return graphql.AddFieldLocationToError(ctx, err)
+	}
+	at := path[len(path)-2].field.selected.Position
+	wrapped := gqlerror.WrapPath(graphql.GetPath(ctx), err)
+	wrapped.Locations = []gqlerror.Location{{Line: at.Line, Column: at.Column}}
+	return wrapped
 }
 
 // invalidNull stands for a null where the schema allows none.
