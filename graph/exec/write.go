@@ -7,7 +7,7 @@ import "errors"
 func (x *execution) write() []byte {
 	done := x.attempt()
 	if !done {
-		x.failures, x.path, x.stack, x.written = x.failures[:0], x.path[:0], x.stack[:0], 0
+		x.failures, x.path, x.stack, x.written, x.stopped = x.failures[:0], x.path[:0], x.stack[:0], 0, nil
 		x.careful = true
 		x.attempt()
 	}
