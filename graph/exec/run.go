@@ -385,8 +385,13 @@ func (x *execution) report() {
 	}
 }
 
-// placed gives an error its place in the document: that of its field, or of the list if it stands at an element.
+// placed gives an error its place in the document: that of its field, or of the list if it stands at an element. An error
+// of gqlgen's kind is copied, since paths are written into it and it may stand at several fields.
 func placed(ctx context.Context, path []step, err error) error {
+	if own, ok := err.(*gqlerror.Error); ok {
+		kept := *own
+		err = &kept
+	}
 	if path[len(path)-1].field != nil {
 		return graphql.AddFieldLocationToError(ctx, err)
 	}
