@@ -210,8 +210,11 @@ func (c *compiler) field(t *Type, d *ast.Definition, g *group) *field {
 		f.elementOK = !typ.Elem.NonNull
 	}
 	if f.def.Guard != nil {
-		f.guard = len(c.plan.guarded)
-		c.plan.guarded = append(c.plan.guarded, f)
+		f.guard = slices.IndexFunc(c.plan.guarded, func(of *field) bool { return of.def == f.def })
+		if f.guard < 0 {
+			f.guard = len(c.plan.guarded)
+			c.plan.guarded = append(c.plan.guarded, f)
+		}
 	}
 	c.want(t, f.def.Reads)
 	if f.def.Spread == nil {
