@@ -290,16 +290,18 @@ func (x *execution) spread(f *field) {
 
 // target puts an object behind an interface or union among those of its type.
 func (x *execution) target(f *field, o any) (t target) {
-	if o != nil {
-		t.sel = x.schema.member(f, o)
+	if t.sel = x.schema.member(f, o); t.sel != nil {
 		t.at = len(x.objects[t.sel.id])
 		x.objects[t.sel.id] = append(x.objects[t.sel.id], o)
 	}
 	return t
 }
 
-// member returns what is selected on an object behind an interface or union.
+// member returns what is selected on an object behind an interface or union; nil if there is no object.
 func (s *Schema) member(f *field, o any) *selection {
+	if v := reflect.ValueOf(o); o == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil
+	}
 	sel := f.subs[s.byGo[reflect.TypeOf(o)]]
 	if sel == nil {
 		panic(fmt.Sprintf("exec: %T is no member of %s", o, f.selected.Definition.Type.Name()))

@@ -119,10 +119,13 @@ func (x *execution) field(f *field, o any, at int) (some bool) {
 			if x.stack, some = f.def.Spread(x.stack, value); some {
 				some = x.composite(f, len(x.stack)-base, func(i int) (*selection, any, int) {
 					element := x.stack[base+i]
-					if f.sub == nil && element != nil {
-						return x.schema.member(f, element), element, -1
+					if f.sub != nil {
+						return f.sub, element, -1
 					}
-					return f.sub, element, -1
+					if sel := x.schema.member(f, element); sel != nil {
+						return sel, element, -1
+					}
+					return nil, nil, -1
 				})
 				x.stack = x.stack[:base]
 				return some
