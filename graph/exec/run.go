@@ -94,7 +94,7 @@ func (x *execution) release() {
 		*v = values{results: v.results[:0], children: v.children[:0], elements: v.elements[:0]}
 	}
 	clear(x.stack[:cap(x.stack)])
-	clear(x.failures)
+	clear(x.failures[:cap(x.failures)])
 	clear(x.path[:cap(x.path)])
 	clear(x.decisions)
 	*x = execution{objects: x.objects, values: x.values, decisions: x.decisions[:0], stack: x.stack[:0], path: x.path[:0],
