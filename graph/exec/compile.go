@@ -25,7 +25,8 @@ type Plan struct {
 // stage is a part of an operation that is finished before the next one begins: the whole of a query, a root field of a
 // mutation with all that lies below it.
 type stage struct {
-	roots  []*field
+	fields []*field     // of the root; they are written when the stage is over
+	roots  []*field     // those that have a resolver
 	levels []*selection // below the roots, parents before children
 }
 
@@ -87,13 +88,18 @@ func (s *Schema) Compile(op *ast.OperationDefinition, variables map[string]any) 
 		return nil
 	}
 	c.deepen(c.plan.root)
-	roots := c.plan.root.deep
-	if op.Operation == ast.Mutation {
-		for i := range roots {
-			c.stage(roots[i : i+1])
+	fields, roots := c.plan.root.fields, c.plan.root.deep
+	if op.Operation != ast.Mutation {
+		c.stage(fields, roots)
+		return c.plan
+	}
+	for i, f := range fields {
+		n := 0
+		if len(roots) > 0 && roots[0] == f {
+			n = 1
 		}
-	} else {
-		c.stage(roots)
+		c.stage(fields[i:i+1], roots[:n])
+		roots = roots[n:]
 	}
 	return c.plan
 }
@@ -247,8 +253,8 @@ func (c *compiler) want(t *Type, reads Reads) {
 }
 
 // stage gives each field that is materialised, and each selection below one, its place, level by level.
-func (c *compiler) stage(roots []*field) {
-	st := stage{roots: roots}
+func (c *compiler) stage(fields, roots []*field) {
+	st := stage{fields: fields, roots: roots}
 	for level := c.below(roots); len(level) > 0; {
 		st.levels = append(st.levels, level...)
 		var next []*selection

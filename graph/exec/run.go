@@ -19,11 +19,13 @@ func (s *Schema) Run(ctx context.Context, p *Plan, variables map[string]any) []b
 	x.schema, x.plan, x.ctx, x.variables = s, p, ctx, variables
 	x.grow()
 	x.decide()
+	x.begin()
 	for _, st := range p.stages {
 		x.resolveRoots(st.roots)
 		x.load(st.levels)
+		x.write(st.fields)
 	}
-	data := x.write()
+	data := x.end()
 	x.report()
 	return data
 }
@@ -45,6 +47,7 @@ type execution struct {
 	failures []failure
 	careful  bool // each leaf is written under a recover of its own
 	written  int  // objects
+	void     bool // data is null
 	stopped  error
 }
 

@@ -2,27 +2,44 @@ package exec
 
 import "errors"
 
-// write writes the answer's data. Fields are not written under a recover of their own, which would cost more than most of
-// them: after a panic, which nothing here is meant to do, all is written once more with that care.
-func (x *execution) write() []byte {
-	done := x.attempt()
-	if !done {
-		x.failures, x.path, x.stack, x.written, x.stopped = x.failures[:0], x.path[:0], x.stack[:0], 0, nil
-		x.careful = true
-		x.attempt()
+// begin makes room for the answer's data.
+func (x *execution) begin() {
+	size := x.plan.size.Load()
+	x.buffer = append(make([]byte, 0, size+size/4+64), '{')
+}
+
+// end completes the data and returns it.
+func (x *execution) end() []byte {
+	if x.void {
+		x.buffer = []byte("null")
+	} else {
+		x.buffer = append(x.buffer, '}')
 	}
 	x.plan.size.Store((3*x.plan.size.Load() + int64(len(x.buffer))) / 4)
 	return x.buffer
 }
 
-func (x *execution) attempt() (done bool) {
-	defer caught(func(error) { done = false })
-	size := x.plan.size.Load()
-	x.buffer = make([]byte, 0, size+size/4+64)
-	if !x.object(x.plan.root, nil, 0) {
-		x.buffer = append(x.buffer[:0], "null"...)
+// write writes fields of the root. Fields are not written under a recover of their own, which would cost more than most
+// of them: after a panic, which nothing here is meant to do, all are written once more with that care.
+func (x *execution) write(fields []*field) {
+	if len(x.buffer) > 1 {
+		x.buffer = append(x.buffer, ',')
 	}
-	return true
+	buffer, failures, written, stopped := len(x.buffer), len(x.failures), x.written, x.stopped
+	whole, done := x.attempt(fields)
+	if !done {
+		x.buffer, x.failures, x.written, x.stopped = x.buffer[:buffer], x.failures[:failures], written, stopped
+		x.path, x.stack = x.path[:0], x.stack[:0]
+		x.careful = true
+		whole, _ = x.attempt(fields)
+		x.careful = false
+	}
+	x.void = x.void || !whole
+}
+
+func (x *execution) attempt(fields []*field) (whole, done bool) {
+	defer caught(func(error) { done = false })
+	return x.fields(fields, nil, 0), true
 }
 
 // object writes an object, which stands at the given place among those of its selection if they are kept. False: it is
@@ -37,9 +54,20 @@ func (x *execution) object(sel *selection, o any, at int) bool {
 	if x.stopped != nil {
 		return false
 	}
-	start, whole := len(x.buffer), true
+	start := len(x.buffer)
 	x.buffer = append(x.buffer, '{')
-	for i, f := range sel.fields {
+	if !x.fields(sel.fields, o, at) {
+		x.buffer = x.buffer[:start]
+		return false
+	}
+	x.buffer = append(x.buffer, '}')
+	return true
+}
+
+// fields writes the fields of an object. False: one is null that may not be.
+func (x *execution) fields(fields []*field, o any, at int) (whole bool) {
+	whole = true
+	for i, f := range fields {
 		if i > 0 {
 			x.buffer = append(x.buffer, ',')
 		}
@@ -50,12 +78,7 @@ func (x *execution) object(sel *selection, o any, at int) bool {
 			x.buffer = append(x.buffer, "null"...)
 		}
 	}
-	if !whole {
-		x.buffer = x.buffer[:start]
-		return false
-	}
-	x.buffer = append(x.buffer, '}')
-	return true
+	return whole
 }
 
 // field writes the value of a field. False: it is null, and nothing was written.
