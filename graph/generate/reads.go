@@ -28,6 +28,7 @@ type reader struct {
 type reads struct {
 	all   bool
 	names map[string]bool
+	calls map[string]bool // the methods that are called on the receiver, which read for themselves
 }
 
 func newReader(p source) *reader { return &reader{packages: p, known: map[string]*reads{}} }
@@ -67,7 +68,8 @@ func quoted(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// method follows a method of a named struct, and the methods that it calls on the same receiver.
+// method follows a method of a named struct, and the methods that it calls on the same receiver. These are gathered
+// before any is added up: of methods that call each other, each reads what all of them read.
 func (r *reader) method(t types.Type, name string) *reads {
 	if p, ok := t.(*types.Pointer); ok {
 		t = p.Elem()
@@ -76,11 +78,28 @@ func (r *reader) method(t types.Type, name string) *reads {
 	if !ok {
 		return &reads{all: true}
 	}
+	found, seen := &reads{names: map[string]bool{}}, map[string]bool{name: true}
+	for next := []string{name}; len(next) > 0; next = next[1:] {
+		body := r.body(named, next[0])
+		found.all = found.all || body.all
+		maps.Copy(found.names, body.names)
+		for called := range body.calls {
+			if !seen[called] {
+				seen[called] = true
+				next = append(next, called)
+			}
+		}
+	}
+	return found
+}
+
+// body returns what stands in a method itself.
+func (r *reader) body(named *types.Named, name string) *reads {
 	key := named.String() + "." + name
 	if found := r.known[key]; found != nil {
-		return found // also while it is being followed: a recursion adds nothing
+		return found
 	}
-	found := &reads{names: map[string]bool{}}
+	found := &reads{names: map[string]bool{}, calls: map[string]bool{}}
 	r.known[key] = found
 	pkg := r.packages.Load(named.Obj().Pkg().Path())
 	declared := declaration(pkg, named.Obj().Name(), name)
@@ -110,9 +129,7 @@ func (r *reader) method(t types.Type, name string) *reads {
 		case selection.Kind() == types.FieldVal:
 			found.names[s.Sel.Name] = true
 		case selection.Kind() == types.MethodVal:
-			below := r.method(named, s.Sel.Name)
-			found.all = found.all || below.all
-			maps.Copy(found.names, below.names)
+			found.calls[s.Sel.Name] = true
 		}
 		selections[of] = true
 		return true
