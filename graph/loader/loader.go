@@ -31,23 +31,30 @@ type Observer func(edge string, keys int)
 // for some.
 type Fetch[K comparable, V any] func(context.Context, []K) (map[K]V, error)
 
-// KeyErrors are the failures of single keys of a batch: keys that are asked for in different ways share no mistake.
-type KeyErrors[K comparable] map[K]error
+// KeyErrors are the failures of some keys of a batch: keys that are asked for in different ways share no mistake.
+type KeyErrors[K comparable] map[K]*failure
+
+// failure is what keys that were asked for together have failed by.
+type failure struct{ err error }
 
 // Error describes one of them.
 func (e KeyErrors[K]) Error() string {
-	for _, err := range e {
-		return err.Error()
+	for _, f := range e {
+		return f.err.Error()
 	}
 	return "no error"
 }
 
 // errorOf returns what the failure of a batch means for one of its keys.
 func errorOf[K comparable](err error, key K) error {
-	if single, ok := err.(KeyErrors[K]); ok {
-		return single[key]
+	some, ok := err.(KeyErrors[K])
+	if !ok {
+		return err
 	}
-	return err
+	if f := some[key]; f != nil {
+		return f.err
+	}
+	return nil
 }
 
 // Edge names what can be loaded: values by keys. There is one variable for each.
@@ -207,8 +214,8 @@ func (l *loader[K, V]) fetchAll(ctx context.Context, keys []K) (map[K]V, error) 
 	all, failed := make(map[K]V, len(keys)), KeyErrors[K]{}
 	for start := 0; start < len(keys); start += maxBatch {
 		found, err := l.fetched(ctx, keys[start:min(start+maxBatch, len(keys))])
-		if single, ok := err.(KeyErrors[K]); ok {
-			maps.Copy(failed, single)
+		if some, ok := err.(KeyErrors[K]); ok {
+			maps.Copy(failed, some)
 		} else if err != nil {
 			return nil, err
 		}
@@ -225,12 +232,17 @@ func (l *loader[K, V]) fetched(ctx context.Context, keys []K) (found map[K]V, er
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v", r)
 		}
-		single, ok := err.(KeyErrors[K])
+		some, ok := err.(KeyErrors[K])
 		if !ok {
 			err = l.logged(ctx, len(keys), err)
+			return
 		}
-		for key := range single {
-			single[key] = l.logged(ctx, 1, single[key])
+		counts := make(map[*failure]int, len(some))
+		for _, f := range some {
+			counts[f]++
+		}
+		for f, n := range counts {
+			f.err = l.logged(ctx, n, f.err)
 		}
 	}()
 	l.observe(l.name, len(keys))

@@ -344,8 +344,9 @@ func grouped[K, G comparable, V any](keys []K, common func(K) G, fetch func(same
 	found, failed := make(map[K]V, len(keys)), KeyErrors[K]{}
 	for _, same := range groups(keys, common) {
 		if err := fetch(same, found); err != nil {
+			shared := &failure{err}
 			for _, k := range same {
-				failed[k] = err
+				failed[k] = shared
 			}
 		}
 	}
