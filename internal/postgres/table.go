@@ -201,11 +201,11 @@ func fieldOf(v reflect.Value, index []int) reflect.Value {
 // as text for example.
 func (r *Reading[T]) choose(row pgx.CollectableRow) []storeRaw {
 	descriptions := row.FieldDescriptions()
+	if len(descriptions) != len(r.columns) {
+		return []storeRaw{} // pgx says what is wrong
+	}
 	stores := make([]storeRaw, len(r.columns))
 	for i, c := range r.columns {
-		if i >= len(descriptions) {
-			return []storeRaw{}
-		}
 		d := descriptions[i]
 		if c.open != nil && d.DataTypeOID == pgtype.ByteaOID && d.Format == pgtype.BinaryFormatCode {
 			continue
