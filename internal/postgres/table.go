@@ -227,7 +227,7 @@ func (r *Reading[T]) scanSlowly(row pgx.CollectableRow, into *T, fields reflect.
 		if c.open != nil {
 			targets[i] = &sealed[i]
 		} else {
-			targets[i] = fieldOf(fields, c.index).Addr().Interface()
+			targets[i] = target(fieldOf(fields, c.index))
 		}
 	}
 	if err := row.Scan(targets...); err != nil {
@@ -242,6 +242,59 @@ func (r *Reading[T]) scanSlowly(row pgx.CollectableRow, into *T, fields reflect.
 	}
 	return nil
 }
+
+// target returns what pgx stores a field by. It refuses what storeRaw refuses too: pgx takes NULL for the nil UUID, and
+// makes one list of several dimensions.
+func target(f reflect.Value) any {
+	switch f.Interface().(type) {
+	case uuid.UUID:
+		return (*uuidTarget)(f.Addr().Interface().(*uuid.UUID))
+	case []uuid.UUID:
+		return listTarget{f}
+	}
+	if f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.String {
+		return listTarget{f}
+	}
+	return f.Addr().Interface()
+}
+
+// uuidTarget is a UUID that is not NULL.
+type uuidTarget uuid.UUID
+
+// ScanUUID makes it a target.
+func (u *uuidTarget) ScanUUID(v pgtype.UUID) error {
+	if !v.Valid {
+		return fmt.Errorf("NULL can not be stored in %T", uuid.UUID{})
+	}
+	*u = v.Bytes
+	return nil
+}
+
+// listTarget is a list of one dimension.
+type listTarget struct{ reflect.Value }
+
+// SetDimensions makes room for the elements; nil stands for NULL.
+func (l listTarget) SetDimensions(dimensions []pgtype.ArrayDimension) error {
+	switch {
+	case dimensions == nil:
+		l.SetZero()
+		return nil
+	case len(dimensions) > 1:
+		return fmt.Errorf("an array of %d dimensions can not be stored in %s", len(dimensions), l.Type())
+	}
+	n := 0
+	for _, d := range dimensions {
+		n = int(d.Length)
+	}
+	l.Set(reflect.MakeSlice(l.Type(), n, n))
+	return nil
+}
+
+// ScanIndex returns the target of an element.
+func (l listTarget) ScanIndex(i int) any { return target(l.Value.Index(i)) }
+
+// ScanIndexType returns a target like those of the elements.
+func (l listTarget) ScanIndexType() any { return target(reflect.New(l.Type().Elem()).Elem()) }
 
 // store returns what stores a value of a Postgres type that has come in a format in a field, or nil if it does not know
 // how.
