@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"reflect"
@@ -95,12 +96,21 @@ func CheckRows[T any](ctx context.Context, t testing.TB, what string, of *Tables
 			got[i] = *row
 		}
 		if !reflect.DeepEqual(got, want) {
-			t.Errorf("%s in mode %s:\n%s\nwant\n%s", what, mode, fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want))
+			t.Errorf("%s in mode %s:\n%s\nwant\n%s", what, mode, text(got), text(want))
 		}
 		if wantLeft := map[bool]int{true: 0, false: len(rows)}[mode == Modes[0]]; left != wantLeft {
 			t.Errorf("%s in mode %s: %d of %d rows were left to pgx, want %d", what, mode, left, len(rows), wantLeft)
 		}
 	}
+}
+
+// text shows what pointers point to.
+func text(v any) string {
+	written, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprintf("%+v", v)
+	}
+	return string(written)
 }
 
 // Filled fails for every field of a struct that has its zero value.

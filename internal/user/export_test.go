@@ -1,0 +1,8 @@
+package user
+
+import "emporium/internal/postgres"
+
+// What the rows of the service's statements are read by.
+
+func (s *Service) UserTable() *postgres.Table[User]       { return s.tables.users }
+func (s *Service) AddressTable() *postgres.Table[Address] { return s.tables.addresses }
