@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"fmt"
+	"reflect"
 
 	"emporium/graph/exec"
 	"emporium/graph/loader"
@@ -23,6 +24,8 @@ type edge interface {
 	follow(ctx context.Context, parent any, args map[string]any) (any, error)
 	// reads are the fields of the parent that are looked at, beside its keys.
 	reads() exec.Reads
+	// madeOf is the type of what is loaded, if the value is made of it and not it itself; otherwise nil.
+	madeOf() reflect.Type
 }
 
 // fields are the edges of a type, by the name of the field.
@@ -113,6 +116,8 @@ func (e via[P, K, V]) follow(ctx context.Context, parent any, args map[string]an
 
 func (via[P, K, V]) reads() exec.Reads { return exec.Reads{} }
 
+func (via[P, K, V]) madeOf() reflect.Type { return nil }
+
 // made is an edge whose value is made of what another one leads to.
 type made[P any, K comparable, V, T any] struct {
 	from  via[P, K, V]
@@ -144,6 +149,8 @@ func (e made[P, K, V, T]) follow(ctx context.Context, parent any, args map[strin
 }
 
 func (e made[P, K, V, T]) reads() exec.Reads { return exec.Reads{Names: e.names} }
+
+func (made[P, K, V, T]) madeOf() reflect.Type { return reflect.TypeFor[V]() }
 
 // viaMany is an edge along which a parent finds several values, each by a key of its own.
 type viaMany[P any, K comparable, V any] struct {
@@ -183,6 +190,8 @@ func (e viaMany[P, K, V]) follow(ctx context.Context, parent any, _ map[string]a
 
 func (e viaMany[P, K, V]) reads() exec.Reads { return exec.Reads{Names: e.names} }
 
+func (viaMany[P, K, V]) madeOf() reflect.Type { return nil }
+
 // computed is a field that depends on who asks.
 type computed[P, V any] struct {
 	value func(context.Context, P) V
@@ -203,6 +212,8 @@ func (e computed[P, V]) follow(ctx context.Context, parent any, _ map[string]any
 
 func (e computed[P, V]) reads() exec.Reads { return exec.Reads{Names: e.names} }
 
+func (computed[P, V]) madeOf() reflect.Type { return nil }
+
 // bindEdges gives the fields that are edges what loads them.
 func bindEdges(types []*exec.Type) error {
 	for _, t := range types {
@@ -220,7 +231,7 @@ func bindEdges(types []*exec.Type) error {
 			case e != nil && held:
 				return fmt.Errorf("graph: %s.%s is declared as an edge, but its object holds it", t.Name, name)
 			case e != nil:
-				f.Load, f.Reads = e.load, e.reads()
+				f.Load, f.Reads, f.MadeOf = e.load, e.reads(), e.madeOf()
 			}
 		}
 	}

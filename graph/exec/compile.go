@@ -223,6 +223,9 @@ func (c *compiler) field(t *Type, d *ast.Definition, g *group) *field {
 		}
 	}
 	c.want(t, f.def.Reads)
+	if made := c.schema.byGo[f.def.MadeOf]; made != nil {
+		c.want(made, Reads{All: true})
+	}
 	if f.def.Spread == nil {
 		return f
 	}

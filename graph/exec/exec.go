@@ -49,6 +49,9 @@ type Field struct {
 
 	// Reads names the Go fields of the object that the field is made of; All when that is not known.
 	Reads Reads
+	// MadeOf is the Go type of what is loaded, when the value is made of it: who else asks for some of it may not leave out
+	// the rest.
+	MadeOf reflect.Type
 	// Method tells that the value comes from a method or a function; for the log of a null that may not be.
 	Method bool
 }
