@@ -61,20 +61,26 @@ func NewKeyring() *Keyring {
 }
 
 func newSigningKey(status KeyStatus) signingKey {
-	pub, priv, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		panic("auth: " + err.Error()) // crypto/rand does not fail
-	}
-	// The kid is the key's thumbprint (RFC 7638).
-	sum, err := (&jose.JSONWebKey{Key: pub}).Thumbprint(crypto.SHA256)
-	if err != nil {
-		panic("auth: " + err.Error())
-	}
-	return signingKey{
-		ID:      base64.RawURLEncoding.EncodeToString(sum),
-		Created: time.Now().UTC().Truncate(time.Second),
-		Status:  status,
-		JWK:     jose.JSONWebKey{Key: priv},
+	for {
+		pub, priv, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			panic("auth: " + err.Error()) // crypto/rand does not fail
+		}
+		// The kid is the key's thumbprint (RFC 7638).
+		sum, err := (&jose.JSONWebKey{Key: pub}).Thumbprint(crypto.SHA256)
+		if err != nil {
+			panic("auth: " + err.Error())
+		}
+		id := base64.RawURLEncoding.EncodeToString(sum)
+		if id[0] == '-' {
+			continue // the command line would take it for a flag
+		}
+		return signingKey{
+			ID:      id,
+			Created: time.Now().UTC().Truncate(time.Second),
+			Status:  status,
+			JWK:     jose.JSONWebKey{Key: priv},
+		}
 	}
 }
 

@@ -344,6 +344,16 @@ func TestKeyRotation(t *testing.T) {
 	}
 }
 
+// TestKeysCanBeNamed on the command line, where what begins with a dash is a flag: of 64 thumbprints one does.
+func TestKeysCanBeNamed(t *testing.T) {
+	t.Parallel()
+	for range 500 {
+		if id := NewKeyring().Keys()[0].ID; strings.HasPrefix(id, "-") || len(id) != 43 {
+			t.Errorf("a key is named %q", id)
+		}
+	}
+}
+
 func TestJWKS(t *testing.T) {
 	ring, _, err := NewKeyring().Add()
 	if err != nil {
