@@ -26,6 +26,7 @@ import (
 	"emporium/internal/money"
 	"emporium/internal/order"
 	"emporium/internal/payment"
+	"emporium/internal/postgres"
 	"emporium/internal/product"
 	"emporium/internal/user"
 )
@@ -563,6 +564,9 @@ func newVariedWorld(t testing.TB) *world {
 	}
 	must(w.services.Orders.Load(t.Context(), slices.Values(orders), nil))
 	must(w.services.Payments.Load(t.Context(), slices.Values(payments), nil))
+	_, err := postgres.Exec(t.Context(), w.dbs.Products, postgres.Stmt{Name: "test.hold",
+		SQL: "UPDATE products.stock SET held = on_hand - on_hand / 3"})
+	must(err)
 	return w
 }
 
