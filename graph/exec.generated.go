@@ -347,8 +347,8 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"pageInfo": {Reads: exec.Reads{Names: []string{"PageInfo"}}, Get: func(o any) any { return &o.(*page.Connection[*product.Collection]).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
 		}},
 		{Name: "CollectionEdge", Go: reflect.TypeFor[*page.Edge[*product.Collection]](), Fields: map[string]*exec.Field{
-			"cursor": {Reads: exec.Reads{Names: []string{"Cursor"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendString(b, o.(*page.Edge[*product.Collection]).Cursor), true
+			"cursor": {Method: true, Reads: exec.Reads{All: true}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, o.(*page.Edge[*product.Collection]).Cursor()), true
 			}},
 			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*product.Collection]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Collection)) }},
 		}},
@@ -542,8 +542,8 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"totalCount": {Append: func(b []byte, v any) ([]byte, bool) { return exec.AppendInt(b, v.(int)), true }},
 		}},
 		{Name: "OrderEdge", Go: reflect.TypeFor[*page.Edge[*order.Order]](), Fields: map[string]*exec.Field{
-			"cursor": {Reads: exec.Reads{Names: []string{"Cursor"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendString(b, o.(*page.Edge[*order.Order]).Cursor), true
+			"cursor": {Method: true, Reads: exec.Reads{All: true}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, o.(*page.Edge[*order.Order]).Cursor()), true
 			}},
 			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*order.Order]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Order)) }},
 		}},
@@ -592,15 +592,15 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"hasPreviousPage": {Reads: exec.Reads{Names: []string{"HasPreviousPage"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				return exec.AppendBoolean(b, o.(*page.Info).HasPreviousPage), true
 			}},
-			"startCursor": {Reads: exec.Reads{Names: []string{"StartCursor"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				value := o.(*page.Info).StartCursor
+			"startCursor": {Method: true, Reads: exec.Reads{Names: []string{"cursors", "size"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*page.Info).StartCursor()
 				if value == nil {
 					return b, false
 				}
 				return exec.AppendString(b, *value), true
 			}},
-			"endCursor": {Reads: exec.Reads{Names: []string{"EndCursor"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				value := o.(*page.Info).EndCursor
+			"endCursor": {Method: true, Reads: exec.Reads{Names: []string{"cursors", "size"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*page.Info).EndCursor()
 				if value == nil {
 					return b, false
 				}
@@ -640,8 +640,8 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"totalCount": {Append: func(b []byte, v any) ([]byte, bool) { return exec.AppendInt(b, v.(int)), true }},
 		}},
 		{Name: "PaymentEdge", Go: reflect.TypeFor[*page.Edge[*payment.Payment]](), Fields: map[string]*exec.Field{
-			"cursor": {Reads: exec.Reads{Names: []string{"Cursor"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendString(b, o.(*page.Edge[*payment.Payment]).Cursor), true
+			"cursor": {Method: true, Reads: exec.Reads{All: true}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, o.(*page.Edge[*payment.Payment]).Cursor()), true
 			}},
 			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*payment.Payment]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Payment)) }},
 		}},
@@ -798,8 +798,8 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"facets":     {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Facets)) }},
 		}},
 		{Name: "ProductEdge", Go: reflect.TypeFor[*page.Edge[*product.Product]](), Fields: map[string]*exec.Field{
-			"cursor": {Reads: exec.Reads{Names: []string{"Cursor"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendString(b, o.(*page.Edge[*product.Product]).Cursor), true
+			"cursor": {Method: true, Reads: exec.Reads{All: true}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, o.(*page.Edge[*product.Product]).Cursor()), true
 			}},
 			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*product.Product]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Product)) }},
 		}},
@@ -972,8 +972,8 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"totalCount": {Append: func(b []byte, v any) ([]byte, bool) { return exec.AppendInt(b, v.(int)), true }},
 		}},
 		{Name: "UserEdge", Go: reflect.TypeFor[*page.Edge[*user.User]](), Fields: map[string]*exec.Field{
-			"cursor": {Reads: exec.Reads{Names: []string{"Cursor"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendString(b, o.(*page.Edge[*user.User]).Cursor), true
+			"cursor": {Method: true, Reads: exec.Reads{All: true}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, o.(*page.Edge[*user.User]).Cursor()), true
 			}},
 			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*user.User]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
 		}},

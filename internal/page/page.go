@@ -99,15 +99,32 @@ func parseCursor(text *string, sort string, keys int, name string) ([]string, er
 type Info struct {
 	HasNextPage     bool
 	HasPreviousPage bool
-	StartCursor     *string
-	EndCursor       *string
+	size            int
+	cursors         func(i int) string
+}
+
+// StartCursor returns the cursor of the first item of the page, nil when it is empty.
+func (i Info) StartCursor() *string { return i.cursor(0) }
+
+// EndCursor returns the cursor of the last item of the page, nil when it is empty.
+func (i Info) EndCursor() *string { return i.cursor(i.size - 1) }
+
+func (i Info) cursor(n int) *string {
+	if i.size == 0 {
+		return nil
+	}
+	return new(i.cursors(n))
 }
 
 // Edge is an item with its position in the list.
 type Edge[T any] struct {
-	Cursor string
-	Node   T
+	Node    T
+	place   int
+	cursors func(i int) string
 }
+
+// Cursor returns the cursor of the item. It is made when it is asked for: most pages are read for their items alone.
+func (e *Edge[T]) Cursor() string { return e.cursors(e.place) }
 
 // Connection is a page of a list.
 type Connection[T any] struct {
@@ -126,9 +143,12 @@ func Build[T any](w Window, rows []T, cursor func(T) string) Connection[T] {
 		rows = slices.Clone(rows)
 		slices.Reverse(rows)
 	}
-	c := Connection[T]{Edges: make([]*Edge[T], len(rows))}
+	cursors := func(i int) string { return cursor(rows[i]) }
+	c := Connection[T]{Edges: make([]*Edge[T], len(rows)), PageInfo: Info{size: len(rows), cursors: cursors}}
+	edges := make([]Edge[T], len(rows))
 	for i, row := range rows {
-		c.Edges[i] = &Edge[T]{Cursor: cursor(row), Node: row}
+		edges[i] = Edge[T]{row, i, cursors}
+		c.Edges[i] = &edges[i]
 	}
 	// Behind a cursor there is at least the item that it was made for, unless that was deleted since; looking would cost a
 	// statement, which the Relay specification spares servers.
@@ -137,10 +157,17 @@ func Build[T any](w Window, rows []T, cursor func(T) string) Connection[T] {
 	} else {
 		c.PageInfo.HasNextPage, c.PageInfo.HasPreviousPage = more, w.After != nil
 	}
-	if n := len(c.Edges); n > 0 {
-		c.PageInfo.StartCursor, c.PageInfo.EndCursor = &c.Edges[0].Cursor, &c.Edges[n-1].Cursor
-	}
 	return c
+}
+
+// Of returns the page with something of each item in its place.
+func Of[T, U any](c Connection[T], of func(T) U) Connection[U] {
+	edges, pointers := make([]Edge[U], len(c.Edges)), make([]*Edge[U], len(c.Edges))
+	for i, e := range c.Edges {
+		edges[i] = Edge[U]{of(e.Node), e.place, e.cursors}
+		pointers[i] = &edges[i]
+	}
+	return Connection[U]{Edges: pointers, PageInfo: c.PageInfo}
 }
 
 // Nodes returns the items of the page.

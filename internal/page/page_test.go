@@ -119,27 +119,31 @@ func TestCursorsComeBack(t *testing.T) {
 func TestBuild(t *testing.T) {
 	t.Parallel()
 	cursor := func(n int) string { return fmt.Sprint("c", n) }
+	type info struct {
+		HasNextPage, HasPreviousPage bool
+		StartCursor, EndCursor       *string
+	}
 	for name, c := range map[string]struct {
 		window page.Window
 		rows   []int // as read
 		want   []int // as shown
-		info   page.Info
+		info   info
 	}{
-		"an empty list":              {page.Window{Size: 2}, nil, []int{}, page.Info{}},
-		"an empty list, backward":    {page.Window{Size: 2, Backward: true}, nil, []int{}, page.Info{}},
-		"less than a page":           {page.Window{Size: 2}, []int{1}, []int{1}, page.Info{StartCursor: new("c1"), EndCursor: new("c1")}},
-		"exactly a page":             {page.Window{Size: 2}, []int{1, 2}, []int{1, 2}, page.Info{StartCursor: new("c1"), EndCursor: new("c2")}},
-		"more than a page":           {page.Window{Size: 2}, []int{1, 2, 3}, []int{1, 2}, page.Info{HasNextPage: true, StartCursor: new("c1"), EndCursor: new("c2")}},
-		"in the middle":              {page.Window{Size: 2, After: []string{"0"}}, []int{1, 2, 3}, []int{1, 2}, page.Info{HasNextPage: true, HasPreviousPage: true, StartCursor: new("c1"), EndCursor: new("c2")}},
-		"the last page":              {page.Window{Size: 2, After: []string{"0"}}, []int{1}, []int{1}, page.Info{HasPreviousPage: true, StartCursor: new("c1"), EndCursor: new("c1")}},
-		"behind the end":             {page.Window{Size: 2, After: []string{"9"}}, nil, []int{}, page.Info{HasPreviousPage: true}},
-		"from the end":               {page.Window{Size: 2, Backward: true}, []int{9, 8, 7}, []int{8, 9}, page.Info{HasPreviousPage: true, StartCursor: new("c8"), EndCursor: new("c9")}},
-		"exactly a page, backward":   {page.Window{Size: 2, Backward: true}, []int{9, 8}, []int{8, 9}, page.Info{StartCursor: new("c8"), EndCursor: new("c9")}},
-		"in the middle, backward":    {page.Window{Size: 2, Backward: true, Before: []string{"9"}}, []int{8, 7, 6}, []int{7, 8}, page.Info{HasNextPage: true, HasPreviousPage: true, StartCursor: new("c7"), EndCursor: new("c8")}},
-		"the first page, backward":   {page.Window{Size: 2, Backward: true, Before: []string{"9"}}, []int{8}, []int{8}, page.Info{HasNextPage: true, StartCursor: new("c8"), EndCursor: new("c8")}},
-		"nothing asked, there is":    {page.Window{Size: 0}, []int{1}, []int{}, page.Info{HasNextPage: true}},
-		"nothing asked, there isn't": {page.Window{Size: 0}, nil, []int{}, page.Info{}},
-		"nothing asked, backward":    {page.Window{Size: 0, Backward: true}, []int{9}, []int{}, page.Info{HasPreviousPage: true}},
+		"an empty list":              {page.Window{Size: 2}, nil, []int{}, info{}},
+		"an empty list, backward":    {page.Window{Size: 2, Backward: true}, nil, []int{}, info{}},
+		"less than a page":           {page.Window{Size: 2}, []int{1}, []int{1}, info{StartCursor: new("c1"), EndCursor: new("c1")}},
+		"exactly a page":             {page.Window{Size: 2}, []int{1, 2}, []int{1, 2}, info{StartCursor: new("c1"), EndCursor: new("c2")}},
+		"more than a page":           {page.Window{Size: 2}, []int{1, 2, 3}, []int{1, 2}, info{HasNextPage: true, StartCursor: new("c1"), EndCursor: new("c2")}},
+		"in the middle":              {page.Window{Size: 2, After: []string{"0"}}, []int{1, 2, 3}, []int{1, 2}, info{HasNextPage: true, HasPreviousPage: true, StartCursor: new("c1"), EndCursor: new("c2")}},
+		"the last page":              {page.Window{Size: 2, After: []string{"0"}}, []int{1}, []int{1}, info{HasPreviousPage: true, StartCursor: new("c1"), EndCursor: new("c1")}},
+		"behind the end":             {page.Window{Size: 2, After: []string{"9"}}, nil, []int{}, info{HasPreviousPage: true}},
+		"from the end":               {page.Window{Size: 2, Backward: true}, []int{9, 8, 7}, []int{8, 9}, info{HasPreviousPage: true, StartCursor: new("c8"), EndCursor: new("c9")}},
+		"exactly a page, backward":   {page.Window{Size: 2, Backward: true}, []int{9, 8}, []int{8, 9}, info{StartCursor: new("c8"), EndCursor: new("c9")}},
+		"in the middle, backward":    {page.Window{Size: 2, Backward: true, Before: []string{"9"}}, []int{8, 7, 6}, []int{7, 8}, info{HasNextPage: true, HasPreviousPage: true, StartCursor: new("c7"), EndCursor: new("c8")}},
+		"the first page, backward":   {page.Window{Size: 2, Backward: true, Before: []string{"9"}}, []int{8}, []int{8}, info{HasNextPage: true, StartCursor: new("c8"), EndCursor: new("c8")}},
+		"nothing asked, there is":    {page.Window{Size: 0}, []int{1}, []int{}, info{HasNextPage: true}},
+		"nothing asked, there isn't": {page.Window{Size: 0}, nil, []int{}, info{}},
+		"nothing asked, backward":    {page.Window{Size: 0, Backward: true}, []int{9}, []int{}, info{HasPreviousPage: true}},
 	} {
 		read := slices.Clone(c.rows)
 		got := page.Build(c.window, c.rows, cursor)
@@ -147,12 +151,19 @@ func TestBuild(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, nodes, c.want)
 		}
 		for _, e := range got.Edges {
-			if e.Cursor != cursor(e.Node) {
-				t.Errorf("%s: the cursor of %d is %q", name, e.Node, e.Cursor)
+			if e.Cursor() != cursor(e.Node) {
+				t.Errorf("%s: the cursor of %d is %q", name, e.Node, e.Cursor())
 			}
 		}
-		if got.Edges == nil || !reflect.DeepEqual(got.PageInfo, c.info) {
-			t.Errorf("%s: %+v, want %+v", name, got.PageInfo, c.info)
+		at := got.PageInfo
+		if is := (info{at.HasNextPage, at.HasPreviousPage, at.StartCursor(), at.EndCursor()}); got.Edges == nil || !reflect.DeepEqual(is, c.info) {
+			t.Errorf("%s: %+v, want %+v", name, is, c.info)
+		}
+		texts := page.Of(got, func(n int) string { return fmt.Sprint(n) })
+		for i, e := range texts.Edges {
+			if e.Node != fmt.Sprint(c.want[i]) || e.Cursor() != cursor(c.want[i]) || texts.PageInfo.HasNextPage != at.HasNextPage {
+				t.Errorf("%s: turned into %q at %q", name, e.Node, e.Cursor())
+			}
 		}
 		if !slices.Equal(c.rows, read) {
 			t.Errorf("%s: the rows that were read are now %v", name, c.rows)

@@ -463,7 +463,7 @@ func TestListFiltersAndPages(t *testing.T) {
 			if !c.PageInfo.HasNextPage {
 				break
 			}
-			args.After = c.PageInfo.EndCursor
+			args.After = c.PageInfo.EndCursor()
 		}
 		for args := (page.Args{Last: new(2)}); ; {
 			c, err := s.List(ctx, payment.Filter{}, byTime(direction), args)
@@ -474,7 +474,7 @@ func TestListFiltersAndPages(t *testing.T) {
 			if !c.PageInfo.HasPreviousPage {
 				break
 			}
-			args.Before = c.PageInfo.StartCursor
+			args.Before = c.PageInfo.StartCursor()
 		}
 		if !slices.Equal(forth, want) || !slices.Equal(back, want) {
 			t.Errorf("%s: %v and %v, want %v", direction, forth, back, want)
@@ -495,7 +495,7 @@ func TestListFiltersAndPages(t *testing.T) {
 		"times":          {payment.Filter{CreatedAt: &page.TimeRange{From: new(at(1)), Until: new(at(0))}}, byTime(page.Ascending), page.Args{First: new(1)}, "filter.createdAt"},
 		"sort":           {payment.Filter{}, payment.Sort{Field: "AMOUNT"}, page.Args{First: new(1)}, "sort.field"},
 		"size":           {payment.Filter{}, byTime(page.Ascending), page.Args{Last: new(101)}, "last"},
-		"another cursor": {payment.Filter{}, byTime(page.Descending), page.Args{First: new(1), After: asc.PageInfo.EndCursor}, "after"},
+		"another cursor": {payment.Filter{}, byTime(page.Descending), page.Args{First: new(1), After: asc.PageInfo.EndCursor()}, "after"},
 	} {
 		list, err := s.List(ctx, c.filter, c.sort, c.args)
 		e, ok := errors.AsType[*fault.Error](err)

@@ -274,9 +274,9 @@ func TestPagingVisitsEachRowOnce(t *testing.T) {
 				run(t, db, "DELETE FROM things WHERE id = $1", c.Edges[len(c.Edges)-1].Node.ID)
 			}
 			if backward {
-				args.Before = c.PageInfo.StartCursor
+				args.Before = c.PageInfo.StartCursor()
 			} else {
-				args.After = c.PageInfo.EndCursor
+				args.After = c.PageInfo.EndCursor()
 			}
 			if pages == 6 { // 49 of 60
 				break

@@ -310,13 +310,13 @@ func (c *catalogue) walk(t testing.TB, ctx context.Context, scope product.Scope,
 			if !got.PageInfo.HasPreviousPage {
 				return ids
 			}
-			args.Before = got.PageInfo.StartCursor
+			args.Before = got.PageInfo.StartCursor()
 		} else {
 			ids = append(ids, idsOf(got)...)
 			if !got.PageInfo.HasNextPage {
 				return ids
 			}
-			args.After = got.PageInfo.EndCursor
+			args.After = got.PageInfo.EndCursor()
 		}
 	}
 	t.Fatal("the list does not end")

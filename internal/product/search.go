@@ -85,11 +85,8 @@ func (s *Service) Lists(ctx context.Context, scopes []Scope, q Query, args page.
 			}
 			return page.Cursor(name, r.Key, r.ID.String())
 		})
-		pages[i] = &Connection{Scope: scope, Query: q}
-		pages[i].PageInfo, pages[i].Edges = built.PageInfo, make([]*Edge, len(built.Edges))
-		for j, e := range built.Edges {
-			pages[i].Edges[j] = &Edge{Cursor: e.Cursor, Node: &e.Node.Product}
-		}
+		pages[i] = &Connection{Scope: scope, Query: q,
+			Connection: page.Of(built, func(r *listedProduct) *Product { return &r.Product })}
 	}
 	return pages, nil
 }

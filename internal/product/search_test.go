@@ -217,7 +217,7 @@ func TestCursorsAreStable(t *testing.T) {
 				Name: "test.delete", SQL: "DELETE FROM products.products WHERE id = $1"}, gone); err != nil {
 				t.Fatal(err)
 			}
-			rest, err := c.Lists(as(), []product.Scope{{}}, q, page.Args{First: new(100), After: pages[0].PageInfo.EndCursor})
+			rest, err := c.Lists(as(), []product.Scope{{}}, q, page.Args{First: new(100), After: pages[0].PageInfo.EndCursor()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -225,7 +225,7 @@ func TestCursorsAreStable(t *testing.T) {
 			if !slices.Equal(known, before[10:]) {
 				t.Errorf("behind the cursor there is\n%v, not\n%v", known, before[10:])
 			}
-			back, err := c.Lists(as(), []product.Scope{{}}, q, page.Args{Last: new(100), Before: pages[0].PageInfo.EndCursor})
+			back, err := c.Lists(as(), []product.Scope{{}}, q, page.Args{Last: new(100), Before: pages[0].PageInfo.EndCursor()})
 			if err != nil {
 				t.Fatal(err)
 			}

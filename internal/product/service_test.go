@@ -215,7 +215,7 @@ func TestReads(t *testing.T) {
 		if !got.PageInfo.HasNextPage {
 			break
 		}
-		args.After = got.PageInfo.EndCursor
+		args.After = got.PageInfo.EndCursor()
 	}
 	if !slices.Equal(titles, []string{"Apple", "mango", "zebra"}) {
 		t.Errorf("collections %v", titles)

@@ -263,9 +263,5 @@ func (s *Service) Collections(ctx context.Context, args page.Args) (*CollectionC
 		return nil, err
 	}
 	built := page.Build(w, rows, func(r *listedCollection) string { return page.Cursor(sort, r.Key, r.ID.String()) })
-	c := CollectionConnection{PageInfo: built.PageInfo, Edges: make([]*CollectionEdge, len(built.Edges))}
-	for i, e := range built.Edges {
-		c.Edges[i] = &CollectionEdge{Cursor: e.Cursor, Node: &e.Node.Collection}
-	}
-	return &c, nil
+	return new(page.Of(built, func(r *listedCollection) *Collection { return &r.Collection })), nil
 }

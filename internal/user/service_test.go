@@ -237,7 +237,7 @@ func TestListIsFilteredAndPaged(t *testing.T) {
 			if !c.PageInfo.HasNextPage {
 				break
 			}
-			args.After = c.PageInfo.EndCursor
+			args.After = c.PageInfo.EndCursor()
 		}
 		equal(t, "forth "+string(direction), forth, want)
 		args = page.Args{Last: new(3)}
@@ -248,7 +248,7 @@ func TestListIsFilteredAndPaged(t *testing.T) {
 			if !c.PageInfo.HasPreviousPage {
 				break
 			}
-			args.Before = c.PageInfo.StartCursor
+			args.Before = c.PageInfo.StartCursor()
 		}
 		equal(t, "back "+string(direction), back, want)
 	}
@@ -262,7 +262,7 @@ func TestListIsFilteredAndPaged(t *testing.T) {
 		"field":  func() error { _, err := w.List(ctx, user.Filter{}, user.Sort{}, page.Args{First: new(1)}); return err },
 		"cursor of another order": func() error {
 			_, err := w.List(ctx, user.Filter{}, user.Sort{Field: user.SortCreatedAt, Direction: page.Ascending},
-				page.Args{First: new(1), After: c.PageInfo.EndCursor})
+				page.Args{First: new(1), After: c.PageInfo.EndCursor()})
 			return err
 		},
 		"forged cursor": func() error {
