@@ -66,7 +66,7 @@ func newWorld(t testing.TB, size int) *world {
 	w := &world{t: t, dbs: dbs, tokens: map[string]string{}, ids: map[string]id.ID{}, numbers: map[string]string{}}
 	w.services = loader.Services{
 		Users: user.New(user.Config{DB: dbs.Users, Sealer: sealer, Hasher: hasher, Throttle: throttle,
-			Issuer: auth.NewIssuer("test", "test", keys), PhoneRegion: "DE"}),
+			Issuer: auth.NewIssuer("test", "test", keys), AccessTTL: 24 * time.Hour, PhoneRegion: "DE"}),
 		Products: product.New(dbs.Products, "EUR"),
 		Orders:   order.New(dbs.Orders, sealer, "EUR"),
 		Payments: payment.New(dbs.Payments, sealer, "EUR"),
