@@ -45,11 +45,11 @@ func (s *Service) SignUp(ctx context.Context, in SignUpInput, address string) (*
 	var problems []Problem
 	email, err := seal.NormalizeEmail(in.Email)
 	if err != nil {
-		problems = append(problems, Problem{ProblemInvalid, []string{"email"}, "this is not a valid e-mail address"})
+		problems = append(problems, fault.NewProblem(ProblemInvalid, "this is not a valid e-mail address", "email"))
 	}
 	name, ok := normalizeName(in.Name)
 	if !ok {
-		problems = append(problems, Problem{ProblemInvalid, []string{"name"}, "the name must have 1 to 200 characters, none of them a control character"})
+		problems = append(problems, fault.NewProblem(ProblemInvalid, "the name must have 1 to 200 characters, none of them a control character", "name"))
 	}
 	if p := checkPassword(in.Password, "password", email, name); p != nil {
 		problems = append(problems, *p)
@@ -110,7 +110,7 @@ func checkPassword(password, field string, context ...string) *Problem {
 	if err == nil {
 		return nil
 	}
-	p := Problem{ProblemWeakPassword, []string{field}, "the password is not acceptable"}
+	p := fault.NewProblem(ProblemWeakPassword, "the password is not acceptable", field)
 	if f := (*fault.Error)(nil); errors.As(err, &f) {
 		p.Message = f.Message
 	}
@@ -399,9 +399,9 @@ func (s *Service) allow(ctx context.Context, kind, key string) error {
 }
 
 func refuse(code ProblemCode, message string, field ...string) *SignInPayload {
-	return &SignInPayload{UserErrors: []Problem{{code, append([]string{}, field...), message}}}
+	return &SignInPayload{UserErrors: []Problem{fault.NewProblem(code, message, field...)}}
 }
 
 func refusePassword(code ProblemCode, message string, field ...string) *PasswordChangePayload {
-	return &PasswordChangePayload{UserErrors: []Problem{{code, append([]string{}, field...), message}}}
+	return &PasswordChangePayload{UserErrors: []Problem{fault.NewProblem(code, message, field...)}}
 }

@@ -1,24 +1,24 @@
 package user
 
-import "time"
+import (
+	"time"
 
-// ProblemCode is what can be wrong with an input that the user can mend.
-type ProblemCode string
-
-const (
-	ProblemInvalid          ProblemCode = "INVALID"
-	ProblemTaken            ProblemCode = "TAKEN"
-	ProblemWrongCredentials ProblemCode = "WRONG_CREDENTIALS"
-	ProblemWeakPassword     ProblemCode = "WEAK_PASSWORD"
-	ProblemInvalidToken     ProblemCode = "INVALID_TOKEN"
+	"emporium/internal/fault"
 )
 
-// Problem is something that the user can mend in the input.
-type Problem struct {
-	Code    ProblemCode
-	Field   []string // the path from the input object on; empty when it is about the whole
-	Message string
-}
+// Problem is something that the user can mend in the input; see [fault.Problem].
+type (
+	Problem     = fault.Problem
+	ProblemCode = fault.ProblemCode
+)
+
+const (
+	ProblemInvalid          = fault.ProblemInvalid
+	ProblemTaken            = fault.ProblemTaken
+	ProblemWrongCredentials = fault.ProblemWrongCredentials
+	ProblemWeakPassword     = fault.ProblemWeakPassword
+	ProblemInvalidToken     = fault.ProblemInvalidToken
+)
 
 // SignUpInput is who wants an account.
 type SignUpInput struct {

@@ -1,0 +1,27 @@
+package fault
+
+// ProblemCode is what can be wrong with an input that the user can mend.
+type ProblemCode string
+
+const (
+	ProblemInvalid          ProblemCode = "INVALID"
+	ProblemTaken            ProblemCode = "TAKEN"
+	ProblemStale            ProblemCode = "STALE"
+	ProblemOutOfStock       ProblemCode = "OUT_OF_STOCK"
+	ProblemWrongCredentials ProblemCode = "WRONG_CREDENTIALS"
+	ProblemWeakPassword     ProblemCode = "WEAK_PASSWORD"
+	ProblemInvalidToken     ProblemCode = "INVALID_TOKEN"
+)
+
+// Problem is something that the user can mend in the input of a mutation. It is part of the outcome: an Error is for the
+// rest.
+type Problem struct {
+	Code    ProblemCode
+	Field   []string // the path from the input object on; empty when it is about the whole
+	Message string
+}
+
+// NewProblem returns a problem with the field at the path, or with the whole input.
+func NewProblem(code ProblemCode, message string, field ...string) Problem {
+	return Problem{Code: code, Field: append([]string{}, field...), Message: message}
+}
