@@ -17,6 +17,7 @@ const (
 	NotFound        Code = "NOT_FOUND"       // there is no such thing, or it is not the viewer's
 	BadUserInput    Code = "BAD_USER_INPUT"  // the request can not be understood or is out of bounds
 	Conflict        Code = "CONFLICT"        // the state of things does not allow it
+	InProgress      Code = "IN_PROGRESS"     // the same request is being answered already; ask again for its outcome
 	RateLimited     Code = "RATE_LIMITED"    // too many requests; try again later
 	Timeout         Code = "TIMEOUT"         // a deadline passed
 	Internal        Code = "INTERNAL"        // our fault; the details are in the log alone

@@ -36,7 +36,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%s: its code is %s, want %s", name, got, c.code)
 		}
 		for _, code := range []fault.Code{fault.Unauthenticated, fault.Forbidden, fault.NotFound, fault.BadUserInput,
-			fault.Conflict, fault.RateLimited, fault.Timeout, fault.Internal} {
+			fault.Conflict, fault.InProgress, fault.RateLimited, fault.Timeout, fault.Internal} {
 			if got := fault.Is(c.err, code); got != (code == c.code) {
 				t.Errorf("%s: Is(%s) = %t", name, code, got)
 			}
