@@ -33,6 +33,8 @@ const (
 	OrderEvent   Kind = 11
 	Payment      Kind = 12
 	PaymentEvent Kind = 13
+
+	StockMovement Kind = 14
 )
 
 // owned tells for each known kind whether its key starts with the owner.
@@ -41,6 +43,7 @@ var owned = map[Kind]bool{
 	Product: false, Variant: false, Category: false, Collection: false, Media: false,
 	Order: true, OrderLine: true, Fulfillment: true, OrderEvent: true,
 	Payment: true, PaymentEvent: true,
+	StockMovement: true, // by its variant, which its table is keyed by first
 }
 
 // isOwned is owned as a table, for speed.

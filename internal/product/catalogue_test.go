@@ -25,6 +25,7 @@ import (
 type catalogue struct {
 	*product.Service
 	db          *postgres.DB
+	url         string // of the database, where a test needs it
 	categories  []product.Category
 	collections []product.Collection
 	drafts      []*product.Draft

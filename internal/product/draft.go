@@ -178,6 +178,8 @@ func (d *Draft) complete(shop money.Currency) error {
 			return bad("variant %d has a negative weight", n)
 		case v.OnHand != nil && *v.OnHand < 0:
 			return bad("variant %d has a negative stock", n)
+		case v.OnHand != nil && *v.OnHand > maxStock:
+			return bad("variant %d has a stock of more than %d", n, maxStock)
 		case v.ImagePosition < 0 || v.ImagePosition > len(d.Media):
 			return bad("variant %d has picture %d of %d", n, v.ImagePosition, len(d.Media))
 		}

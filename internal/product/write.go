@@ -43,6 +43,7 @@ var (
 		"id", "product_id", "position", "sku", "barcode", "option_values", "currency", "price", "compare_at_price",
 		"weight_grams", "image_id"}}
 	stockTable      = table{"stock", []string{"variant_id", "on_hand"}}
+	movementTable   = table{"stock_movements", []string{"variant_id", "id", "delta", "reason"}}
 	membershipTable = table{"collection_products", []string{"collection_id", "product_id", "position"}}
 )
 
@@ -100,7 +101,7 @@ func (s *Service) Load(
 		}
 		now, done, members := time.Now().Truncate(time.Microsecond), 0, map[uuid.UUID]int{}
 		for drafts := range chunks(products) {
-			var of struct{ products, options, media, variants, stock, memberships [][]any }
+			var of struct{ products, options, media, variants, stock, movements, memberships [][]any }
 			for i, d := range drafts {
 				if err := d.complete(s.currency); err != nil {
 					return &DraftError{Index: done + i, Slug: d.Slug, Err: err}
@@ -121,6 +122,9 @@ func (s *Service) Load(
 						v.OnHand = new(0)
 					}
 					of.stock = append(of.stock, []any{v.ID, *v.OnHand})
+					if *v.OnHand > 0 {
+						of.movements = append(of.movements, []any{v.ID, id.New(), *v.OnHand, StockOpening})
+					}
 				}
 				for _, c := range d.Collections {
 					members[c]++
@@ -131,7 +135,7 @@ func (s *Service) Load(
 				table
 				rows [][]any
 			}{{productTable, of.products}, {optionTable, of.options}, {mediaTable, of.media}, {variantTable, of.variants},
-				{stockTable, of.stock}, {membershipTable, of.memberships}} {
+				{stockTable, of.stock}, {movementTable, of.movements}, {membershipTable, of.memberships}} {
 				if err := part.copy(ctx, tx, part.rows); err != nil {
 					return err
 				}
@@ -156,7 +160,7 @@ func (s *Service) settle(ctx context.Context) {
 	defer cancel()
 	_, _ = postgres.Exec(ctx, s.db, postgres.Stmt{Name: "products.settle", SQL: `VACUUM (ANALYZE) products.categories,
 		products.collections, products.products, products.options, products.media, products.variants, products.stock,
-		products.collection_products`})
+		products.stock_movements, products.collection_products`})
 }
 
 // onlyOnce keeps a transaction from being run again: the sequence that it reads may be spent.
@@ -288,11 +292,12 @@ var errDryRun = errors.New("dry run")
 // Upsert writes products as they are in the drafts, found by slug, in one transaction. An existing product keeps its ID,
 // its CreatedAt, and what the draft leaves nil of CategoryID, PublishedAt, Metadata and Collections; a variant with the same option
 // values, otherwise one with the same SKU, and a medium with the same URL keep their IDs; what a draft has no more is
-// removed. Stock that is given replaces what is on hand, but never goes below what is held for orders under way.
+// removed. Stock that is given replaces what is on hand, but never goes below what is held for orders under way; a variant
+// that is removed while it is held keeps as much for them.
 //
 // An error of the sequence, and a *DraftError for a draft that is wrong, undoes everything. So does dryRun in the end,
 // with the result that it would have had. Another Upsert at the same time fails with Conflict. Memory does not grow with
-// the number of drafts but by their slugs.
+// the number of drafts but by their slugs and by the variants whose stock changes.
 func (s *Service) Upsert(ctx context.Context, drafts iter.Seq2[*Draft, error], dryRun bool) (UpsertResult, error) {
 	var once onlyOnce
 	var result UpsertResult
@@ -333,11 +338,12 @@ func (s *Service) Upsert(ctx context.Context, drafts iter.Seq2[*Draft, error], d
 			}
 		}
 		now := time.Now().Truncate(time.Microsecond)
+		stock := restocking{counts: map[uuid.UUID]int{}}
 		for piece := range chunks(checked) {
 			if failed != nil {
 				break
 			}
-			if err := upsert(ctx, tx, piece, now, &result); err != nil {
+			if err := upsert(ctx, tx, piece, now, &result, &stock); err != nil {
 				return err
 			}
 		}
@@ -358,6 +364,9 @@ func (s *Service) Upsert(ctx context.Context, drafts iter.Seq2[*Draft, error], d
 		if len(twice) > 0 {
 			return fault.New(fault.BadUserInput, strings.Join(twice, " and "))
 		}
+		if err := stock.write(ctx, tx); err != nil {
+			return err
+		}
 		if dryRun {
 			return errDryRun
 		}
@@ -373,7 +382,7 @@ func (s *Service) Upsert(ctx context.Context, drafts iter.Seq2[*Draft, error], d
 }
 
 // upsert writes one piece of drafts.
-func upsert(ctx context.Context, tx *postgres.Tx, drafts []*Draft, now time.Time, result *UpsertResult) error {
+func upsert(ctx context.Context, tx *postgres.Tx, drafts []*Draft, now time.Time, result *UpsertResult, stock *restocking) error {
 	slugs := make([]string, len(drafts))
 	for i, d := range drafts {
 		slugs[i] = d.Slug
@@ -395,7 +404,7 @@ func upsert(ctx context.Context, tx *postgres.Tx, drafts []*Draft, now time.Time
 		old[d.Slug] = d
 	}
 
-	var w changes
+	w := changes{stock: stock}
 	for _, d := range drafts {
 		was := old[d.Slug]
 		if was == nil {
@@ -468,9 +477,10 @@ func (d *Draft) adopt(was *Draft, now time.Time) {
 
 // changes are the rows to be written and removed for a piece of drafts.
 type changes struct {
-	products, options, media, variants, stock, joined, left []json.RawMessage
+	products, options, media, variants, joined, left []json.RawMessage
 
 	reordered, goneMedia, goneVariants []uuid.UUID // reordered: products whose options are written anew
+	stock                              *restocking // of all pieces
 }
 
 // add compares a product as it was with its draft, and notes what has to be written.
@@ -528,9 +538,10 @@ func (w *changes) add(was, d *Draft, now time.Time) (changed bool, err error) {
 	}
 	for i := range d.Variants {
 		v := &d.Variants[i]
-		var before, stocked []any
-		if old := variants[v.ID]; old != nil {
-			before, stocked = old.row(), []any{v.ID, *old.OnHand}
+		var before []any
+		old := variants[v.ID]
+		if old != nil {
+			before = old.row()
 			delete(variants, v.ID)
 			if v.OnHand == nil {
 				v.OnHand = old.OnHand
@@ -539,10 +550,12 @@ func (w *changes) add(was, d *Draft, now time.Time) (changed bool, err error) {
 			v.OnHand = new(0)
 		}
 		changed = note(variantTable, &w.variants, before, v.row()) || changed
-		restocked = note(stockTable, &w.stock, stocked, []any{v.ID, *v.OnHand}) || restocked
+		if old == nil || *old.OnHand != *v.OnHand {
+			w.stock.counts[v.ID], restocked = *v.OnHand, true
+		}
 	}
 	for gone := range variants {
-		w.goneVariants, changed = append(w.goneVariants, gone), true
+		w.goneVariants, w.stock.gone, changed = append(w.goneVariants, gone), append(w.stock.gone, gone), true
 	}
 
 	if d.Collections == nil {
@@ -597,7 +610,7 @@ func (w *changes) write(ctx context.Context, tx *postgres.Tx) error {
 			return err
 		}
 	}
-	put := func(t table, conflict, more string, rows []json.RawMessage) func() error {
+	put := func(t table, conflict string, rows []json.RawMessage) func() error {
 		return func() error {
 			if len(rows) == 0 {
 				return nil
@@ -609,11 +622,7 @@ func (w *changes) write(ctx context.Context, tx *postgres.Tx) error {
 			sql := "INSERT INTO products." + t.name + " (" + columns + ") SELECT " + columns +
 				" FROM json_populate_recordset(NULL::products." + t.name + ", $1::json)"
 			if conflict != "" {
-				sql += " ON CONFLICT (" + conflict + ") DO UPDATE SET "
-				if more == "" {
-					more = strings.Join(set, ", ")
-				}
-				sql += more
+				sql += " ON CONFLICT (" + conflict + ") DO UPDATE SET " + strings.Join(set, ", ")
 			}
 			return writeJSON(ctx, tx, postgres.Stmt{Name: "products.put_" + t.name, SQL: sql}, rows)
 		}
@@ -622,11 +631,10 @@ func (w *changes) write(ctx context.Context, tx *postgres.Tx) error {
 		remove("products.remove_variants", "DELETE FROM products.variants WHERE id = ANY($1)", w.goneVariants),
 		remove("products.remove_media", "DELETE FROM products.media WHERE id = ANY($1)", w.goneMedia),
 		remove("products.remove_options", "DELETE FROM products.options WHERE product_id = ANY($1)", w.reordered),
-		put(productTable, "id", "", w.products),
-		put(optionTable, "", "", w.options),
-		put(mediaTable, "id", "", w.media),
-		put(variantTable, "id", "", w.variants),
-		put(stockTable, "variant_id", "on_hand = greatest(EXCLUDED.on_hand, stock.held)", w.stock),
+		put(productTable, "id", w.products),
+		put(optionTable, "", w.options),
+		put(mediaTable, "id", w.media),
+		put(variantTable, "id", w.variants),
 		func() error {
 			if len(w.left) == 0 {
 				return nil

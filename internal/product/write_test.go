@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -223,13 +224,19 @@ func TestUpsert(t *testing.T) {
 	c.upsert(t, product.UpsertResult{Unchanged: 1}, d)
 
 	// What is held for orders is not counted away.
-	c.exec(t, "UPDATE products.stock SET held = 2 WHERE variant_id = $1", got.Variants[0].ID)
+	order := id.New()
+	if err := c.Hold(as(), order, []product.HoldLine{{VariantID: got.Variants[0].ID, Quantity: 2}}, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
 	d = draft()
 	d.Variants[0].OnHand = new(1)
 	c.upsert(t, product.UpsertResult{Updated: 1}, d)
 	stock, err := c.Stock(as(), []uuid.UUID{got.Variants[0].ID})
 	if err != nil || *stock[0] != (product.Stock{VariantID: got.Variants[0].ID, OnHand: 2, Held: 2}) {
 		t.Errorf("stock %+v, %v", stock[0], err)
+	}
+	if err := c.Release(as(), order); err != nil {
+		t.Fatal(err)
 	}
 
 	// Prices, order, pictures, SKUs that swap, a value that is renamed, a variant that goes and one that comes.
