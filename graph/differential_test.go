@@ -482,6 +482,18 @@ func newVariedWorld(t testing.TB) *world {
 	add("bare-draft", "Bare draft", product.StatusDraft, nil)
 	must(w.services.Products.Load(t.Context(), categories, collections, slices.Values(drafts), nil))
 
+	manager := auth.With(t.Context(), auth.Actor{ID: w.person("manager"), Roles: auth.Roles(auth.RoleManager)})
+	for i, reason := range []product.StockReason{product.StockReceived, product.StockDamaged, product.StockLost, product.StockCorrection} {
+		for _, v := range full.Variants {
+			in := product.StockAdjustInput{VariantID: id.Of(id.Variant, v.ID), Delta: 3 - 2*i, Reason: reason}
+			if i%2 == 0 {
+				in.Note = ptr(odd)
+			}
+			_, err := w.services.Products.AdjustStock(manager, in, fmt.Sprintf("%s-%d", v.ID, i))
+			must(err)
+		}
+	}
+
 	guest, empty, closed := user.Account{User: user.User{ID: id.New(), Guest: true, CreatedAt: day(1)}},
 		user.Account{User: user.User{ID: id.New(), Email: ptr("empty@example.com"), CreatedAt: day(2), Roles: []auth.Role{auth.RoleCustomer, auth.RoleSupport}}},
 		user.Account{User: user.User{ID: id.New(), Email: ptr("closed@example.com"), Name: ptr(odd), Phone: ptr("+49301234567"),

@@ -35,7 +35,8 @@ type fields map[string]edge
 var edges = map[string]fields{
 	"User": userEdges, "UserConnection": userConnectionEdges,
 	"Product": productEdges, "ProductConnection": productConnectionEdges, "CategoryFacet": categoryFacetEdges,
-	"Variant": variantEdges, "Category": categoryEdges, "Collection": collectionEdges,
+	"Variant": variantEdges, "Inventory": inventoryEdges, "StockMovement": stockMovementEdges,
+	"StockAdjustPayload": stockAdjustEdges, "StockSetPayload": stockSetEdges, "Category": categoryEdges, "Collection": collectionEdges,
 	"Order": orderEdges, "OrderConnection": orderConnectionEdges, "OrderLine": orderLineEdges,
 	"Fulfillment": fulfillmentEdges, "FulfillmentLine": fulfillmentLineEdges,
 	"Payment": paymentEdges, "PaymentConnection": paymentConnectionEdges,

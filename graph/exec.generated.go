@@ -7,6 +7,7 @@ import (
 	"emporium/graph/exec"
 	"emporium/graph/scalar"
 	"emporium/internal/auth"
+	"emporium/internal/fault"
 	"emporium/internal/id"
 	"emporium/internal/money"
 	"emporium/internal/order"
@@ -67,6 +68,14 @@ func (Resolver) FulfillmentLine() FulfillmentLineResolver { return fulfillmentLi
 
 func (fulfillmentLineResolver) Line(ctx context.Context, of *order.FulfillmentLine) (*order.Line, error) {
 	return follow[*order.Line](ctx, "FulfillmentLine", "line", of, nil)
+}
+
+type inventoryResolver struct{}
+
+func (Resolver) Inventory() InventoryResolver { return inventoryResolver{} }
+
+func (inventoryResolver) Movements(ctx context.Context, of *product.Stock, first *int, after *string, last *int, before *string) (*page.Connection[*product.Movement], error) {
+	return follow[*page.Connection[*product.Movement]](ctx, "Inventory", "movements", of, map[string]any{"first": first, "after": after, "last": last, "before": before})
 }
 
 type orderResolver struct{}
@@ -195,6 +204,30 @@ func (productConnectionResolver) TotalCount(ctx context.Context, of *product.Con
 
 func (productConnectionResolver) Facets(ctx context.Context, of *product.Connection) (*product.Facets, error) {
 	return follow[*product.Facets](ctx, "ProductConnection", "facets", of, nil)
+}
+
+type stockAdjustPayloadResolver struct{}
+
+func (Resolver) StockAdjustPayload() StockAdjustPayloadResolver { return stockAdjustPayloadResolver{} }
+
+func (stockAdjustPayloadResolver) Variant(ctx context.Context, of *product.StockAdjustPayload) (*product.Variant, error) {
+	return follow[*product.Variant](ctx, "StockAdjustPayload", "variant", of, nil)
+}
+
+type stockMovementResolver struct{}
+
+func (Resolver) StockMovement() StockMovementResolver { return stockMovementResolver{} }
+
+func (stockMovementResolver) Actor(ctx context.Context, of *product.Movement) (*user.User, error) {
+	return follow[*user.User](ctx, "StockMovement", "actor", of, nil)
+}
+
+type stockSetPayloadResolver struct{}
+
+func (Resolver) StockSetPayload() StockSetPayloadResolver { return stockSetPayloadResolver{} }
+
+func (stockSetPayloadResolver) Variant(ctx context.Context, of *product.StockSetPayload) (*product.Variant, error) {
+	return follow[*product.Variant](ctx, "StockSetPayload", "variant", of, nil)
 }
 
 type userResolver struct{}
@@ -413,6 +446,9 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"onHand":    {Reads: exec.Reads{Names: []string{"OnHand"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*product.Stock).OnHand), true }},
 			"held":      {Reads: exec.Reads{Names: []string{"Held"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*product.Stock).Held), true }},
 			"available": {Method: true, Reads: exec.Reads{Names: []string{"Held", "OnHand"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*product.Stock).Available()), true }},
+			"movements": {Args: ec.field_Inventory_movements_args, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.One(objects, v.(*page.Connection[*product.Movement]))
+			}},
 		}},
 		{Name: "Media", Go: reflect.TypeFor[*product.Media](), Fields: map[string]*exec.Field{
 			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*product.Media).GlobalID().AppendGQL(b), true }},
@@ -464,6 +500,12 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"passwordChange": {Args: ec.field_Mutation_passwordChange_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Mutation().PasswordChange(ctx, args["input"].(user.PasswordChangeInput))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.PasswordChangePayload)) }},
+			"stockAdjust": {Args: ec.field_Mutation_stockAdjust_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().StockAdjust(ctx, args["input"].(product.StockAdjustInput), args["idempotencyKey"].(string))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.StockAdjustPayload)) }},
+			"stockSet": {Args: ec.field_Mutation_stockSet_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().StockSet(ctx, args["input"].(product.StockSetInput), args["idempotencyKey"].(string))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.StockSetPayload)) }},
 		}},
 		{Name: "OptionFacet", Go: reflect.TypeFor[*product.OptionFacet](), Fields: map[string]*exec.Field{
 			"name": {Reads: exec.Reads{Names: []string{"Name"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*product.OptionFacet).Name), true }},
@@ -915,6 +957,45 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			}},
 			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.SignOutPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]user.Problem), false) }},
 		}},
+		{Name: "StockAdjustPayload", Go: reflect.TypeFor[*product.StockAdjustPayload](), Fields: map[string]*exec.Field{
+			"variant":    {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Variant)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*product.StockAdjustPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "StockMovement", Go: reflect.TypeFor[*product.Movement](), Fields: map[string]*exec.Field{
+			"id":    {Method: true, Reads: exec.Reads{Names: []string{"ID", "VariantID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*product.Movement).GlobalID().AppendGQL(b), true }},
+			"delta": {Reads: exec.Reads{Names: []string{"Delta"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*product.Movement).Delta), true }},
+			"reason": {Reads: exec.Reads{Names: []string{"Reason"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, string(o.(*product.Movement).Reason)), true
+			}},
+			"actor": {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
+			"note": {Reads: exec.Reads{Names: []string{"Note"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*product.Movement).Note
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendString(b, *value), true
+			}},
+			"createdAt": {Reads: exec.Reads{Names: []string{"CreatedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return scalar.AppendDateTime(b, o.(*product.Movement).CreatedAt), true
+			}},
+		}},
+		{Name: "StockMovementConnection", Go: reflect.TypeFor[*page.Connection[*product.Movement]](), Fields: map[string]*exec.Field{
+			"edges": {Reads: exec.Reads{Names: []string{"Edges"}}, Get: func(o any) any { return o.(*page.Connection[*product.Movement]).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.Pointers(objects, v.([]*page.Edge[*product.Movement]), true)
+			}},
+			"nodes":    {Method: true, Reads: exec.Reads{All: true}, Get: func(o any) any { return o.(*page.Connection[*product.Movement]).Nodes() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*product.Movement), true) }},
+			"pageInfo": {Reads: exec.Reads{Names: []string{"PageInfo"}}, Get: func(o any) any { return &o.(*page.Connection[*product.Movement]).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
+		}},
+		{Name: "StockMovementEdge", Go: reflect.TypeFor[*page.Edge[*product.Movement]](), Fields: map[string]*exec.Field{
+			"cursor": {Reads: exec.Reads{Names: []string{"Cursor"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, o.(*page.Edge[*product.Movement]).Cursor), true
+			}},
+			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*product.Movement]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Movement)) }},
+		}},
+		{Name: "StockSetPayload", Go: reflect.TypeFor[*product.StockSetPayload](), Fields: map[string]*exec.Field{
+			"variant":    {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Variant)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*product.StockSetPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
 		{Name: "Tokens", Go: reflect.TypeFor[*user.Tokens](), Fields: map[string]*exec.Field{
 			"accessToken": {Reads: exec.Reads{Names: []string{"AccessToken"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*user.Tokens).AccessToken), true }},
 			"expiresAt": {Reads: exec.Reads{Names: []string{"ExpiresAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
@@ -977,15 +1058,15 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			}},
 			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*user.User]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
 		}},
-		{Name: "UserError", Go: reflect.TypeFor[*user.Problem](), Fields: map[string]*exec.Field{
+		{Name: "UserError", Go: reflect.TypeFor[*fault.Problem](), Fields: map[string]*exec.Field{
 			"code": {Reads: exec.Reads{Names: []string{"Code"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendString(b, string(o.(*user.Problem).Code)), true
+				return exec.AppendString(b, string(o.(*fault.Problem).Code)), true
 			}},
 			"field": {Reads: exec.Reads{Names: []string{"Field"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				list := o.(*user.Problem).Field
+				list := o.(*fault.Problem).Field
 				return exec.AppendList(b, list, func(b []byte, v string) []byte { return exec.AppendString(b, v) }), true
 			}},
-			"message": {Reads: exec.Reads{Names: []string{"Message"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*user.Problem).Message), true }},
+			"message": {Reads: exec.Reads{Names: []string{"Message"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*fault.Problem).Message), true }},
 		}},
 		{Name: "Variant", Go: reflect.TypeFor[*product.Variant](), Fields: map[string]*exec.Field{
 			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*product.Variant).GlobalID().AppendGQL(b), true }},

@@ -10,6 +10,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 
 	"emporium/graph/exec"
+	"emporium/graph/loader"
 	"emporium/internal/fault"
 	"emporium/internal/postgres"
 )
@@ -58,6 +59,9 @@ func newExecutable(generated graphql.ExecutableSchema, root ResolverRoot) (execu
 				if bound.Guard, err = guardOf(f); err != nil {
 					return executable{}, err
 				}
+				if t.Name == schema.Mutation.Name {
+					bound.Root = changing(bound.Root)
+				}
 			}
 		}
 	}
@@ -67,6 +71,14 @@ func newExecutable(generated graphql.ExecutableSchema, root ResolverRoot) (execu
 	}
 	plans, err := lru.New[planKey, *plan](cachedPlans)
 	return executable{generated, bound, plans}, err
+}
+
+// changing lets what is read below a field of Mutation be read after it, not found among what an earlier one has shown.
+func changing(root func(context.Context, map[string]any) (any, error)) func(context.Context, map[string]any) (any, error) {
+	return func(ctx context.Context, args map[string]any) (any, error) {
+		defer loader.Forget(ctx)
+		return root(ctx, args)
+	}
 }
 
 // Exec executes the operation of the context.
@@ -127,7 +139,11 @@ func generatedField(ctx context.Context, next graphql.Resolver) (any, error) {
 		return nil, err
 	}
 	result, err := next(ctx)
-	if fc := graphql.GetFieldContext(ctx); err != nil && (fc.Field.Name == "__schema" || fc.Field.Name == "__type") {
+	fc := graphql.GetFieldContext(ctx)
+	if op := graphql.GetOperationContext(ctx).Operation; op.Operation == ast.Mutation && fc.Parent == nil {
+		loader.Forget(ctx)
+	}
+	if err != nil && (fc.Field.Name == "__schema" || fc.Field.Name == "__type") {
 		return nil, fault.Wrap(fault.Forbidden, err, "introspection is closed to you")
 	}
 	return result, err

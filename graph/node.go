@@ -34,6 +34,8 @@ var nodeRules = map[string]nodeRule{
 	"OrderEvent":   {id.OrderEvent, byOwnedKey(loader.OrderEvents)},
 	"Payment":      {id.Payment, byOwnedKey(loader.Payments)},
 	"PaymentEvent": {id.PaymentEvent, byOwnedKey(loader.PaymentEvents)},
+
+	"StockMovement": {id.StockMovement, byOwnedKey(loader.StockMovements)}, // by its variant; for staff
 }
 
 func byKey[V interface {

@@ -39,6 +39,22 @@ var (
 		"image":   maybeAlong(loader.Media, func(v *product.Variant) *uuid.UUID { return v.ImageID }),
 		"product": along(loader.Products, func(v *product.Variant) uuid.UUID { return v.ProductID }),
 	}
+	inventoryEdges = fields{
+		"movements": via[*product.Stock, loader.MovementsKey, *product.MovementConnection]{loader.StockMovementsOf,
+			func(s *product.Stock, args arguments) (loader.MovementsKey, bool) {
+				return loader.MovementsKey{Variant: s.VariantID, Page: loader.PageOf(args.page)}, true
+			},
+		},
+	}
+	stockMovementEdges = fields{
+		"actor": maybeAlong(loader.Users, func(m *product.Movement) *uuid.UUID { return m.ActorID }),
+	}
+	stockAdjustEdges = fields{
+		"variant": maybeAlong(loader.Variants, func(p *product.StockAdjustPayload) *uuid.UUID { return p.VariantID }),
+	}
+	stockSetEdges = fields{
+		"variant": maybeAlong(loader.Variants, func(p *product.StockSetPayload) *uuid.UUID { return p.VariantID }),
+	}
 	categoryEdges = fields{
 		"parent": maybeAlong(loader.Categories, func(c *product.Category) *uuid.UUID { return c.ParentID }),
 		"ancestors": viaMany[*product.Category, uuid.UUID, *product.Category]{
@@ -141,6 +157,14 @@ func (r queryResolver) Collection(ctx context.Context, collectionID *id.ID, slug
 
 func (r queryResolver) Collections(ctx context.Context, first *int, after *string, last *int, before *string) (*product.CollectionConnection, error) {
 	return r.Services.Products.Collections(ctx, pageArgs(first, after, last, before))
+}
+
+func (r mutationResolver) StockAdjust(ctx context.Context, in product.StockAdjustInput, idempotencyKey string) (*product.StockAdjustPayload, error) {
+	return r.Services.Products.AdjustStock(ctx, in, idempotencyKey)
+}
+
+func (r mutationResolver) StockSet(ctx context.Context, in product.StockSetInput, idempotencyKey string) (*product.StockSetPayload, error) {
+	return r.Services.Products.SetStock(ctx, in, idempotencyKey)
 }
 
 // ofKind loads what an ID names; an ID of another kind names nothing here.

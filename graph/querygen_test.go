@@ -641,7 +641,7 @@ func newVocabulary(w *world) *vocabulary {
 		`{ orders(first: 100) { nodes { __typename id number email lines { __typename id } events { __typename id }
 			fulfillments { __typename id } payments { __typename id provider events { __typename id } } } } }`,
 		`{ products(first: 100) { nodes { __typename id slug title vendor type tags options { __typename name values }
-			variants { __typename id sku } media { __typename id } } } }`,
+			variants { __typename id sku inventory { movements(first: 3) { nodes { __typename id } } } } media { __typename id } } } }`,
 		`{ categories { __typename id slug children { __typename id slug children { __typename id slug } } } }`,
 		`{ collections(first: 100) { nodes { __typename id slug } } }`,
 	} {
@@ -673,6 +673,8 @@ func newVocabulary(w *world) *vocabulary {
 				{Name: "direction", Value: &ast.Value{Kind: ast.EnumValue, Raw: direction}}}})
 		}
 	}
+	ledger := w.data("admin", `{ products(first: 100) { nodes { variants { inventory { movements(first: 3) { edges { cursor } } } } } } }`, nil)
+	v.handedOut("StockMovementConnection", ledger)
 	for _, l := range []struct{ field, connection, fields string }{
 		{"users", "UserConnection", "CREATED_AT"}, {"orders", "OrderConnection", "CREATED_AT TOTAL"}, {"payments", "PaymentConnection", "CREATED_AT"},
 		{"products", "ProductConnection", "CREATED_AT PRICE TITLE RELEVANCE"}, {"collections", "CollectionConnection", ""},
@@ -692,6 +694,23 @@ func newVocabulary(w *world) *vocabulary {
 		}
 	}
 	return v
+}
+
+// handedOut takes the cursors of an answer.
+func (v *vocabulary) handedOut(connection string, value any) {
+	switch value := value.(type) {
+	case []any:
+		for _, element := range value {
+			v.handedOut(connection, element)
+		}
+	case map[string]any:
+		if text, ok := value["cursor"].(string); ok {
+			v.cursors[connection] = append(v.cursors[connection], cursor{text: text})
+		}
+		for _, field := range value {
+			v.handedOut(connection, field)
+		}
+	}
 }
 
 // collect takes the IDs and texts of an answer, in its order.

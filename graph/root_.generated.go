@@ -32,6 +32,7 @@ type ResolverRoot interface {
 	Collection() CollectionResolver
 	Fulfillment() FulfillmentResolver
 	FulfillmentLine() FulfillmentLineResolver
+	Inventory() InventoryResolver
 	Mutation() MutationResolver
 	Order() OrderResolver
 	OrderConnection() OrderConnectionResolver
@@ -41,6 +42,9 @@ type ResolverRoot interface {
 	Product() ProductResolver
 	ProductConnection() ProductConnectionResolver
 	Query() QueryResolver
+	StockAdjustPayload() StockAdjustPayloadResolver
+	StockMovement() StockMovementResolver
+	StockSetPayload() StockSetPayloadResolver
 	User() UserResolver
 	UserConnection() UserConnectionResolver
 	Variant() VariantResolver
@@ -132,6 +136,7 @@ type ComplexityRoot struct {
 	Inventory struct {
 		Available func(childComplexity int) int
 		Held      func(childComplexity int) int
+		Movements func(childComplexity int, first *int, after *string, last *int, before *string) int
 		OnHand    func(childComplexity int) int
 	}
 
@@ -156,6 +161,8 @@ type ComplexityRoot struct {
 		SignOut           func(childComplexity int) int
 		SignOutEverywhere func(childComplexity int) int
 		SignUp            func(childComplexity int, input user.SignUpInput) int
+		StockAdjust       func(childComplexity int, input product.StockAdjustInput, idempotencyKey string) int
+		StockSet          func(childComplexity int, input product.StockSetInput, idempotencyKey string) int
 		TokenRefresh      func(childComplexity int, input user.TokenRefreshInput) int
 	}
 
@@ -395,6 +402,36 @@ type ComplexityRoot struct {
 	SignOutPayload struct {
 		SessionsEnded func(childComplexity int) int
 		UserErrors    func(childComplexity int) int
+	}
+
+	StockAdjustPayload struct {
+		UserErrors func(childComplexity int) int
+		Variant    func(childComplexity int) int
+	}
+
+	StockMovement struct {
+		Actor     func(childComplexity int) int
+		CreatedAt func(childComplexity int) int
+		Delta     func(childComplexity int) int
+		GlobalID  func(childComplexity int) int
+		Note      func(childComplexity int) int
+		Reason    func(childComplexity int) int
+	}
+
+	StockMovementConnection struct {
+		Edges    func(childComplexity int) int
+		Nodes    func(childComplexity int) int
+		PageInfo func(childComplexity int) int
+	}
+
+	StockMovementEdge struct {
+		Cursor func(childComplexity int) int
+		Node   func(childComplexity int) int
+	}
+
+	StockSetPayload struct {
+		UserErrors func(childComplexity int) int
+		Variant    func(childComplexity int) int
 	}
 
 	Tokens struct {
@@ -769,6 +806,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Inventory.Held(childComplexity), true
+	case "Inventory.movements":
+		if e.ComplexityRoot.Inventory.Movements == nil {
+			break
+		}
+
+		args, err := ec.field_Inventory_movements_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Inventory.Movements(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string)), true
 	case "Inventory.onHand":
 		if e.ComplexityRoot.Inventory.OnHand == nil {
 			break
@@ -877,6 +925,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.SignUp(childComplexity, args["input"].(user.SignUpInput)), true
+	case "Mutation.stockAdjust":
+		if e.ComplexityRoot.Mutation.StockAdjust == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_stockAdjust_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.StockAdjust(childComplexity, args["input"].(product.StockAdjustInput), args["idempotencyKey"].(string)), true
+	case "Mutation.stockSet":
+		if e.ComplexityRoot.Mutation.StockSet == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_stockSet_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.StockSet(childComplexity, args["input"].(product.StockSetInput), args["idempotencyKey"].(string)), true
 	case "Mutation.tokenRefresh":
 		if e.ComplexityRoot.Mutation.TokenRefresh == nil {
 			break
@@ -1934,6 +2004,101 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.SignOutPayload.UserErrors(childComplexity), true
 
+	case "StockAdjustPayload.userErrors":
+		if e.ComplexityRoot.StockAdjustPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StockAdjustPayload.UserErrors(childComplexity), true
+	case "StockAdjustPayload.variant":
+		if e.ComplexityRoot.StockAdjustPayload.Variant == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StockAdjustPayload.Variant(childComplexity), true
+
+	case "StockMovement.actor":
+		if e.ComplexityRoot.StockMovement.Actor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StockMovement.Actor(childComplexity), true
+	case "StockMovement.createdAt":
+		if e.ComplexityRoot.StockMovement.CreatedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StockMovement.CreatedAt(childComplexity), true
+	case "StockMovement.delta":
+		if e.ComplexityRoot.StockMovement.Delta == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StockMovement.Delta(childComplexity), true
+	case "StockMovement.id":
+		if e.ComplexityRoot.StockMovement.GlobalID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StockMovement.GlobalID(childComplexity), true
+	case "StockMovement.note":
+		if e.ComplexityRoot.StockMovement.Note == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StockMovement.Note(childComplexity), true
+	case "StockMovement.reason":
+		if e.ComplexityRoot.StockMovement.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StockMovement.Reason(childComplexity), true
+
+	case "StockMovementConnection.edges":
+		if e.ComplexityRoot.StockMovementConnection.Edges == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StockMovementConnection.Edges(childComplexity), true
+	case "StockMovementConnection.nodes":
+		if e.ComplexityRoot.StockMovementConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StockMovementConnection.Nodes(childComplexity), true
+	case "StockMovementConnection.pageInfo":
+		if e.ComplexityRoot.StockMovementConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StockMovementConnection.PageInfo(childComplexity), true
+
+	case "StockMovementEdge.cursor":
+		if e.ComplexityRoot.StockMovementEdge.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StockMovementEdge.Cursor(childComplexity), true
+	case "StockMovementEdge.node":
+		if e.ComplexityRoot.StockMovementEdge.Node == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StockMovementEdge.Node(childComplexity), true
+
+	case "StockSetPayload.userErrors":
+		if e.ComplexityRoot.StockSetPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StockSetPayload.UserErrors(childComplexity), true
+	case "StockSetPayload.variant":
+		if e.ComplexityRoot.StockSetPayload.Variant == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StockSetPayload.Variant(childComplexity), true
+
 	case "Tokens.accessToken":
 		if e.ComplexityRoot.Tokens.AccessToken == nil {
 			break
@@ -2188,6 +2353,8 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("ProductSort", ec.unmarshalInputProductSort),
 			graphql.NewInputUnmarshaler("SignInInput", ec.unmarshalInputSignInInput),
 			graphql.NewInputUnmarshaler("SignUpInput", ec.unmarshalInputSignUpInput),
+			graphql.NewInputUnmarshaler("StockAdjustInput", ec.unmarshalInputStockAdjustInput),
+			graphql.NewInputUnmarshaler("StockSetInput", ec.unmarshalInputStockSetInput),
 			graphql.NewInputUnmarshaler("TokenRefreshInput", ec.unmarshalInputTokenRefreshInput),
 			graphql.NewInputUnmarshaler("UserFilter", ec.unmarshalInputUserFilter),
 			graphql.NewInputUnmarshaler("UserSort", ec.unmarshalInputUserSort),
@@ -2370,6 +2537,10 @@ enum UserErrorCode {
   INVALID
   "The value is taken by somebody else."
   TAKEN
+  "What was believed to be so is no longer so."
+  STALE
+  "There is less in stock than that takes."
+  OUT_OF_STOCK
   "The e-mail address or the password is wrong."
   WRONG_CREDENTIALS
   "The password is too short, too common or too close to the name or e-mail address."
@@ -2579,6 +2750,21 @@ type Mutation {
     "The old and the new password."
     input: PasswordChangeInput!
   ): PasswordChangePayload @authenticated
+
+  "Changes what is on hand of a variant by an amount; never below what orders hold."
+  stockAdjust(
+    "Of what, by how much, and why."
+    input: StockAdjustInput!
+    "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is changed twice."
+    idempotencyKey: String!
+  ): StockAdjustPayload @hasRole(anyOf: [MANAGER, ADMIN, SERVICE])
+  "Says how much of a variant is on hand, if there is as much by now as the viewer believes; never below what orders hold."
+  stockSet(
+    "Of what, how much, and how much there was."
+    input: StockSetInput!
+    "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is changed twice."
+    idempotencyKey: String!
+  ): StockSetPayload @hasRole(anyOf: [MANAGER, ADMIN, SERVICE])
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -2950,6 +3136,125 @@ type Inventory {
   held: Int!
   "Of these, free to be sold."
   available: Int!
+  "What has changed the stock, the newest first. The changes add up to what is on hand."
+  movements(
+    "How many, from the start of the list; at most 100."
+    first: Int
+    "Only what comes after this cursor."
+    after: String
+    "How many, from the end of the list; at most 100."
+    last: Int
+    "Only what comes before this cursor."
+    before: String
+  ): StockMovementConnection @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
+}
+
+"An entry of the ledger of the stock; never changed."
+type StockMovement implements Node {
+  "The global ID."
+  id: ID!
+  "By how much the stock has changed; negative for what went."
+  delta: Int!
+  "Why."
+  reason: StockReason!
+  "Who has changed it; null for orders and imports, and for machines that are no users."
+  actor: User @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "What was written down with it."
+  note: String
+  "When."
+  createdAt: DateTime!
+}
+
+"Why stock has changed."
+enum StockReason {
+  "It was there when the ledger began, or the product was made."
+  OPENING
+  "The catalogue was imported."
+  IMPORT
+  "An order was placed."
+  SALE
+  "An order was cancelled, or its goods have come back."
+  RETURN
+  "It was counted."
+  COUNT
+  "It was delivered."
+  RECEIVED
+  "It was damaged."
+  DAMAGED
+  "It was lost."
+  LOST
+  "A mistake was mended."
+  CORRECTION
+}
+
+"A page of the ledger of the stock."
+type StockMovementConnection {
+  "The items of the page with their cursors."
+  edges: [StockMovementEdge!] @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
+  "The items of the page."
+  nodes: [StockMovement!] @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
+  "Where the page lies."
+  pageInfo: PageInfo!
+}
+
+"A movement in a list."
+type StockMovementEdge {
+  "The position in the list."
+  cursor: String!
+  "The movement."
+  node: StockMovement @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
+}
+
+"By how much the stock of a variant changes."
+input StockAdjustInput {
+  "The variant."
+  variantId: ID!
+  "By how much; negative takes away."
+  delta: Int!
+  "Why."
+  reason: StockAdjustReason!
+  "What is written down with it, at most 1,000 characters."
+  note: String
+}
+
+"Why staff changes stock by an amount."
+enum StockAdjustReason {
+  "It was delivered."
+  RECEIVED
+  "It was damaged."
+  DAMAGED
+  "It was lost."
+  LOST
+  "A mistake is mended."
+  CORRECTION
+}
+
+"How much of a variant is on hand."
+input StockSetInput {
+  "The variant."
+  variantId: ID!
+  "How much is on hand."
+  quantity: Int!
+  "How much the viewer believes to be on hand by now; with another number nothing is changed, and the answer is ` + "`" + `STALE` + "`" + `."
+  compareQuantity: Int!
+  "What is written down with it, at most 1,000 characters."
+  note: String
+}
+
+"The outcome of adjusting stock."
+type StockAdjustPayload @open {
+  "The variant, with its stock as it is now; also when that does not allow the change. Null when there is none."
+  variant: Variant
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The outcome of setting stock."
+type StockSetPayload @open {
+  "The variant, with its stock as it is now; also when that does not allow the change. Null when there is none."
+  variant: Variant
+  "What the user can mend."
+  userErrors: [UserError!]!
 }
 
 "A node of the category tree."
@@ -3763,6 +4068,8 @@ func (ec *executionContext) childFields_Inventory(ctx context.Context, field gra
 		return ec.fieldContext_Inventory_held(ctx, field)
 	case "available":
 		return ec.fieldContext_Inventory_available(ctx, field)
+	case "movements":
+		return ec.fieldContext_Inventory_movements(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Inventory", field.Name)
 }
@@ -4231,6 +4538,66 @@ func (ec *executionContext) childFields_SignOutPayload(ctx context.Context, fiel
 		return ec.fieldContext_SignOutPayload_userErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type SignOutPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_StockAdjustPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "variant":
+		return ec.fieldContext_StockAdjustPayload_variant(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_StockAdjustPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type StockAdjustPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_StockMovement(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_StockMovement_id(ctx, field)
+	case "delta":
+		return ec.fieldContext_StockMovement_delta(ctx, field)
+	case "reason":
+		return ec.fieldContext_StockMovement_reason(ctx, field)
+	case "actor":
+		return ec.fieldContext_StockMovement_actor(ctx, field)
+	case "note":
+		return ec.fieldContext_StockMovement_note(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_StockMovement_createdAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type StockMovement", field.Name)
+}
+
+func (ec *executionContext) childFields_StockMovementConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_StockMovementConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_StockMovementConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_StockMovementConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type StockMovementConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_StockMovementEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_StockMovementEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_StockMovementEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type StockMovementEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_StockSetPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "variant":
+		return ec.fieldContext_StockSetPayload_variant(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_StockSetPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type StockSetPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_Tokens(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

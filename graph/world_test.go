@@ -18,6 +18,7 @@ import (
 	"emporium/internal/auth"
 	"emporium/internal/id"
 	"emporium/internal/order"
+	"emporium/internal/page"
 	"emporium/internal/payment"
 	"emporium/internal/postgres"
 	"emporium/internal/postgres/pgtest"
@@ -138,6 +139,11 @@ func (w *world) build(size int, hash string) {
 		id.Of(id.Media, drafts[0].Media[0].ID)
 	must(w.services.Products.Load(ctx, categories, []product.Collection{{ID: collection, Slug: "summer", Title: "Summer"}},
 		slices.Values(drafts), nil))
+
+	ledger, err := w.services.Products.Movements(auth.With(ctx, auth.Actor{ID: id.New(), Roles: auth.Roles(auth.RoleService)}),
+		variants[:1], page.Args{First: ptr(1)})
+	must(err)
+	w.ids["StockMovement"] = ledger[variants[0]].Nodes()[0].GlobalID()
 
 	names := []string{"ada", "bob", "support", "manager", "admin", "service"}
 	for i := range max(size-2, 0) {

@@ -102,6 +102,14 @@ func With(ctx context.Context, set *Set) context.Context {
 	return context.WithValue(ctx, loadersKey{}, &loaders{op: ctx, set: set, of: make([]any, len(set.fetches))})
 }
 
+// Forget drops what was fetched for the operation so far: a mutation has changed something. Nothing may be under way.
+func Forget(ctx context.Context) {
+	l := ctx.Value(loadersKey{}).(*loaders)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.of)
+}
+
 func (e Edge[K, V]) loader(ctx context.Context) *loader[K, V] {
 	l := ctx.Value(loadersKey{}).(*loaders)
 	l.mu.Lock()

@@ -27,6 +27,12 @@ type OrdersKey struct {
 	Page  Page
 }
 
+// MovementsKey asks for a page of the ledger of a variant.
+type MovementsKey struct {
+	Variant uuid.UUID
+	Page    Page
+}
+
 // ProductsKey asks for a page of the products in a scope.
 type ProductsKey struct {
 	Scope  product.Scope
@@ -114,6 +120,12 @@ var (
 	})
 	Stock = declare("variant.stock", func(s Services) Fetch[uuid.UUID, *product.Stock] {
 		return one(s.Products.Stock, func(x *product.Stock) uuid.UUID { return x.VariantID })
+	})
+	StockMovements = declare("stock_movements", func(s Services) Fetch[id.Key, *product.Movement] {
+		return one(s.Products.MovementsByKeys, (*product.Movement).Key)
+	})
+	StockMovementsOf = declare("variant.movements", func(s Services) Fetch[MovementsKey, *product.MovementConnection] {
+		return movementsOf(s.Products)
 	})
 	Categories = declare("categories", func(s Services) Fetch[uuid.UUID, *product.Category] {
 		return one(s.Products.Categories, func(c *product.Category) uuid.UUID { return c.ID })
@@ -260,6 +272,24 @@ func productsOf(s *product.Service) func(context.Context, []ProductsKey) (map[Pr
 				found[k] = pages[i]
 			}
 			return nil
+		})
+	}
+}
+
+// movementsOf fetches pages of ledgers: one statement for all variants that are asked for alike.
+func movementsOf(s *product.Service) func(context.Context, []MovementsKey) (map[MovementsKey]*product.MovementConnection, error) {
+	return func(ctx context.Context, keys []MovementsKey) (map[MovementsKey]*product.MovementConnection, error) {
+		how := func(k MovementsKey) Page { return k.Page }
+		return grouped(keys, how, func(same []MovementsKey, found map[MovementsKey]*product.MovementConnection) error {
+			variants := make([]uuid.UUID, len(same))
+			for i, k := range same {
+				variants[i] = k.Variant
+			}
+			pages, err := s.Movements(ctx, variants, same[0].Page.Args())
+			for _, k := range same {
+				found[k] = pages[k.Variant]
+			}
+			return err
 		})
 	}
 }
