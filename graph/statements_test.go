@@ -155,6 +155,7 @@ func TestStatements(t *testing.T) {
 func TestStatementsOfWideOperations(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 60)
+	w.data("manager", stockAdjust, w.adjusting("k", 1))
 	for _, c := range []struct {
 		name, query string
 		want        []string
@@ -172,6 +173,8 @@ func TestStatementsOfWideOperations(t *testing.T) {
 			refundedTotal { amount } balance { amount } } } }`, []string{"orders.list", "payments.totals_by_order"}},
 		{"both faces of the stock", `{ products(first: 20) { nodes { variants { availability { inStock } inventory { onHand } } } } }`,
 			[]string{"products.list", "products.stock_by_variant", "products.variants_by_product"}},
+		{"the ledgers of all variants, and who has written them", `{ products(last: 20) { nodes { variants { inventory { onHand movements(first: 5) { nodes { delta actor { name } } } } } } } }`,
+			[]string{"products.list", "products.movements_by_variant", "products.stock_by_variant", "products.variants_by_product", "users.by_id"}},
 		{"two pages of one edge are two edges", `{ users(first: 5) { nodes { a: orders(first: 1) { nodes { id } } b: orders(first: 2) { nodes { id } } } } }`,
 			[]string{"orders.list_by_owner", "orders.list_by_owner", "users.list"}},
 	} {
