@@ -804,11 +804,13 @@ func (r *restocking) write(ctx context.Context, tx *postgres.Tx) error {
 	slices.SortFunc(all, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
 	for piece := range slices.Chunk(all, 5_000) {
 		kept := slices.DeleteFunc(slices.Clone(piece), func(v uuid.UUID) bool { return gone[v] })
-		if _, err := postgres.Exec(ctx, tx, postgres.Stmt{
-			Name: "products.open_stocks",
-			SQL:  "INSERT INTO products.stock (variant_id) SELECT v FROM unnest($1::uuid[]) AS v ON CONFLICT (variant_id) DO NOTHING",
-		}, kept); err != nil {
-			return err
+		if len(kept) > 0 {
+			if _, err := postgres.Exec(ctx, tx, postgres.Stmt{
+				Name: "products.open_stocks",
+				SQL:  "INSERT INTO products.stock (variant_id) SELECT v FROM unnest($1::uuid[]) AS v ON CONFLICT (variant_id) DO NOTHING",
+			}, kept); err != nil {
+				return err
+			}
 		}
 		locked, err := postgres.Select(ctx, tx, postgres.Stmt{
 			Name:  "products.lock_stocks",

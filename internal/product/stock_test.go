@@ -890,7 +890,7 @@ func TestImportAgainstOrders(t *testing.T) {
 		}
 	})
 	race(6, func(i int) {
-		for n := 0; !stop.Load(); n++ {
+		for n := 0; n < 80 && !stop.Load(); n++ { // less than what each import leaves
 			order, lines := id.New(), hold(1, v...)
 			if (n+i)%2 == 0 {
 				slices.Reverse(lines)
@@ -960,5 +960,40 @@ func TestLedgerIsAppendOnly(t *testing.T) {
 	})
 	if err != nil || seen < 2 {
 		t.Errorf("%d files name the ledger, %v", seen, err)
+	}
+}
+
+// BenchmarkOrder holds and sells an order, as many at a time as there are connections: of one variant that all want, of
+// five that all want, and of five among many.
+func BenchmarkOrder(b *testing.B) {
+	variants := make([]int, product.MaxVariants)
+	for i := range variants {
+		variants[i] = 1_000_000
+	}
+	for _, bench := range []struct {
+		name        string
+		lines, from int
+	}{{"1of1", 1, 1}, {"5of5", 5, 5}, {"5of250", 5, len(variants)}} {
+		b.Run(bench.name, func(b *testing.B) {
+			c, v := shelf(b, variants...)
+			b.SetParallelism(8)
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					order, wanted := id.New(), map[uuid.UUID]bool{}
+					for len(wanted) < bench.lines {
+						wanted[v[rand.IntN(bench.from)]] = true
+					}
+					var lines []product.HoldLine
+					for k := range wanted {
+						lines = append(lines, product.HoldLine{VariantID: k, Quantity: 1})
+					}
+					if err := errors.Join(c.Hold(context.Background(), order, lines, later), c.Sell(context.Background(), order)); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
 	}
 }

@@ -8,14 +8,15 @@ import (
 //go:embed examples/*.graphql
 var examples embed.FS
 
-// Examples are tabs for the shop's own schema: the catalogue for everyone, the account for customers, and the orders
-// for staff.
+// Examples are tabs for the shop's own schema: the catalogue for everyone, the account for customers, and orders and
+// stock for staff.
 func Examples() []Tab {
 	return []Tab{
 		example("Products, with facets", "products", `{ "first": 5, "sort": { "field": "TITLE" } }`),
 		example("A product in detail", "product_details", ""),
 		example("My account and orders", "account", `{ "orders": 5 }`),
 		example("Orders, for staff", "staff_orders", `{ "first": 20 }`),
+		example("Stock, for staff", "staff_stock", `{ "first": 5 }`),
 	}
 }
 
