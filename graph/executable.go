@@ -55,12 +55,12 @@ func newExecutable(generated graphql.ExecutableSchema, root ResolverRoot) (execu
 		}
 		for _, f := range schema.Types[t.Name].Fields {
 			if bound := t.Fields[f.Name]; bound != nil {
+				if schema.Types[t.Name] == schema.Mutation {
+					bound.Root = forgetful(bound.Root)
+				}
 				var err error
 				if bound.Guard, err = guardOf(f); err != nil {
 					return executable{}, err
-				}
-				if t.Name == schema.Mutation.Name {
-					bound.Root = changing(bound.Root)
 				}
 			}
 		}
@@ -71,14 +71,6 @@ func newExecutable(generated graphql.ExecutableSchema, root ResolverRoot) (execu
 	}
 	plans, err := lru.New[planKey, *plan](cachedPlans)
 	return executable{generated, bound, plans}, err
-}
-
-// changing lets what is read below a field of Mutation be read after it, not found among what an earlier one has shown.
-func changing(root func(context.Context, map[string]any) (any, error)) func(context.Context, map[string]any) (any, error) {
-	return func(ctx context.Context, args map[string]any) (any, error) {
-		defer loader.Forget(ctx)
-		return root(ctx, args)
-	}
 }
 
 // Exec executes the operation of the context.
@@ -132,6 +124,15 @@ func wanted(p *exec.Plan) *postgres.Wanted {
 	return postgres.NewWanted(structs)
 }
 
+// forgetful makes what lies below a mutation, and all after it, see what it has written: the mutations of an operation
+// share its loaders.
+func forgetful(root func(context.Context, map[string]any) (any, error)) func(context.Context, map[string]any) (any, error) {
+	return func(ctx context.Context, args map[string]any) (any, error) {
+		defer loader.Forget(ctx)
+		return root(ctx, args)
+	}
+}
+
 // generatedField is a middleware for fields that gqlgen executes.
 func generatedField(ctx context.Context, next graphql.Resolver) (any, error) {
 	// Without SQL nothing else would look at the deadline: fields of what is there would go on for ever.
@@ -140,7 +141,7 @@ func generatedField(ctx context.Context, next graphql.Resolver) (any, error) {
 	}
 	result, err := next(ctx)
 	fc := graphql.GetFieldContext(ctx)
-	if op := graphql.GetOperationContext(ctx).Operation; op.Operation == ast.Mutation && fc.Parent == nil {
+	if fc.Object == "Mutation" {
 		loader.Forget(ctx)
 	}
 	if err != nil && (fc.Field.Name == "__schema" || fc.Field.Name == "__type") {

@@ -102,7 +102,7 @@ func With(ctx context.Context, set *Set) context.Context {
 	return context.WithValue(ctx, loadersKey{}, &loaders{op: ctx, set: set, of: make([]any, len(set.fetches))})
 }
 
-// Forget drops what was fetched for the operation so far: a mutation has changed something. Nothing may be under way.
+// Forget makes the operation's loaders fetch anew: after a mutation, what was fetched before it may have changed.
 func Forget(ctx context.Context) {
 	l := ctx.Value(loadersKey{}).(*loaders)
 	l.mu.Lock()
