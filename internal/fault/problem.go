@@ -11,6 +11,9 @@ const (
 	ProblemWrongCredentials ProblemCode = "WRONG_CREDENTIALS"
 	ProblemWeakPassword     ProblemCode = "WEAK_PASSWORD"
 	ProblemInvalidToken     ProblemCode = "INVALID_TOKEN"
+	ProblemTooMany          ProblemCode = "TOO_MANY"
+	ProblemOneself          ProblemCode = "ONESELF"
+	ProblemLastAdmin        ProblemCode = "LAST_ADMIN"
 )
 
 // Problem is something that the user can mend in the input of a mutation. It is part of the outcome: an Error is for the

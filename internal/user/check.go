@@ -62,6 +62,9 @@ func (c *checks) put(key checkKey, read checked) checked {
 	if found, ok := c.known.Peek(key); ok && found.ended {
 		return found
 	}
+	if changed, ok := c.known.Peek(checkKey{key.owner, changedKey}); ok && !read.at.After(changed.at) {
+		return read // not kept: it may be of before the change
+	}
 	c.known.Add(key, read)
 	return read
 }
@@ -75,10 +78,25 @@ func (c *checks) end(owner uuid.UUID, sessions ...uuid.UUID) {
 	}
 }
 
+// changedKey stands for no session: what is known under it is when the account was changed last.
+var changedKey = uuid.Max
+
+// changed forgets what was read of an account's sessions before now.
+func (c *checks) changed(owner uuid.UUID, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, key := range c.known.Keys() {
+		if found, ok := c.known.Peek(key); ok && key.owner == owner && !found.ended {
+			c.known.Remove(key)
+		}
+	}
+	c.known.Add(checkKey{owner, changedKey}, checked{at: now})
+}
+
 // Check turns verified claims into the actor of the request, with the roles that the account has now. It is
 // fault.Unauthenticated when the account is not active or the session has ended. What it finds is believed for two
 // seconds, so that long a deactivation, a change of roles or the end of a session that another process has brought
-// about may go unnoticed; sessions that this process has ended are refused at once.
+// about may go unnoticed; what this process has done holds at once.
 //
 // An actor of an external issuer needs no account here and keeps the roles of the claims, but an account with its ID that
 // is not active bars it.

@@ -44,8 +44,11 @@ func (s *Service) OpenSession(ctx context.Context, email string) (*Tokens, error
 		if !ok {
 			return none
 		}
-		tokens, err = s.startSession(ctx, tx, owner, roles)
-		return err
+		var session uuid.UUID
+		if tokens, session, err = s.startSession(ctx, tx, owner, roles); err != nil {
+			return err
+		}
+		return s.record(ctx, tx, uuid.Nil, owner, AuditSignedIn, details{"session": session, "operator": true})
 	})
 	return tokens, err
 }

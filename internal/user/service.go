@@ -214,11 +214,23 @@ func (s *Service) Addresses(ctx context.Context, keys []id.Key) ([]*Address, err
 }
 
 func staffOnly(ctx context.Context) error {
-	switch a := auth.From(ctx); {
-	case !a.SignedIn():
+	return requireRole(auth.From(ctx), auth.RoleSupport, auth.RoleManager, auth.RoleAdmin)
+}
+
+// requireRole is nil for an actor with one of the roles.
+func requireRole(a auth.Actor, anyOf ...auth.Role) error {
+	if err := requireSignedIn(a); err != nil {
+		return err
+	}
+	if !a.Has(anyOf...) {
+		return fault.New(fault.Forbidden, "your roles do not allow this")
+	}
+	return nil
+}
+
+func requireSignedIn(a auth.Actor) error {
+	if !a.SignedIn() {
 		return fault.New(fault.Unauthenticated, "sign in first")
-	case !a.Staff():
-		return fault.New(fault.Forbidden, "this is for staff")
 	}
 	return nil
 }

@@ -25,9 +25,13 @@ const (
 	endedSignedOut       = "SIGNED_OUT"
 	endedTokenReused     = "TOKEN_REUSED"
 	endedPasswordChanged = "PASSWORD_CHANGED"
+	endedDeactivated     = "DEACTIVATED"
 )
 
-const maxName = 200 // characters
+const (
+	maxName = 200 // characters
+	badName = "the name must have 1 to 200 characters, none of them a control character"
+)
 
 // raceTries is how often a password is verified that was hashed anew or changed in the meantime.
 const raceTries = 3
@@ -49,7 +53,7 @@ func (s *Service) SignUp(ctx context.Context, in SignUpInput, address string) (*
 	}
 	name, ok := normalizeName(in.Name)
 	if !ok {
-		problems = append(problems, fault.NewProblem(ProblemInvalid, "the name must have 1 to 200 characters, none of them a control character", "name"))
+		problems = append(problems, fault.NewProblem(ProblemInvalid, badName, "name"))
 	}
 	if p := checkPassword(in.Password, "password", email, name); p != nil {
 		problems = append(problems, *p)
@@ -82,8 +86,11 @@ func (s *Service) SignUp(ctx context.Context, in SignUpInput, address string) (*
 		if err != nil {
 			return err
 		}
-		tokens, err = s.startSession(ctx, tx, owner, roles)
-		return err
+		var session uuid.UUID
+		if tokens, session, err = s.startSession(ctx, tx, owner, roles); err != nil {
+			return err
+		}
+		return s.record(ctx, tx, owner, owner, AuditSignedUp, details{"session": session})
 	})
 	if errors.Is(err, errTaken) {
 		return refuse(ProblemTaken, "an account with this e-mail address exists already", "email"), nil
@@ -94,14 +101,20 @@ func (s *Service) SignUp(ctx context.Context, in SignUpInput, address string) (*
 	return &SignInPayload{Tokens: tokens}, nil
 }
 
-// normalizeName returns a name without blanks around it in Unicode normalisation form C; false if it is not acceptable.
-func normalizeName(name string) (string, bool) {
-	if len(name) > 16*maxName || !utf8.ValidString(name) {
+// normalizeText returns a text without blanks around it in Unicode normalisation form C; false if it has more than the
+// characters that are allowed, or a control character.
+func normalizeText(text string, most int) (string, bool) {
+	if len(text) > 16*most || !utf8.ValidString(text) {
 		return "", false
 	}
-	name = norm.NFC.String(strings.TrimSpace(name))
-	n := utf8.RuneCountInString(name)
-	return name, n > 0 && n <= maxName && !strings.ContainsFunc(name, unicode.IsControl)
+	text = norm.NFC.String(strings.TrimSpace(text))
+	return text, utf8.RuneCountInString(text) <= most && !strings.ContainsFunc(text, unicode.IsControl)
+}
+
+// normalizeName is normalizeText for a person's name, which is not empty.
+func normalizeName(name string) (string, bool) {
+	name, ok := normalizeText(name, maxName)
+	return name, ok && name != ""
 }
 
 // checkPassword returns what is wrong with a new password, or nil.
@@ -149,8 +162,11 @@ func (s *Service) SignIn(ctx context.Context, in SignInInput, address string) (*
 			if !found {
 				return errRaced
 			}
-			tokens, err = s.startSession(ctx, tx, owner, roles)
-			return err
+			var session uuid.UUID
+			if tokens, session, err = s.startSession(ctx, tx, owner, roles); err != nil {
+				return err
+			}
+			return s.record(ctx, tx, owner, owner, AuditSignedIn, details{"session": session})
 		})
 		if err == nil && rehash {
 			s.rehash(ctx, owner, l.Hash, in.Password)
@@ -208,15 +224,16 @@ func (s *Service) rehash(ctx context.Context, owner uuid.UUID, old, password str
 }
 
 // startSession writes a session with its first refresh token.
-func (s *Service) startSession(ctx context.Context, tx *postgres.Tx, owner uuid.UUID, roles []auth.Role) (*Tokens, error) {
+func (s *Service) startSession(ctx context.Context, tx *postgres.Tx, owner uuid.UUID, roles []auth.Role) (*Tokens, uuid.UUID, error) {
 	now := s.now()
 	actor := auth.Actor{ID: owner, Session: id.New(), Roles: auth.Roles(roles...)}
 	expires := now.Add(s.sessionTTL)
 	if _, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "users.insert_session", SQL: insertSession},
 		owner, actor.Session, now, expires); err != nil {
-		return nil, err
+		return nil, uuid.Nil, err
 	}
-	return s.issue(ctx, tx, actor, now, expires)
+	tokens, err := s.issue(ctx, tx, actor, now, expires)
+	return tokens, actor.Session, err
 }
 
 // issue writes a fresh refresh token of a session and signs an access token that does not outlive it.
@@ -299,8 +316,10 @@ func (s *Service) rotate(ctx context.Context, tx *postgres.Tx, owner, session uu
 	if err != nil || !used {
 		return nil, false, err
 	}
-	_, err = postgres.Exec(ctx, tx, postgres.Stmt{Name: "users.end_session", SQL: endSession}, owner, session, now, endedTokenReused)
-	return nil, err == nil, err
+	if _, err = postgres.Exec(ctx, tx, postgres.Stmt{Name: "users.end_session", SQL: endSession}, owner, session, now, endedTokenReused); err != nil {
+		return nil, false, err
+	}
+	return nil, true, s.record(ctx, tx, uuid.Nil, owner, AuditTokenReused, details{"session": session})
 }
 
 // SignOut ends the viewer's session, or nothing when it has ended already or is an external issuer's.
@@ -315,10 +334,17 @@ func (s *Service) SignOutEverywhere(ctx context.Context) (*SignOutPayload, error
 }
 
 func (s *Service) signOut(ctx context.Context, a auth.Actor, stmt postgres.Stmt, session uuid.UUID) (*SignOutPayload, error) {
-	if !a.SignedIn() {
-		return nil, fault.New(fault.Unauthenticated, "sign in first")
+	if err := requireSignedIn(a); err != nil {
+		return nil, err
 	}
-	ended, err := postgres.Select(ctx, s.db, stmt, pgx.RowTo[uuid.UUID], a.ID, session, s.now(), endedSignedOut)
+	var ended []uuid.UUID
+	err := s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) (err error) {
+		ended, err = postgres.Select(ctx, tx, stmt, pgx.RowTo[uuid.UUID], a.ID, session, s.now(), endedSignedOut)
+		if err != nil || len(ended) == 0 {
+			return err
+		}
+		return s.record(ctx, tx, a.ID, a.ID, AuditSignedOut, details{"sessionsEnded": len(ended)})
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -330,8 +356,8 @@ func (s *Service) signOut(ctx context.Context, a auth.Actor, stmt postgres.Stmt,
 // as those to sign in do. An actor of an external issuer has no password here.
 func (s *Service) ChangePassword(ctx context.Context, in PasswordChangeInput) (*PasswordChangePayload, error) {
 	a := auth.From(ctx)
-	if !a.SignedIn() {
-		return nil, fault.New(fault.Unauthenticated, "sign in first")
+	if err := requireSignedIn(a); err != nil {
+		return nil, err
 	}
 	l, found, err := s.login(ctx, a.ID)
 	if err != nil {
@@ -375,7 +401,10 @@ func (s *Service) ChangePassword(ctx context.Context, in PasswordChangeInput) (*
 			}
 			ended, err = postgres.Select(ctx, tx, postgres.Stmt{Name: "users.end_sessions", SQL: endSessions},
 				pgx.RowTo[uuid.UUID], a.ID, a.Session, now, endedPasswordChanged)
-			return err
+			if err != nil {
+				return err
+			}
+			return s.record(ctx, tx, a.ID, a.ID, AuditPasswordChanged, details{"sessionsEnded": len(ended)})
 		})
 	})
 	if err != nil {

@@ -18,6 +18,9 @@ const (
 	ProblemWrongCredentials = fault.ProblemWrongCredentials
 	ProblemWeakPassword     = fault.ProblemWeakPassword
 	ProblemInvalidToken     = fault.ProblemInvalidToken
+	ProblemTooMany          = fault.ProblemTooMany
+	ProblemOneself          = fault.ProblemOneself
+	ProblemLastAdmin        = fault.ProblemLastAdmin
 )
 
 // SignUpInput is who wants an account.

@@ -16,6 +16,8 @@ const userColumns = `owner_id AS id, guest, status, roles, name, email, phone,
 
 const addressColumns = `owner_id AS owner, id, country, details AS postal`
 
+const auditColumns = `subject_id, id, at, actor_id, action, details`
+
 // Where a statement has a viewer, it is the only owner whose rows are returned; NULL is staff, who see everybody's.
 const (
 	viewed = ` AND ($2::uuid IS NULL OR owner_id = $2)`
@@ -76,6 +78,41 @@ const (
 		WHERE u.owner_id = $1`
 )
 
+// Whatever changes an account or its address book locks the account first, so that one change comes after the other.
+const (
+	lockUser = ` WHERE owner_id = $1 FOR NO KEY UPDATE`
+
+	updateProfile = `UPDATE users.users SET name = $2, phone = $3, updated_at = $4 WHERE owner_id = $1`
+
+	deletePhone = `DELETE FROM users.phone_index WHERE phone_index = $1 AND owner_id = $2`
+
+	insertPhone = `INSERT INTO users.phone_index (phone_index, owner_id) VALUES ($1, $2) ON CONFLICT DO NOTHING`
+
+	countAddresses = `SELECT count(*) FROM users.addresses WHERE owner_id = $1`
+
+	insertAddress = `INSERT INTO users.addresses (owner_id, id, country, details, created_at) VALUES ($1, $2, $3, $4, $5)`
+
+	updateAddress = `UPDATE users.addresses SET country = $3, details = $4 WHERE owner_id = $1 AND id = $2`
+
+	// The account's defaults that it was become NULL by the foreign keys.
+	deleteAddress = `DELETE FROM users.addresses WHERE owner_id = $1 AND id = $2`
+
+	updateDefaults = `UPDATE users.users SET default_shipping_address_id = $2, default_billing_address_id = $3, updated_at = $4
+		WHERE owner_id = $1`
+
+	lockStaff = `SELECT single FROM users.staff_lock FOR UPDATE`
+
+	activeRoles = `SELECT roles FROM users.users WHERE owner_id = $1 AND status = 'ACTIVE'`
+
+	otherAdmin = `SELECT true FROM users.users WHERE roles @> '{ADMIN}' AND status = 'ACTIVE' AND owner_id <> $1 LIMIT 1`
+
+	updateStatus = `UPDATE users.users SET status = $2, updated_at = $3 WHERE owner_id = $1`
+
+	updateRoles = `UPDATE users.users SET roles = $2, updated_at = $3 WHERE owner_id = $1`
+
+	insertAudit = `INSERT INTO users.audit (subject_id, id, at, actor_id, action, details) VALUES ($1, $2, $3, $4, $5, $6)`
+)
+
 // userField and addressField are the places that values are sealed for.
 func userField(owner uuid.UUID, column string) seal.Field {
 	return seal.Field{Table: "users.users", Column: column, Row: owner[:]}
@@ -96,6 +133,7 @@ func (s *Service) phoneIndex(normalized string) []byte {
 type tables struct {
 	users     *postgres.Table[User]
 	addresses *postgres.Table[Address]
+	audit     *postgres.Table[AuditEntry]
 }
 
 func (s *Service) newTables() tables {
@@ -117,6 +155,7 @@ func (s *Service) newTables() tables {
 				return err
 			},
 		}),
+		audit: postgres.TableOf[AuditEntry](auditColumns, nil),
 	}
 }
 
