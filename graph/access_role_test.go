@@ -25,6 +25,12 @@ func staffOnly(path string) expectation {
 		"support": "data", "manager": "data", "admin": "data", "service": "FORBIDDEN " + path}
 }
 
+func adminsOnly(path string) expectation {
+	e := staffOnly(path)
+	e["support"], e["manager"] = e["ada"], e["ada"]
+	return e
+}
+
 func adasAlone() expectation {
 	return expectation{"": "null", "ada": "data", "bob": "null", "support": "data", "manager": "data", "admin": "data", "service": "null"}
 }
@@ -53,6 +59,7 @@ func TestRoles(t *testing.T) {
 		{"user by ID", `{ user(id: "` + w.ids["User"].String() + `") { name } }`, []string{"user"}, staffOnly("user")},
 		{"user by e-mail", `{ user(email: "ada@example.com") { name } }`, []string{"user"}, staffOnly("user")},
 		{"user by order", `{ user(orderNumber: "` + w.numbers["ada"] + `") { name } }`, []string{"user"}, staffOnly("user")},
+		{"audit log", `{ auditLog(first: 5) { nodes { action actor { name } subject { name } } } }`, []string{"auditLog", "nodes"}, adminsOnly("auditLog")},
 		{"payments", `{ payments(first: 5) { nodes { status } } }`, []string{"payments", "nodes"}, staffOnly("payments")},
 		{"order by ID", `{ order(id: "` + w.ids["Order"].String() + `") { number } }`, []string{"order"}, adasAlone()},
 		{"order by number", `{ order(number: "` + w.numbers["ada"] + `") { number } }`, []string{"order"}, adasAlone()},

@@ -33,7 +33,7 @@ type fields map[string]edge
 
 // edges are all edges of the graph, by type. The server does not start when one is missing.
 var edges = map[string]fields{
-	"User": userEdges, "UserConnection": userConnectionEdges,
+	"User": userEdges, "UserConnection": userConnectionEdges, "AuditEntry": auditEntryEdges,
 	"Product": productEdges, "ProductConnection": productConnectionEdges, "CategoryFacet": categoryFacetEdges,
 	"Variant": variantEdges, "Inventory": inventoryEdges, "StockMovement": stockMovementEdges,
 	"StockAdjustPayload": stockAdjustEdges, "StockSetPayload": stockSetEdges, "Category": categoryEdges, "Collection": collectionEdges,

@@ -18,6 +18,18 @@ import (
 	"reflect"
 )
 
+type auditEntryResolver struct{}
+
+func (Resolver) AuditEntry() AuditEntryResolver { return auditEntryResolver{} }
+
+func (auditEntryResolver) Actor(ctx context.Context, of *user.AuditEntry) (*user.User, error) {
+	return follow[*user.User](ctx, "AuditEntry", "actor", of, nil)
+}
+
+func (auditEntryResolver) Subject(ctx context.Context, of *user.AuditEntry) (*user.User, error) {
+	return follow[*user.User](ctx, "AuditEntry", "subject", of, nil)
+}
+
 type categoryResolver struct{}
 
 func (Resolver) Category() CategoryResolver { return categoryResolver{} }
@@ -325,6 +337,55 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				return exec.AppendString(b, *value), true
 			}},
 		}},
+		{Name: "AddressDeletePayload", Go: reflect.TypeFor[*user.AddressDeletePayload](), Fields: map[string]*exec.Field{
+			"deletedAddressId": {Reads: exec.Reads{Names: []string{"DeletedAddressID"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*user.AddressDeletePayload).DeletedAddressID
+				if value == nil {
+					return b, false
+				}
+				return (*value).AppendGQL(b), true
+			}},
+			"user":       {Reads: exec.Reads{Names: []string{"User"}}, Get: func(o any) any { return o.(*user.AddressDeletePayload).User }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.AddressDeletePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]user.Problem), false) }},
+		}},
+		{Name: "AddressPayload", Go: reflect.TypeFor[*user.AddressPayload](), Fields: map[string]*exec.Field{
+			"address":    {Reads: exec.Reads{Names: []string{"Address"}}, Get: func(o any) any { return o.(*user.AddressPayload).Address }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.Address)) }},
+			"user":       {Reads: exec.Reads{Names: []string{"User"}}, Get: func(o any) any { return o.(*user.AddressPayload).User }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.AddressPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]user.Problem), false) }},
+		}},
+		{Name: "AuditConnection", Go: reflect.TypeFor[*page.Connection[*user.AuditEntry]](), Fields: map[string]*exec.Field{
+			"edges": {Reads: exec.Reads{Names: []string{"Edges"}}, Get: func(o any) any { return o.(*page.Connection[*user.AuditEntry]).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.Pointers(objects, v.([]*page.Edge[*user.AuditEntry]), true)
+			}},
+			"nodes":    {Method: true, Reads: exec.Reads{All: true}, Get: func(o any) any { return o.(*page.Connection[*user.AuditEntry]).Nodes() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*user.AuditEntry), true) }},
+			"pageInfo": {Reads: exec.Reads{Names: []string{"PageInfo"}}, Get: func(o any) any { return &o.(*page.Connection[*user.AuditEntry]).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
+		}},
+		{Name: "AuditEdge", Go: reflect.TypeFor[*page.Edge[*user.AuditEntry]](), Fields: map[string]*exec.Field{
+			"cursor": {Method: true, Reads: exec.Reads{All: true}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, o.(*page.Edge[*user.AuditEntry]).Cursor()), true
+			}},
+			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*user.AuditEntry]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.AuditEntry)) }},
+		}},
+		{Name: "AuditEntry", Go: reflect.TypeFor[*user.AuditEntry](), Fields: map[string]*exec.Field{
+			"at": {Reads: exec.Reads{Names: []string{"At"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return scalar.AppendDateTime(b, o.(*user.AuditEntry).At), true }},
+			"action": {Reads: exec.Reads{Names: []string{"Action"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, string(o.(*user.AuditEntry).Action)), true
+			}},
+			"actorId": {Method: true, Reads: exec.Reads{Names: []string{"ActorID"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*user.AuditEntry).ActorGlobalID()
+				if value == nil {
+					return b, false
+				}
+				return (*value).AppendGQL(b), true
+			}},
+			"actor":     {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
+			"subjectId": {Method: true, Reads: exec.Reads{Names: []string{"SubjectID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*user.AuditEntry).SubjectGlobalID().AppendGQL(b), true }},
+			"subject":   {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
+			"details": {Reads: exec.Reads{Names: []string{"Details"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*user.AuditEntry).Details
+				return exec.AppendMarshaler(b, scalar.MarshalJSON(value)), true
+			}},
+		}},
 		{Name: "Availability", Go: reflect.TypeFor[*product.Availability](), Fields: map[string]*exec.Field{
 			"inStock": {Reads: exec.Reads{Names: []string{"InStock"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				return exec.AppendBoolean(b, o.(*product.Availability).InStock), true
@@ -500,6 +561,30 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"passwordChange": {Args: ec.field_Mutation_passwordChange_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Mutation().PasswordChange(ctx, args["input"].(user.PasswordChangeInput))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.PasswordChangePayload)) }},
+			"profileUpdate": {Args: ec.field_Mutation_profileUpdate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().ProfileUpdate(ctx, args["input"].(user.ProfileUpdateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.ProfileUpdatePayload)) }},
+			"addressCreate": {Args: ec.field_Mutation_addressCreate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().AddressCreate(ctx, args["input"].(user.AddressCreateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.AddressPayload)) }},
+			"addressUpdate": {Args: ec.field_Mutation_addressUpdate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().AddressUpdate(ctx, args["input"].(user.AddressUpdateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.AddressPayload)) }},
+			"addressDelete": {Args: ec.field_Mutation_addressDelete_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().AddressDelete(ctx, args["input"].(user.AddressDeleteInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.AddressDeletePayload)) }},
+			"addressSetDefault": {Args: ec.field_Mutation_addressSetDefault_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().AddressSetDefault(ctx, args["input"].(user.AddressSetDefaultInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.AddressPayload)) }},
+			"userDeactivate": {Args: ec.field_Mutation_userDeactivate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().UserDeactivate(ctx, args["input"].(user.UserDeactivateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.UserPayload)) }},
+			"userReactivate": {Args: ec.field_Mutation_userReactivate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().UserReactivate(ctx, args["input"].(user.UserReactivateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.UserPayload)) }},
+			"userSetRoles": {Args: ec.field_Mutation_userSetRoles_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().UserSetRoles(ctx, args["input"].(user.UserSetRolesInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.UserPayload)) }},
 			"stockAdjust": {Args: ec.field_Mutation_stockAdjust_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Mutation().StockAdjust(ctx, args["input"].(product.StockAdjustInput), args["idempotencyKey"].(string))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.StockAdjustPayload)) }},
@@ -876,6 +961,10 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"text":    {Reads: exec.Reads{Names: []string{"Text"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*product.Suggestion).Text), true }},
 			"product": {Reads: exec.Reads{Names: []string{"Product"}}, Get: func(o any) any { return o.(*product.Suggestion).Product }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Product)) }},
 		}},
+		{Name: "ProfileUpdatePayload", Go: reflect.TypeFor[*user.ProfileUpdatePayload](), Fields: map[string]*exec.Field{
+			"user":       {Reads: exec.Reads{Names: []string{"User"}}, Get: func(o any) any { return o.(*user.ProfileUpdatePayload).User }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.ProfileUpdatePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]user.Problem), false) }},
+		}},
 		{Name: "Query", Fields: map[string]*exec.Field{
 			"node": {Args: ec.field_Query_node_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Query().Node(ctx, args["id"].(id.ID))
@@ -890,6 +979,11 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"users": {Args: ec.field_Query_users_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Query().Users(ctx, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*user.Filter), args["sort"].(user.Sort))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.Connection)) }},
+			"auditLog": {Args: ec.field_Query_auditLog_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Query().AuditLog(ctx, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*user.AuditFilter))
+			}, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.One(objects, v.(*page.Connection[*user.AuditEntry]))
+			}},
 			"product": {Args: ec.field_Query_product_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Query().Product(ctx, args["id"].(*id.ID), args["slug"].(*string))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Product)) }},
@@ -987,8 +1081,8 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"pageInfo": {Reads: exec.Reads{Names: []string{"PageInfo"}}, Get: func(o any) any { return &o.(*page.Connection[*product.Movement]).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
 		}},
 		{Name: "StockMovementEdge", Go: reflect.TypeFor[*page.Edge[*product.Movement]](), Fields: map[string]*exec.Field{
-			"cursor": {Reads: exec.Reads{Names: []string{"Cursor"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendString(b, o.(*page.Edge[*product.Movement]).Cursor), true
+			"cursor": {Method: true, Reads: exec.Reads{All: true}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, o.(*page.Edge[*product.Movement]).Cursor()), true
 			}},
 			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*product.Movement]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Movement)) }},
 		}},
@@ -1067,6 +1161,10 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				return exec.AppendList(b, list, func(b []byte, v string) []byte { return exec.AppendString(b, v) }), true
 			}},
 			"message": {Reads: exec.Reads{Names: []string{"Message"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*fault.Problem).Message), true }},
+		}},
+		{Name: "UserPayload", Go: reflect.TypeFor[*user.UserPayload](), Fields: map[string]*exec.Field{
+			"user":       {Reads: exec.Reads{Names: []string{"User"}}, Get: func(o any) any { return o.(*user.UserPayload).User }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.UserPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]user.Problem), false) }},
 		}},
 		{Name: "Variant", Go: reflect.TypeFor[*product.Variant](), Fields: map[string]*exec.Field{
 			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*product.Variant).GlobalID().AppendGQL(b), true }},

@@ -631,6 +631,7 @@ type cursor struct {
 func newVocabulary(w *world) *vocabulary {
 	v := &vocabulary{ids: map[string][]string{}, types: map[string]string{}, cursors: map[string][]cursor{}, wanted: map[string]string{
 		"ProductFilter.categoryId": "Category", "ProductFilter.collectionId": "Collection", "OrderFilter.customerId": "User",
+		"AuditFilter.actorId": "User", "AuditFilter.subjectId": "User",
 	}}
 	for _, name := range []string{"User", "Product", "Variant", "Category", "Collection", "Order", "Payment"} {
 		v.wanted["Query."+strings.ToLower(name)+".id"] = name
@@ -678,6 +679,7 @@ func newVocabulary(w *world) *vocabulary {
 	for _, l := range []struct{ field, connection, fields string }{
 		{"users", "UserConnection", "CREATED_AT"}, {"orders", "OrderConnection", "CREATED_AT TOTAL"}, {"payments", "PaymentConnection", "CREATED_AT"},
 		{"products", "ProductConnection", "CREATED_AT PRICE TITLE RELEVANCE"}, {"collections", "CollectionConnection", ""},
+		{"auditLog", "AuditConnection", ""},
 	} {
 		for _, sort := range orders {
 			arguments := "first: 12"

@@ -27,6 +27,7 @@ func NewExecutableSchema(cfg Config) graphql.ExecutableSchema {
 type Config = graphql.Config[ResolverRoot, DirectiveRoot, ComplexityRoot]
 
 type ResolverRoot interface {
+	AuditEntry() AuditEntryResolver
 	Category() CategoryResolver
 	CategoryFacet() CategoryFacetResolver
 	Collection() CollectionResolver
@@ -69,6 +70,39 @@ type ComplexityRoot struct {
 		Phone      func(childComplexity int) int
 		PostalCode func(childComplexity int) int
 		Region     func(childComplexity int) int
+	}
+
+	AddressDeletePayload struct {
+		DeletedAddressID func(childComplexity int) int
+		User             func(childComplexity int) int
+		UserErrors       func(childComplexity int) int
+	}
+
+	AddressPayload struct {
+		Address    func(childComplexity int) int
+		User       func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	AuditConnection struct {
+		Edges    func(childComplexity int) int
+		Nodes    func(childComplexity int) int
+		PageInfo func(childComplexity int) int
+	}
+
+	AuditEdge struct {
+		Cursor func(childComplexity int) int
+		Node   func(childComplexity int) int
+	}
+
+	AuditEntry struct {
+		Action          func(childComplexity int) int
+		Actor           func(childComplexity int) int
+		ActorGlobalID   func(childComplexity int) int
+		At              func(childComplexity int) int
+		Details         func(childComplexity int) int
+		Subject         func(childComplexity int) int
+		SubjectGlobalID func(childComplexity int) int
 	}
 
 	Availability struct {
@@ -156,7 +190,12 @@ type ComplexityRoot struct {
 	}
 
 	Mutation struct {
+		AddressCreate     func(childComplexity int, input user.AddressCreateInput) int
+		AddressDelete     func(childComplexity int, input user.AddressDeleteInput) int
+		AddressSetDefault func(childComplexity int, input user.AddressSetDefaultInput) int
+		AddressUpdate     func(childComplexity int, input user.AddressUpdateInput) int
 		PasswordChange    func(childComplexity int, input user.PasswordChangeInput) int
+		ProfileUpdate     func(childComplexity int, input user.ProfileUpdateInput) int
 		SignIn            func(childComplexity int, input user.SignInInput) int
 		SignOut           func(childComplexity int) int
 		SignOutEverywhere func(childComplexity int) int
@@ -164,6 +203,9 @@ type ComplexityRoot struct {
 		StockAdjust       func(childComplexity int, input product.StockAdjustInput, idempotencyKey string) int
 		StockSet          func(childComplexity int, input product.StockSetInput, idempotencyKey string) int
 		TokenRefresh      func(childComplexity int, input user.TokenRefreshInput) int
+		UserDeactivate    func(childComplexity int, input user.UserDeactivateInput) int
+		UserReactivate    func(childComplexity int, input user.UserReactivateInput) int
+		UserSetRoles      func(childComplexity int, input user.UserSetRolesInput) int
 	}
 
 	OptionFacet struct {
@@ -369,7 +411,13 @@ type ComplexityRoot struct {
 		Text    func(childComplexity int) int
 	}
 
+	ProfileUpdatePayload struct {
+		User       func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
 	Query struct {
+		AuditLog       func(childComplexity int, first *int, after *string, last *int, before *string, filter *user.AuditFilter) int
 		Categories     func(childComplexity int) int
 		Category       func(childComplexity int, id *id.ID, slug *string) int
 		Collection     func(childComplexity int, id *id.ID, slug *string) int
@@ -473,6 +521,11 @@ type ComplexityRoot struct {
 		Message func(childComplexity int) int
 	}
 
+	UserPayload struct {
+		User       func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
 	Variant struct {
 		Availability   func(childComplexity int) int
 		Barcode        func(childComplexity int) int
@@ -564,6 +617,119 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Address.Region(childComplexity), true
+
+	case "AddressDeletePayload.deletedAddressId":
+		if e.ComplexityRoot.AddressDeletePayload.DeletedAddressID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AddressDeletePayload.DeletedAddressID(childComplexity), true
+	case "AddressDeletePayload.user":
+		if e.ComplexityRoot.AddressDeletePayload.User == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AddressDeletePayload.User(childComplexity), true
+	case "AddressDeletePayload.userErrors":
+		if e.ComplexityRoot.AddressDeletePayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AddressDeletePayload.UserErrors(childComplexity), true
+
+	case "AddressPayload.address":
+		if e.ComplexityRoot.AddressPayload.Address == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AddressPayload.Address(childComplexity), true
+	case "AddressPayload.user":
+		if e.ComplexityRoot.AddressPayload.User == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AddressPayload.User(childComplexity), true
+	case "AddressPayload.userErrors":
+		if e.ComplexityRoot.AddressPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AddressPayload.UserErrors(childComplexity), true
+
+	case "AuditConnection.edges":
+		if e.ComplexityRoot.AuditConnection.Edges == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AuditConnection.Edges(childComplexity), true
+	case "AuditConnection.nodes":
+		if e.ComplexityRoot.AuditConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AuditConnection.Nodes(childComplexity), true
+	case "AuditConnection.pageInfo":
+		if e.ComplexityRoot.AuditConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AuditConnection.PageInfo(childComplexity), true
+
+	case "AuditEdge.cursor":
+		if e.ComplexityRoot.AuditEdge.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AuditEdge.Cursor(childComplexity), true
+	case "AuditEdge.node":
+		if e.ComplexityRoot.AuditEdge.Node == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AuditEdge.Node(childComplexity), true
+
+	case "AuditEntry.action":
+		if e.ComplexityRoot.AuditEntry.Action == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AuditEntry.Action(childComplexity), true
+	case "AuditEntry.actor":
+		if e.ComplexityRoot.AuditEntry.Actor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AuditEntry.Actor(childComplexity), true
+	case "AuditEntry.actorId":
+		if e.ComplexityRoot.AuditEntry.ActorGlobalID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AuditEntry.ActorGlobalID(childComplexity), true
+	case "AuditEntry.at":
+		if e.ComplexityRoot.AuditEntry.At == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AuditEntry.At(childComplexity), true
+	case "AuditEntry.details":
+		if e.ComplexityRoot.AuditEntry.Details == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AuditEntry.Details(childComplexity), true
+	case "AuditEntry.subject":
+		if e.ComplexityRoot.AuditEntry.Subject == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AuditEntry.Subject(childComplexity), true
+	case "AuditEntry.subjectId":
+		if e.ComplexityRoot.AuditEntry.SubjectGlobalID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AuditEntry.SubjectGlobalID(childComplexity), true
 
 	case "Availability.inStock":
 		if e.ComplexityRoot.Availability.InStock == nil {
@@ -880,6 +1046,50 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Money.Currency(childComplexity), true
 
+	case "Mutation.addressCreate":
+		if e.ComplexityRoot.Mutation.AddressCreate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_addressCreate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.AddressCreate(childComplexity, args["input"].(user.AddressCreateInput)), true
+	case "Mutation.addressDelete":
+		if e.ComplexityRoot.Mutation.AddressDelete == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_addressDelete_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.AddressDelete(childComplexity, args["input"].(user.AddressDeleteInput)), true
+	case "Mutation.addressSetDefault":
+		if e.ComplexityRoot.Mutation.AddressSetDefault == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_addressSetDefault_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.AddressSetDefault(childComplexity, args["input"].(user.AddressSetDefaultInput)), true
+	case "Mutation.addressUpdate":
+		if e.ComplexityRoot.Mutation.AddressUpdate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_addressUpdate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.AddressUpdate(childComplexity, args["input"].(user.AddressUpdateInput)), true
 	case "Mutation.passwordChange":
 		if e.ComplexityRoot.Mutation.PasswordChange == nil {
 			break
@@ -891,6 +1101,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.PasswordChange(childComplexity, args["input"].(user.PasswordChangeInput)), true
+	case "Mutation.profileUpdate":
+		if e.ComplexityRoot.Mutation.ProfileUpdate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_profileUpdate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ProfileUpdate(childComplexity, args["input"].(user.ProfileUpdateInput)), true
 	case "Mutation.signIn":
 		if e.ComplexityRoot.Mutation.SignIn == nil {
 			break
@@ -958,6 +1179,39 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.TokenRefresh(childComplexity, args["input"].(user.TokenRefreshInput)), true
+	case "Mutation.userDeactivate":
+		if e.ComplexityRoot.Mutation.UserDeactivate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_userDeactivate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.UserDeactivate(childComplexity, args["input"].(user.UserDeactivateInput)), true
+	case "Mutation.userReactivate":
+		if e.ComplexityRoot.Mutation.UserReactivate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_userReactivate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.UserReactivate(childComplexity, args["input"].(user.UserReactivateInput)), true
+	case "Mutation.userSetRoles":
+		if e.ComplexityRoot.Mutation.UserSetRoles == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_userSetRoles_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.UserSetRoles(childComplexity, args["input"].(user.UserSetRolesInput)), true
 
 	case "OptionFacet.name":
 		if e.ComplexityRoot.OptionFacet.Name == nil {
@@ -1786,6 +2040,30 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.ProductSuggestion.Text(childComplexity), true
 
+	case "ProfileUpdatePayload.user":
+		if e.ComplexityRoot.ProfileUpdatePayload.User == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ProfileUpdatePayload.User(childComplexity), true
+	case "ProfileUpdatePayload.userErrors":
+		if e.ComplexityRoot.ProfileUpdatePayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ProfileUpdatePayload.UserErrors(childComplexity), true
+
+	case "Query.auditLog":
+		if e.ComplexityRoot.Query.AuditLog == nil {
+			break
+		}
+
+		args, err := ec.field_Query_auditLog_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.AuditLog(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*user.AuditFilter)), true
 	case "Query.categories":
 		if e.ComplexityRoot.Query.Categories == nil {
 			break
@@ -2253,6 +2531,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.UserError.Message(childComplexity), true
 
+	case "UserPayload.user":
+		if e.ComplexityRoot.UserPayload.User == nil {
+			break
+		}
+
+		return e.ComplexityRoot.UserPayload.User(childComplexity), true
+	case "UserPayload.userErrors":
+		if e.ComplexityRoot.UserPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.UserPayload.UserErrors(childComplexity), true
+
 	case "Variant.availability":
 		if e.ComplexityRoot.Variant.Availability == nil {
 			break
@@ -2341,7 +2632,12 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 	ec := newExecutionContext(opCtx, e, make(chan graphql.DeferredResult))
 	inputUnmarshalers := func() *graphql.InputUnmarshalerIndex {
 		return graphql.NewInputUnmarshalerIndex(
+			graphql.NewInputUnmarshaler("AddressCreateInput", ec.unmarshalInputAddressCreateInput),
+			graphql.NewInputUnmarshaler("AddressDeleteInput", ec.unmarshalInputAddressDeleteInput),
+			graphql.NewInputUnmarshaler("AddressSetDefaultInput", ec.unmarshalInputAddressSetDefaultInput),
+			graphql.NewInputUnmarshaler("AddressUpdateInput", ec.unmarshalInputAddressUpdateInput),
 			graphql.NewInputUnmarshaler("AmountRange", ec.unmarshalInputAmountRange),
+			graphql.NewInputUnmarshaler("AuditFilter", ec.unmarshalInputAuditFilter),
 			graphql.NewInputUnmarshaler("DateTimeRange", ec.unmarshalInputDateTimeRange),
 			graphql.NewInputUnmarshaler("OptionFilter", ec.unmarshalInputOptionFilter),
 			graphql.NewInputUnmarshaler("OrderFilter", ec.unmarshalInputOrderFilter),
@@ -2351,12 +2647,16 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("PaymentSort", ec.unmarshalInputPaymentSort),
 			graphql.NewInputUnmarshaler("ProductFilter", ec.unmarshalInputProductFilter),
 			graphql.NewInputUnmarshaler("ProductSort", ec.unmarshalInputProductSort),
+			graphql.NewInputUnmarshaler("ProfileUpdateInput", ec.unmarshalInputProfileUpdateInput),
 			graphql.NewInputUnmarshaler("SignInInput", ec.unmarshalInputSignInInput),
 			graphql.NewInputUnmarshaler("SignUpInput", ec.unmarshalInputSignUpInput),
 			graphql.NewInputUnmarshaler("StockAdjustInput", ec.unmarshalInputStockAdjustInput),
 			graphql.NewInputUnmarshaler("StockSetInput", ec.unmarshalInputStockSetInput),
 			graphql.NewInputUnmarshaler("TokenRefreshInput", ec.unmarshalInputTokenRefreshInput),
+			graphql.NewInputUnmarshaler("UserDeactivateInput", ec.unmarshalInputUserDeactivateInput),
 			graphql.NewInputUnmarshaler("UserFilter", ec.unmarshalInputUserFilter),
+			graphql.NewInputUnmarshaler("UserReactivateInput", ec.unmarshalInputUserReactivateInput),
+			graphql.NewInputUnmarshaler("UserSetRolesInput", ec.unmarshalInputUserSetRolesInput),
 			graphql.NewInputUnmarshaler("UserSort", ec.unmarshalInputUserSort),
 		)
 	}
@@ -2492,7 +2792,7 @@ scalar EmailAddress @specifiedBy(url: "https://www.rfc-editor.org/rfc/rfc5322")
 "An ISO 3166-1 alpha-2 country code in capitals, for example ` + "`" + `DE` + "`" + `."
 scalar CountryCode @specifiedBy(url: "https://www.iso.org/iso-3166-country-codes.html")
 
-"Any JSON value; used for metadata only."
+"Any JSON value; used for metadata and for details of the audit log only."
 scalar JSON @specifiedBy(url: "https://www.rfc-editor.org/rfc/rfc8259")
 
 "An object with a global ID, by which it can be fetched again."
@@ -2547,6 +2847,12 @@ enum UserErrorCode {
   WEAK_PASSWORD
   "The token is unknown, expired or used."
   INVALID_TOKEN
+  "There are as many as there may be."
+  TOO_MANY
+  "Nobody may do this to their own account."
+  ONESELF
+  "The shop would be left without an admin."
+  LAST_ADMIN
 }
 
 "The direction of a sort."
@@ -2612,6 +2918,19 @@ type Query {
     "The order of the list."
     sort: UserSort! = { field: CREATED_AT, direction: DESC }
   ): UserConnection @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "What was done to accounts and by whom, the newest first; for admins."
+  auditLog(
+    "How many, from the start of the list; at most 100."
+    first: Int
+    "Only what comes after this cursor."
+    after: String
+    "How many, from the end of the list; at most 100."
+    last: Int
+    "Only what comes before this cursor."
+    before: String
+    "Only entries that match."
+    filter: AuditFilter
+  ): AuditConnection @hasRole(anyOf: [ADMIN])
 
   "One product by its ID or slug. Give exactly one argument."
   product(
@@ -2750,6 +3069,48 @@ type Mutation {
     "The old and the new password."
     input: PasswordChangeInput!
   ): PasswordChangePayload @authenticated
+
+  "Changes the viewer's profile."
+  profileUpdate(
+    "What changes."
+    input: ProfileUpdateInput!
+  ): ProfileUpdatePayload @authenticated
+  "Adds an address to the viewer's address book, which holds at most 100."
+  addressCreate(
+    "The address."
+    input: AddressCreateInput!
+  ): AddressPayload @authenticated
+  "Changes an address of the viewer. Orders keep the address that they were placed with."
+  addressUpdate(
+    "Which address, and what changes."
+    input: AddressUpdateInput!
+  ): AddressPayload @authenticated
+  "Deletes an address of the viewer. Where it was the default, there is none afterwards."
+  addressDelete(
+    "Which address."
+    input: AddressDeleteInput!
+  ): AddressDeletePayload @authenticated
+  "Makes an address of the viewer the default."
+  addressSetDefault(
+    "Which address, and for what."
+    input: AddressSetDefaultInput!
+  ): AddressPayload @authenticated
+
+  "Closes an account and ends all its sessions. Managers may do so to customers, admins to everybody but themselves."
+  userDeactivate(
+    "Which account."
+    input: UserDeactivateInput!
+  ): UserPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Opens an account again that was closed, for those who may close it. Its user has to sign in anew."
+  userReactivate(
+    "Which account."
+    input: UserReactivateInput!
+  ): UserPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Gives a user roles in place of those so far. Nobody changes their own, and one admin always remains."
+  userSetRoles(
+    "Which user, and which roles."
+    input: UserSetRolesInput!
+  ): UserPayload @hasRole(anyOf: [ADMIN])
 
   "Changes what is on hand of a variant by an amount; never below what orders hold."
   stockAdjust(
@@ -2962,6 +3323,221 @@ type PasswordChangePayload @open {
   changed: Boolean!
   "What the user can mend."
   userErrors: [UserError!]!
+}
+
+"What changes of the viewer's profile: what is absent stays as it is, null clears."
+input ProfileUpdateInput {
+  "The full name, 1 to 200 characters."
+  name: String
+  "The telephone number, with a leading ` + "`" + `+` + "`" + ` and the country code."
+  phone: String
+}
+
+"The outcome of changing the profile."
+type ProfileUpdatePayload @open {
+  "The viewer as they are now; null when there are ` + "`" + `userErrors` + "`" + `."
+  user: User @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"What an address can be the default for."
+enum AddressPurpose {
+  "Parcels."
+  SHIPPING
+  "Invoices."
+  BILLING
+}
+
+"A new address. Optional texts that are blank are as good as null."
+input AddressCreateInput {
+  "The name of the recipient, at most 200 characters."
+  name: String!
+  "The company of the recipient, at most 200 characters."
+  company: String
+  "The street and house number, at most 200 characters."
+  line1: String!
+  "More of the address, at most 200 characters."
+  line2: String
+  "The city, at most 100 characters."
+  city: String!
+  "The state, province or region, at most 100 characters."
+  region: String
+  "The postal code, at most 20 characters."
+  postalCode: String
+  "The country."
+  country: CountryCode!
+  "The telephone number for the carrier; without a country code it is one of the country of the address."
+  phone: String
+  "Makes it the default for these."
+  defaultFor: [AddressPurpose!]! = []
+}
+
+"""
+What changes of an address: what is absent stays as it is, null clears. What every address has can not be cleared.
+Optional texts that are blank are as good as null.
+"""
+input AddressUpdateInput {
+  "Which address."
+  addressId: ID!
+  "The name of the recipient, at most 200 characters; can not be cleared."
+  name: String
+  "The company of the recipient, at most 200 characters."
+  company: String
+  "The street and house number, at most 200 characters; can not be cleared."
+  line1: String
+  "More of the address, at most 200 characters."
+  line2: String
+  "The city, at most 100 characters; can not be cleared."
+  city: String
+  "The state, province or region, at most 100 characters."
+  region: String
+  "The postal code, at most 20 characters."
+  postalCode: String
+  "The country; can not be cleared."
+  country: CountryCode
+  "The telephone number for the carrier; without a country code it is one of the country of the address."
+  phone: String
+}
+
+"The address that goes."
+input AddressDeleteInput {
+  "Which address."
+  addressId: ID!
+}
+
+"An address, and what it becomes the default for."
+input AddressSetDefaultInput {
+  "Which address."
+  addressId: ID!
+  "For what."
+  purpose: AddressPurpose!
+}
+
+"The outcome of writing an address."
+type AddressPayload @open {
+  "The address as it is now; null when there are ` + "`" + `userErrors` + "`" + `."
+  address: Address @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  "The viewer, with the address book and its defaults as they are now; null when there are ` + "`" + `userErrors` + "`" + `."
+  user: User @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The outcome of deleting an address."
+type AddressDeletePayload @open {
+  "The ID that the address had; null when there are ` + "`" + `userErrors` + "`" + `."
+  deletedAddressId: ID
+  "The viewer, with the address book and its defaults as they are now; null when there are ` + "`" + `userErrors` + "`" + `."
+  user: User @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The account that is closed."
+input UserDeactivateInput {
+  "Which user."
+  userId: ID!
+}
+
+"The account that is opened again."
+input UserReactivateInput {
+  "Which user."
+  userId: ID!
+}
+
+"All roles that a user has from now on."
+input UserSetRolesInput {
+  "Which user."
+  userId: ID!
+  "The roles; one at least, and for guests ` + "`" + `CUSTOMER` + "`" + ` alone."
+  roles: [Role!]!
+}
+
+"The outcome of what staff does to an account."
+type UserPayload @open {
+  "The user as they are now; null when there are ` + "`" + `userErrors` + "`" + `."
+  user: User @hasRole(anyOf: [MANAGER, ADMIN])
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"What can be done to an account."
+enum AuditAction {
+  "It was opened, and its user signed in."
+  SIGNED_UP
+  "Its user signed in, or an operator did so for them."
+  SIGNED_IN
+  "Its user ended one or all sessions."
+  SIGNED_OUT
+  "A refresh token was used twice, which ended its session."
+  TOKEN_REUSED
+  "Its user changed the password, which ended all other sessions."
+  PASSWORD_CHANGED
+  "Its user changed the profile."
+  PROFILE_UPDATED
+  "Its user added an address."
+  ADDRESS_CREATED
+  "Its user changed an address."
+  ADDRESS_UPDATED
+  "Its user deleted an address."
+  ADDRESS_DELETED
+  "Its user made an address the default."
+  DEFAULT_ADDRESS_SET
+  "Staff closed it, which ended all sessions."
+  DEACTIVATED
+  "Staff opened it again."
+  REACTIVATED
+  "Staff set its roles."
+  ROLES_SET
+}
+
+"An entry of the audit log; never changed. It is there exactly when what it tells of was done."
+type AuditEntry {
+  "When it was done."
+  at: DateTime!
+  "What was done."
+  action: AuditAction!
+  "The ID of the user who did it; null when it is not known, or was an operator at the machine."
+  actorId: ID
+  "The user who did it; null also for those without an account here."
+  actor: User @hasRole(anyOf: [ADMIN])
+  "The ID of the user whose account it was done to."
+  subjectId: ID!
+  "The user whose account it was done to."
+  subject: User @hasRole(anyOf: [ADMIN])
+  "What else there is to tell, by action: names of fields, roles, counts, keys. Never personal data."
+  details: JSON!
+}
+
+"A page of the audit log."
+type AuditConnection {
+  "The items of the page with their cursors."
+  edges: [AuditEdge!] @hasRole(anyOf: [ADMIN])
+  "The items of the page."
+  nodes: [AuditEntry!] @hasRole(anyOf: [ADMIN])
+  "Where the page lies."
+  pageInfo: PageInfo!
+}
+
+"An entry in a list."
+type AuditEdge {
+  "The position in the list."
+  cursor: String!
+  "The entry."
+  node: AuditEntry @hasRole(anyOf: [ADMIN])
+}
+
+"Which entries of the audit log; all that is given has to match."
+input AuditFilter {
+  "Was done by this user."
+  actorId: ID
+  "Was done to the account of this user."
+  subjectId: ID
+  "Is one of these."
+  actions: [AuditAction!]
+  "Was done in this span."
+  at: DateTimeRange
 }
 
 "What a client needs to act as the user."
@@ -3936,6 +4512,72 @@ func (ec *executionContext) childFields_Address(ctx context.Context, field graph
 	return nil, fmt.Errorf("no field named %q was found under type Address", field.Name)
 }
 
+func (ec *executionContext) childFields_AddressDeletePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "deletedAddressId":
+		return ec.fieldContext_AddressDeletePayload_deletedAddressId(ctx, field)
+	case "user":
+		return ec.fieldContext_AddressDeletePayload_user(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_AddressDeletePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AddressDeletePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_AddressPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "address":
+		return ec.fieldContext_AddressPayload_address(ctx, field)
+	case "user":
+		return ec.fieldContext_AddressPayload_user(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_AddressPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AddressPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_AuditConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_AuditConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_AuditConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_AuditConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AuditConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_AuditEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_AuditEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_AuditEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AuditEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_AuditEntry(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "at":
+		return ec.fieldContext_AuditEntry_at(ctx, field)
+	case "action":
+		return ec.fieldContext_AuditEntry_action(ctx, field)
+	case "actorId":
+		return ec.fieldContext_AuditEntry_actorId(ctx, field)
+	case "actor":
+		return ec.fieldContext_AuditEntry_actor(ctx, field)
+	case "subjectId":
+		return ec.fieldContext_AuditEntry_subjectId(ctx, field)
+	case "subject":
+		return ec.fieldContext_AuditEntry_subject(ctx, field)
+	case "details":
+		return ec.fieldContext_AuditEntry_details(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AuditEntry", field.Name)
+}
+
 func (ec *executionContext) childFields_Availability(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "inStock":
@@ -4510,6 +5152,16 @@ func (ec *executionContext) childFields_ProductSuggestion(ctx context.Context, f
 	return nil, fmt.Errorf("no field named %q was found under type ProductSuggestion", field.Name)
 }
 
+func (ec *executionContext) childFields_ProfileUpdatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "user":
+		return ec.fieldContext_ProfileUpdatePayload_user(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ProfileUpdatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ProfileUpdatePayload", field.Name)
+}
+
 func (ec *executionContext) childFields_Seo(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "title":
@@ -4676,6 +5328,16 @@ func (ec *executionContext) childFields_UserError(ctx context.Context, field gra
 		return ec.fieldContext_UserError_message(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type UserError", field.Name)
+}
+
+func (ec *executionContext) childFields_UserPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "user":
+		return ec.fieldContext_UserPayload_user(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_UserPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type UserPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_Variant(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

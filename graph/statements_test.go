@@ -33,6 +33,7 @@ func paths(t *testing.T, w *world) []path {
 		"products": `products(first: 50)`, "productSuggest": `productSuggest(prefix: "sh")`, "category": `category(id: $category)`,
 		"categories": `categories`, "collection": `collection(id: $collection)`, "collections": `collections(first: 5)`,
 		"order": `order(id: $order)`, "orders": `orders(first: 50)`, "payment": `payment(id: $payment)`, "payments": `payments(first: 50)`,
+		"auditLog": `auditLog(first: 50)`,
 	}
 	// leads tells whether an edge lies below what objects of a type hold.
 	var leads func(d *ast.Definition) bool

@@ -26,6 +26,10 @@ var (
 		"defaultShippingAddress": defaultAddress(func(u *user.User) *uuid.UUID { return u.DefaultShippingAddressID }),
 		"defaultBillingAddress":  defaultAddress(func(u *user.User) *uuid.UUID { return u.DefaultBillingAddressID }),
 	}
+	auditEntryEdges = fields{
+		"actor":   maybeAlong(loader.Users, func(e *user.AuditEntry) *uuid.UUID { return e.ActorID }),
+		"subject": along(loader.Users, func(e *user.AuditEntry) uuid.UUID { return e.SubjectID }),
+	}
 	userConnectionEdges = fields{
 		"totalCount": along(loader.UserCounts, func(c *user.Connection) *user.Connection { return c }),
 	}
@@ -78,6 +82,10 @@ func (r queryResolver) Users(ctx context.Context, first *int, after *string, las
 	return r.Services.Users.List(ctx, f, sort, pageArgs(first, after, last, before))
 }
 
+func (r queryResolver) AuditLog(ctx context.Context, first *int, after *string, last *int, before *string, filter *user.AuditFilter) (*user.AuditConnection, error) {
+	return r.Services.Users.AuditLog(ctx, or(filter), pageArgs(first, after, last, before))
+}
+
 func (r mutationResolver) SignUp(ctx context.Context, in user.SignUpInput) (*user.SignInPayload, error) {
 	payload, err := r.Users.SignUp(ctx, in, telemetry.RequestFrom(ctx).ClientAddress)
 	return r.keepRefreshToken(ctx, payload, err, in.Cookie)
@@ -121,6 +129,38 @@ func (r mutationResolver) SignOutEverywhere(ctx context.Context) (*user.SignOutP
 
 func (r mutationResolver) PasswordChange(ctx context.Context, in user.PasswordChangeInput) (*user.PasswordChangePayload, error) {
 	return r.Users.ChangePassword(ctx, in)
+}
+
+func (r mutationResolver) ProfileUpdate(ctx context.Context, in user.ProfileUpdateInput) (*user.ProfileUpdatePayload, error) {
+	return r.Users.UpdateProfile(ctx, in)
+}
+
+func (r mutationResolver) AddressCreate(ctx context.Context, in user.AddressCreateInput) (*user.AddressPayload, error) {
+	return r.Users.CreateAddress(ctx, in)
+}
+
+func (r mutationResolver) AddressUpdate(ctx context.Context, in user.AddressUpdateInput) (*user.AddressPayload, error) {
+	return r.Users.UpdateAddress(ctx, in)
+}
+
+func (r mutationResolver) AddressDelete(ctx context.Context, in user.AddressDeleteInput) (*user.AddressDeletePayload, error) {
+	return r.Users.DeleteAddress(ctx, in)
+}
+
+func (r mutationResolver) AddressSetDefault(ctx context.Context, in user.AddressSetDefaultInput) (*user.AddressPayload, error) {
+	return r.Users.SetDefaultAddress(ctx, in)
+}
+
+func (r mutationResolver) UserDeactivate(ctx context.Context, in user.UserDeactivateInput) (*user.UserPayload, error) {
+	return r.Users.Deactivate(ctx, in)
+}
+
+func (r mutationResolver) UserReactivate(ctx context.Context, in user.UserReactivateInput) (*user.UserPayload, error) {
+	return r.Users.Reactivate(ctx, in)
+}
+
+func (r mutationResolver) UserSetRoles(ctx context.Context, in user.UserSetRolesInput) (*user.UserPayload, error) {
+	return r.Users.SetRoles(ctx, in)
 }
 
 // keepRefreshToken moves the refresh token from the answer into the cookie for clients that want it there.
