@@ -34,8 +34,8 @@ const (
 // AuditEntry is a line of the audit log: it is there if, and only if, what it tells of was written.
 type AuditEntry struct {
 	SubjectID uuid.UUID
-	ID        uuid.UUID // of the same instant as At, to the millisecond
-	At        time.Time
+	ID        uuid.UUID
+	At        time.Time // as the ID has it, to the millisecond
 	ActorID   *uuid.UUID // nil when it is not known, or was nobody of the graph
 	Action    AuditAction
 	Details   map[string]any // no personal data
@@ -91,12 +91,13 @@ func (s *Service) AuditLog(ctx context.Context, f AuditFilter, args page.Args) (
 	if f.Actions != nil {
 		b.And("action = ANY(?)", f.Actions)
 	}
-	// Entries are found by their keys, which begin with the millisecond of the instant.
+	// Keys begin with the instant, in whole milliseconds.
+	from := func(t time.Time) uuid.UUID { return id.At(t.Add(time.Millisecond-1), uuid.Nil) }
 	if f.At != nil && f.At.From != nil {
-		b.And("id >= ? AND at >= ?", id.At(*f.At.From, uuid.Nil), *f.At.From)
+		b.And("id >= ?", from(*f.At.From))
 	}
 	if f.At != nil && f.At.Until != nil {
-		b.And("id < ? AND at < ?", id.At(f.At.Until.Add(time.Millisecond), uuid.Nil), *f.At.Until)
+		b.And("id < ?", from(*f.At.Until))
 	}
 	order, err := b.Page(w, []postgres.Key{{Expr: "id", Cast: "uuid", Desc: true}})
 	if err != nil {
@@ -118,7 +119,11 @@ type details = map[string]any
 
 // record writes an entry of the audit log in the transaction of what it tells of. Actor is uuid.Nil where it is not known.
 func (s *Service) record(ctx context.Context, tx *postgres.Tx, actor, subject uuid.UUID, action AuditAction, d details) error {
-	now := s.now()
+	key := id.New()
+	at, err := id.Time(key)
+	if err != nil {
+		return err
+	}
 	var by *uuid.UUID
 	if actor != uuid.Nil {
 		by = &actor
@@ -126,8 +131,6 @@ func (s *Service) record(ctx context.Context, tx *postgres.Tx, actor, subject uu
 	if d == nil {
 		d = details{}
 	}
-	// Within a millisecond a fresh key orders the entries.
-	_, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "users.insert_audit", SQL: insertAudit},
-		subject, id.At(now, id.New()), now, by, action, d)
+	_, err = postgres.Exec(ctx, tx, postgres.Stmt{Name: "users.insert_audit", SQL: insertAudit}, subject, key, at, by, action, d)
 	return err
 }

@@ -74,6 +74,14 @@ func TestNothingPersonalIsStoredPlain(t *testing.T) {
 	refreshed, _ := w.tokens(t, p, err)
 	w.load(t, &user.Account{User: user.User{Name: new("Charles Babbage"), Email: new("charles@example.org"), Phone: new("+4930901820")},
 		AddressBook: []user.Address{newAddress("Charles Babbage")}})
+	_, err = w.UpdateProfile(as(t, ada), user.ProfileUpdateInput{Name: set("Ada Lovelace-King"), Phone: set("+4930901820")})
+	must(t, err)
+	made, err := w.CreateAddress(as(t, ada), user.AddressCreateInput{Name: "Ada Lovelace", Company: new("Analytical Engines"), Line1: "Unter den Linden 77",
+		Line2: new("Hinterhaus"), City: "Berlin", Region: new("Brandenburg"), PostalCode: new("10117"), Country: "DE", Phone: new("+4930901820"),
+		DefaultFor: []user.AddressPurpose{user.PurposeBilling}})
+	must(t, err)
+	_, err = w.UpdateAddress(as(t, ada), user.AddressUpdateInput{AddressID: made.Address.GlobalID(), AddressFields: user.AddressFields{Company: set("Babbage & Co.")}})
+	must(t, err)
 	_, err = w.SignOut(as(t, ada))
 	must(t, err)
 

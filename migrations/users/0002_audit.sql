@@ -5,8 +5,8 @@
 -- +goose Up
 CREATE TABLE users.audit (
     subject_id uuid NOT NULL, -- the user that it was done to
-    id uuid NOT NULL,         -- UUIDv7 of the same instant
-    at timestamptz NOT NULL,
+    id uuid NOT NULL,         -- UUIDv7
+    at timestamptz NOT NULL,  -- as the id has it
     actor_id uuid,            -- the user who did it; NULL when it is not known, or was nobody of the graph
     action text NOT NULL CHECK (action ~ '^[A-Z]+(_[A-Z]+)*$'),
     details jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(details) = 'object'),
