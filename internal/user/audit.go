@@ -35,7 +35,7 @@ const (
 type AuditEntry struct {
 	SubjectID uuid.UUID
 	ID        uuid.UUID
-	At        time.Time // as the ID has it, to the millisecond
+	At        time.Time  // as the ID has it, to the millisecond
 	ActorID   *uuid.UUID // nil when it is not known, or was nobody of the graph
 	Action    AuditAction
 	Details   map[string]any // no personal data
