@@ -8,13 +8,17 @@ import (
 //go:embed examples/*.graphql
 var examples embed.FS
 
-// Examples are tabs for the shop's own schema: the catalogue for everyone, the account for customers, and orders and
-// stock for staff.
+// Examples are tabs for the shop's own schema: the catalogue for everyone, the account for customers and what they can
+// change of it, and orders and stock for staff.
 func Examples() []Tab {
 	return []Tab{
 		example("Products, with facets", "products", `{ "first": 5, "sort": { "field": "TITLE" } }`),
 		example("A product in detail", "product_details", ""),
 		example("My account and orders", "account", `{ "orders": 5 }`),
+		example("My profile and addresses", "profile", `{
+  "profile": { "phone": "+49 30 901820" },
+  "address": { "name": "Ada Lindqvist", "line1": "Unter den Linden 77", "city": "Berlin", "postalCode": "10117", "country": "DE", "defaultFor": ["SHIPPING"] }
+}`),
 		example("Orders, for staff", "staff_orders", `{ "first": 20 }`),
 		example("Stock, for staff", "staff_stock", `{ "first": 5 }`),
 	}
