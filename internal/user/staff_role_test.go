@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -210,9 +211,27 @@ func TestSetRoles(t *testing.T) {
 // waiting waits until so many statements wait for a lock in this database.
 func (w *world) waiting(t testing.TB, n int) {
 	t.Helper()
-	for w.blocked(t); query[int](t, w, `SELECT count(*) FROM pg_stat_activity
+	for deadline := time.Now().Add(20 * time.Second); query[int](t, w, `SELECT count(*) FROM pg_stat_activity
 		WHERE datname = current_database() AND wait_event_type = 'Lock'`)[0] < n; {
+		if time.Now().After(deadline) {
+			t.Fatalf("not so many wait: %d", n)
+		}
 	}
+}
+
+// atOnce is together, with every account held until all wait for one: whatever they look at before that is the same.
+func (w *world) atOnce(t testing.TB, n int, f func(i int) string) map[string]int {
+	t.Helper()
+	tx, err := w.raw.Begin(t.Context())
+	must(t, err)
+	defer func() { _ = tx.Rollback(context.Background()) }()
+	_, err = tx.Exec(t.Context(), "SELECT FROM users.users FOR UPDATE")
+	must(t, err)
+	done := make(chan map[string]int, 1)
+	go func() { done <- together(n, f) }()
+	w.waiting(t, n)
+	must(t, tx.Commit(t.Context()))
+	return <-done
 }
 
 // Two admins who remove each other at the same moment: one comes second, and is no admin any more.
@@ -269,13 +288,14 @@ func TestTheLastAdminStays(t *testing.T) {
 	}
 	w.load(t, accounts...)
 	w.load(t, &user.Account{User: user.User{Roles: []auth.Role{auth.RoleAdmin}, Status: user.StatusDeactivated}}) // does not count
-	equal(t, "outcomes", together(len(accounts), func(i int) string {
+	got := w.atOnce(t, len(accounts), func(i int) string {
 		ctx := as(t, auth.Actor{ID: id.New(), External: true, Roles: auth.Roles(auth.RoleAdmin)})
 		if i%2 == 0 {
 			return said(w.deactivate(ctx, accounts[i].ID))
 		}
 		return said(w.setRoles(ctx, accounts[i].ID, auth.RoleCustomer))
-	}), map[string]int{"done": 4, "LAST_ADMIN userId": 1})
+	})
+	equal(t, "outcomes", got, map[string]int{"done": 4, "LAST_ADMIN userId": 1})
 	last := query[uuid.UUID](t, w, "SELECT owner_id FROM users.users WHERE roles @> '{ADMIN}' AND status = 'ACTIVE'")
 	equal(t, "admins", len(last), 1)
 	equal(t, "entries", len(w.audit(t)), 4)
