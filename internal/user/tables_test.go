@@ -56,4 +56,15 @@ func TestRowsAreReadAsTheyCome(t *testing.T) {
 	for name, keys := range map[string][]id.Key{"Addresses": {key}, "Addresses of two": {key, {Owner: id.New(), ID: id.New()}}} {
 		pgtest.CheckRows(ctx, t, name, of, v.AddressTable(), func() error { _, err := v.Addresses(ctx, keys); return err }, a.AddressBook...)
 	}
+
+	made := time.UnixMilli(1_772_400_000_000).UTC()
+	e := user.AuditEntry{SubjectID: owner, ID: id.At(made, id.New()), At: made, ActorID: &guest.ID, Action: user.AuditRolesSet,
+		Details: map[string]any{"to": []any{"ADMIN"}}}
+	pgtest.Filled(t, "what was written", e)
+	w.exec(t, "INSERT INTO users.audit VALUES ($1, $2, $3, $4, $5, $6)", e.SubjectID, e.ID, e.At, e.ActorID, e.Action, e.Details)
+	admin := auth.With(t.Context(), auth.Actor{ID: id.New(), Roles: auth.Roles(auth.RoleAdmin)})
+	pgtest.CheckRows(admin, t, "AuditLog", of, v.AuditTable(), func() error {
+		_, err := v.AuditLog(admin, user.AuditFilter{}, page.Args{First: new(5)})
+		return err
+	}, e)
 }
