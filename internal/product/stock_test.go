@@ -803,7 +803,7 @@ func TestMovements(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := show(manager, page.Args{First: new(3), After: pages[v[0]].PageInfo.EndCursor}, v[0]); got != "[12 11 10] true true" {
+	if got := show(manager, page.Args{First: new(3), After: pages[v[0]].PageInfo.EndCursor()}, v[0]); got != "[12 11 10] true true" {
 		t.Error(got)
 	}
 	if got := show(manager, page.Args{Last: new(1), Before: pages[v[0]].PageInfo.EndCursor}, v...); got != "[14] false true [] false true [] false true" && got != "[14] false true [] false true [3] false true" {

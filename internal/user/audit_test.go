@@ -144,10 +144,10 @@ func TestAuditLog(t *testing.T) {
 		want []string
 	}{
 		"first":        {page.Args{First: new(2)}, all[:2]},
-		"first, after": {page.Args{First: new(2), After: &c.Edges[1].Cursor}, all[2:4]},
+		"first, after": {page.Args{First: new(2), After: new(c.Edges[1].Cursor())}, all[2:4]},
 		"last":         {page.Args{Last: new(2)}, all[3:]},
-		"last, before": {page.Args{Last: new(2), Before: &c.Edges[3].Cursor}, all[1:3]},
-		"between":      {page.Args{First: new(9), After: &c.Edges[0].Cursor, Before: &c.Edges[4].Cursor}, all[1:4]},
+		"last, before": {page.Args{Last: new(2), Before: new(c.Edges[3].Cursor())}, all[1:3]},
+		"between":      {page.Args{First: new(9), After: new(c.Edges[0].Cursor()), Before: new(c.Edges[4].Cursor())}, all[1:4]},
 	} {
 		got, _ := list(user.AuditFilter{}, tc.args)
 		equal(t, name, got, tc.want)
