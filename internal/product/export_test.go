@@ -12,6 +12,7 @@ var (
 	Members           = members
 	ListedCollections = listedCollections
 	Listed            = listed
+	Movements         = movements
 )
 
 // The rows that carry more than what they are.

@@ -806,7 +806,7 @@ func TestMovements(t *testing.T) {
 	if got := show(manager, page.Args{First: new(3), After: pages[v[0]].PageInfo.EndCursor()}, v[0]); got != "[12 11 10] true true" {
 		t.Error(got)
 	}
-	if got := show(manager, page.Args{Last: new(1), Before: pages[v[0]].PageInfo.EndCursor}, v...); got != "[14] false true [] false true [] false true" && got != "[14] false true [] false true [3] false true" {
+	if got := show(manager, page.Args{Last: new(1), Before: pages[v[0]].PageInfo.EndCursor()}, v...); got != "[14] false true [] false true [] false true" && got != "[14] false true [] false true [3] false true" {
 		t.Error(got)
 	}
 	keys := []id.Key{pages[v[0]].Nodes()[0].Key(), pages[v[0]].Nodes()[1].Key(), {Owner: v[2], ID: pages[v[0]].Nodes()[0].ID}}

@@ -2,6 +2,7 @@ package product_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -100,4 +101,31 @@ func TestRowsAreReadAsTheyCome(t *testing.T) {
 			}, c.want...)
 		}
 	}
+
+	// One movement with an actor and a note, one of an order.
+	manager, order := as(auth.RoleManager), id.New()
+	if p, err := v.AdjustStock(manager, product.StockAdjustInput{VariantID: variant.GlobalID(), Delta: 3, Reason: product.StockReceived, Note: new("a parcel")}, "k"); err != nil || len(p.UserErrors) > 0 {
+		t.Fatal(p, err)
+	}
+	if err := errors.Join(v.Hold(as(), order, hold(2, variant.ID), later), v.Sell(as(), order)); err != nil {
+		t.Fatal(err)
+	}
+	pages, err := v.Movements(manager, []uuid.UUID{variant.ID}, page.Args{First: new(2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sale, adjusted := *pages[variant.ID].Nodes()[0], *pages[variant.ID].Nodes()[1]
+	if sale.Delta != -2 || *sale.OrderID != order || *adjusted.ActorID != auth.From(manager).ID || *adjusted.Note != "a parcel" || adjusted.CreatedAt.IsZero() {
+		t.Errorf("movements %+v, %+v", sale, adjusted)
+	}
+	for _, variants := range [][]uuid.UUID{{variant.ID}, {variant.ID, id.New()}} {
+		pgtest.CheckRows(manager, t, "Movements", of, product.Movements, func() error {
+			_, err := v.Movements(manager, variants, page.Args{First: new(1)}) // and one more, which tells of the next page
+			return err
+		}, sale, adjusted)
+	}
+	pgtest.CheckRows(manager, t, "MovementsByKeys", of, product.Movements, func() error {
+		_, err := v.MovementsByKeys(manager, []id.Key{sale.Key()})
+		return err
+	}, sale)
 }
