@@ -346,12 +346,12 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				return (*value).AppendGQL(b), true
 			}},
 			"user":       {Reads: exec.Reads{Names: []string{"User"}}, Get: func(o any) any { return o.(*user.AddressDeletePayload).User }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
-			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.AddressDeletePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]user.Problem), false) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.AddressDeletePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
 		{Name: "AddressPayload", Go: reflect.TypeFor[*user.AddressPayload](), Fields: map[string]*exec.Field{
 			"address":    {Reads: exec.Reads{Names: []string{"Address"}}, Get: func(o any) any { return o.(*user.AddressPayload).Address }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.Address)) }},
 			"user":       {Reads: exec.Reads{Names: []string{"User"}}, Get: func(o any) any { return o.(*user.AddressPayload).User }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
-			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.AddressPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]user.Problem), false) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.AddressPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
 		{Name: "AuditConnection", Go: reflect.TypeFor[*page.Connection[*user.AuditEntry]](), Fields: map[string]*exec.Field{
 			"edges": {Reads: exec.Reads{Names: []string{"Edges"}}, Get: func(o any) any { return o.(*page.Connection[*user.AuditEntry]).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
@@ -738,7 +738,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"changed": {Reads: exec.Reads{Names: []string{"Changed"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				return exec.AppendBoolean(b, o.(*user.PasswordChangePayload).Changed), true
 			}},
-			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.PasswordChangePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]user.Problem), false) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.PasswordChangePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
 		{Name: "Payment", Go: reflect.TypeFor[*payment.Payment](), Fields: map[string]*exec.Field{
 			"id":       {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*payment.Payment).GlobalID().AppendGQL(b), true }},
@@ -963,7 +963,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 		}},
 		{Name: "ProfileUpdatePayload", Go: reflect.TypeFor[*user.ProfileUpdatePayload](), Fields: map[string]*exec.Field{
 			"user":       {Reads: exec.Reads{Names: []string{"User"}}, Get: func(o any) any { return o.(*user.ProfileUpdatePayload).User }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
-			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.ProfileUpdatePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]user.Problem), false) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.ProfileUpdatePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
 		{Name: "Query", Fields: map[string]*exec.Field{
 			"node": {Args: ec.field_Query_node_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
@@ -1043,13 +1043,13 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 		}},
 		{Name: "SignInPayload", Go: reflect.TypeFor[*user.SignInPayload](), Fields: map[string]*exec.Field{
 			"tokens":     {Reads: exec.Reads{Names: []string{"Tokens"}}, Get: func(o any) any { return o.(*user.SignInPayload).Tokens }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.Tokens)) }},
-			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.SignInPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]user.Problem), false) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.SignInPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
 		{Name: "SignOutPayload", Go: reflect.TypeFor[*user.SignOutPayload](), Fields: map[string]*exec.Field{
 			"sessionsEnded": {Reads: exec.Reads{Names: []string{"SessionsEnded"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				return exec.AppendInt(b, o.(*user.SignOutPayload).SessionsEnded), true
 			}},
-			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.SignOutPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]user.Problem), false) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.SignOutPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
 		{Name: "StockAdjustPayload", Go: reflect.TypeFor[*product.StockAdjustPayload](), Fields: map[string]*exec.Field{
 			"variant":    {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Variant)) }},
@@ -1164,7 +1164,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 		}},
 		{Name: "UserPayload", Go: reflect.TypeFor[*user.UserPayload](), Fields: map[string]*exec.Field{
 			"user":       {Reads: exec.Reads{Names: []string{"User"}}, Get: func(o any) any { return o.(*user.UserPayload).User }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
-			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.UserPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]user.Problem), false) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.UserPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
 		{Name: "Variant", Go: reflect.TypeFor[*product.Variant](), Fields: map[string]*exec.Field{
 			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*product.Variant).GlobalID().AppendGQL(b), true }},

@@ -1416,7 +1416,7 @@ func (ec *executionContext) _AddressDeletePayload_userErrors(ctx context.Context
 			return obj.UserErrors, nil
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v []user.Problem) graphql.Marshaler {
+		func(ctx context.Context, selections ast.SelectionSet, v []fault.Problem) graphql.Marshaler {
 			return ec.marshalNUserError2ᚕemporiumᚋinternalᚋfaultᚐProblemᚄ(ctx, selections, v)
 		},
 		true,
@@ -1548,7 +1548,7 @@ func (ec *executionContext) _AddressPayload_userErrors(ctx context.Context, fiel
 			return obj.UserErrors, nil
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v []user.Problem) graphql.Marshaler {
+		func(ctx context.Context, selections ast.SelectionSet, v []fault.Problem) graphql.Marshaler {
 			return ec.marshalNUserError2ᚕemporiumᚋinternalᚋfaultᚐProblemᚄ(ctx, selections, v)
 		},
 		true,
@@ -5949,7 +5949,7 @@ func (ec *executionContext) _PasswordChangePayload_userErrors(ctx context.Contex
 			return obj.UserErrors, nil
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v []user.Problem) graphql.Marshaler {
+		func(ctx context.Context, selections ast.SelectionSet, v []fault.Problem) graphql.Marshaler {
 			return ec.marshalNUserError2ᚕemporiumᚋinternalᚋfaultᚐProblemᚄ(ctx, selections, v)
 		},
 		true,
@@ -8193,7 +8193,7 @@ func (ec *executionContext) _ProfileUpdatePayload_userErrors(ctx context.Context
 			return obj.UserErrors, nil
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v []user.Problem) graphql.Marshaler {
+		func(ctx context.Context, selections ast.SelectionSet, v []fault.Problem) graphql.Marshaler {
 			return ec.marshalNUserError2ᚕemporiumᚋinternalᚋfaultᚐProblemᚄ(ctx, selections, v)
 		},
 		true,
@@ -9421,7 +9421,7 @@ func (ec *executionContext) _SignInPayload_userErrors(ctx context.Context, field
 			return obj.UserErrors, nil
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v []user.Problem) graphql.Marshaler {
+		func(ctx context.Context, selections ast.SelectionSet, v []fault.Problem) graphql.Marshaler {
 			return ec.marshalNUserError2ᚕemporiumᚋinternalᚋfaultᚐProblemᚄ(ctx, selections, v)
 		},
 		true,
@@ -9476,7 +9476,7 @@ func (ec *executionContext) _SignOutPayload_userErrors(ctx context.Context, fiel
 			return obj.UserErrors, nil
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v []user.Problem) graphql.Marshaler {
+		func(ctx context.Context, selections ast.SelectionSet, v []fault.Problem) graphql.Marshaler {
 			return ec.marshalNUserError2ᚕemporiumᚋinternalᚋfaultᚐProblemᚄ(ctx, selections, v)
 		},
 		true,
@@ -10818,7 +10818,7 @@ func (ec *executionContext) _UserPayload_userErrors(ctx context.Context, field g
 			return obj.UserErrors, nil
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v []user.Problem) graphql.Marshaler {
+		func(ctx context.Context, selections ast.SelectionSet, v []fault.Problem) graphql.Marshaler {
 			return ec.marshalNUserError2ᚕemporiumᚋinternalᚋfaultᚐProblemᚄ(ctx, selections, v)
 		},
 		true,
@@ -17159,11 +17159,11 @@ func (ec *executionContext) marshalNUserEdge2ᚖemporiumᚋinternalᚋpageᚐEdg
 	return ec._UserEdge(ctx, sel, v)
 }
 
-func (ec *executionContext) marshalNUserError2emporiumᚋinternalᚋfaultᚐProblem(ctx context.Context, sel ast.SelectionSet, v user.Problem) graphql.Marshaler {
+func (ec *executionContext) marshalNUserError2emporiumᚋinternalᚋfaultᚐProblem(ctx context.Context, sel ast.SelectionSet, v fault.Problem) graphql.Marshaler {
 	return ec._UserError(ctx, sel, &v)
 }
 
-func (ec *executionContext) marshalNUserError2ᚕemporiumᚋinternalᚋfaultᚐProblemᚄ(ctx context.Context, sel ast.SelectionSet, v []user.Problem) graphql.Marshaler {
+func (ec *executionContext) marshalNUserError2ᚕemporiumᚋinternalᚋfaultᚐProblemᚄ(ctx context.Context, sel ast.SelectionSet, v []fault.Problem) graphql.Marshaler {
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]

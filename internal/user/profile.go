@@ -37,7 +37,7 @@ type ProfileUpdateInput struct {
 // ProfileUpdatePayload is the outcome of changing the profile.
 type ProfileUpdatePayload struct {
 	User       *User
-	UserErrors []Problem
+	UserErrors []fault.Problem
 }
 
 // AddressCreateInput is a new address of the viewer.
@@ -86,14 +86,14 @@ type AddressSetDefaultInput struct {
 type AddressPayload struct {
 	Address    *Address
 	User       *User
-	UserErrors []Problem
+	UserErrors []fault.Problem
 }
 
 // AddressDeletePayload is the outcome of deleting an address.
 type AddressDeletePayload struct {
 	DeletedAddressID *id.ID
 	User             *User
-	UserErrors       []Problem
+	UserErrors       []fault.Problem
 }
 
 // UpdateProfile changes the viewer's name and telephone number.
@@ -101,19 +101,19 @@ func (s *Service) UpdateProfile(ctx context.Context, in ProfileUpdateInput) (*Pr
 	if err := requireSignedIn(auth.From(ctx)); err != nil {
 		return nil, err
 	}
-	var problems []Problem
+	var problems []fault.Problem
 	name, phone := in.Name.Value(), in.Phone.Value()
 	if name != nil {
 		normalized, ok := normalizeName(*name)
 		if !ok {
-			problems = append(problems, fault.NewProblem(ProblemInvalid, badName, "name"))
+			problems = append(problems, fault.NewProblem(fault.ProblemInvalid, badName, "name"))
 		}
 		name = &normalized
 	}
 	if phone != nil {
 		normalized, err := seal.NormalizePhone(*phone, s.phoneRegion)
 		if err != nil {
-			problems = append(problems, fault.NewProblem(ProblemInvalid, badPhone, "phone"))
+			problems = append(problems, fault.NewProblem(fault.ProblemInvalid, badPhone, "phone"))
 		}
 		phone = &normalized
 	}
@@ -202,7 +202,7 @@ func (s *Service) CreateAddress(ctx context.Context, in AddressCreateInput) (*Ad
 		return nil, err
 	}
 	if full {
-		return &AddressPayload{UserErrors: []Problem{fault.NewProblem(ProblemTooMany,
+		return &AddressPayload{UserErrors: []fault.Problem{fault.NewProblem(fault.ProblemTooMany,
 			fmt.Sprintf("an address book has at most %d addresses", maxAddresses))}}, nil
 	}
 	return &AddressPayload{Address: a, User: u}, nil
@@ -211,7 +211,7 @@ func (s *Service) CreateAddress(ctx context.Context, in AddressCreateInput) (*Ad
 // UpdateAddress changes an address of the viewer.
 func (s *Service) UpdateAddress(ctx context.Context, in AddressUpdateInput) (*AddressPayload, error) {
 	var a *Address
-	var problems []Problem
+	var problems []fault.Problem
 	u, err := s.changeOwn(ctx, func(ctx context.Context, tx *postgres.Tx, u *User) (err error) {
 		if a, err = s.ownAddress(ctx, tx, u, in.AddressID); err != nil {
 			return err
@@ -343,9 +343,9 @@ func (s *Service) ownAddress(ctx context.Context, tx *postgres.Tx, u *User, addr
 }
 
 // fill changes an address as given, and returns which fields have changed and what is wrong.
-func (a *Address) fill(in AddressFields) (changed []string, problems []Problem) {
+func (a *Address) fill(in AddressFields) (changed []string, problems []fault.Problem) {
 	wrong := func(field, message string) {
-		problems = append(problems, fault.NewProblem(ProblemInvalid, message, field))
+		problems = append(problems, fault.NewProblem(fault.ProblemInvalid, message, field))
 	}
 	// What is blank is as good as null.
 	text := func(field string, most int, required bool, given graphql.Omittable[*string], is *string, set func(*string)) {

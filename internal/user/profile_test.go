@@ -120,15 +120,15 @@ func TestUpdateProfile(t *testing.T) {
 	w.unchanged(t, "wrong input", func() {
 		for name, tc := range map[string]struct {
 			in   user.ProfileUpdateInput
-			want []user.Problem
+			want []fault.Problem
 		}{
-			"blank name": {user.ProfileUpdateInput{Name: set("  "), Phone: set("+4930901820")}, []user.Problem{
-				{Code: user.ProblemInvalid, Field: []string{"name"}, Message: "the name must have 1 to 200 characters, none of them a control character"}}},
-			"both": {user.ProfileUpdateInput{Name: set("A\x00da"), Phone: set("110")}, []user.Problem{
-				{Code: user.ProblemInvalid, Field: []string{"name"}, Message: "the name must have 1 to 200 characters, none of them a control character"},
-				{Code: user.ProblemInvalid, Field: []string{"phone"}, Message: "this is not a valid telephone number; begin with + and the country code"}}},
-			"empty number": {user.ProfileUpdateInput{Phone: set("")}, []user.Problem{
-				{Code: user.ProblemInvalid, Field: []string{"phone"}, Message: "this is not a valid telephone number; begin with + and the country code"}}},
+			"blank name": {user.ProfileUpdateInput{Name: set("  "), Phone: set("+4930901820")}, []fault.Problem{
+				{Code: fault.ProblemInvalid, Field: []string{"name"}, Message: "the name must have 1 to 200 characters, none of them a control character"}}},
+			"both": {user.ProfileUpdateInput{Name: set("A\x00da"), Phone: set("110")}, []fault.Problem{
+				{Code: fault.ProblemInvalid, Field: []string{"name"}, Message: "the name must have 1 to 200 characters, none of them a control character"},
+				{Code: fault.ProblemInvalid, Field: []string{"phone"}, Message: "this is not a valid telephone number; begin with + and the country code"}}},
+			"empty number": {user.ProfileUpdateInput{Phone: set("")}, []fault.Problem{
+				{Code: fault.ProblemInvalid, Field: []string{"phone"}, Message: "this is not a valid telephone number; begin with + and the country code"}}},
 		} {
 			p, err := w.UpdateProfile(as(t, ada), tc.in)
 			must(t, err)
@@ -260,9 +260,9 @@ func TestAddressesThatAreWrong(t *testing.T) {
 		return fmt.Sprintf("this must have %d to %d characters, none of them a control character", least, most)
 	}
 	const phone, country = "this is not a valid telephone number; begin with + and the country code", "this must be an ISO 3166-1 country code like DE"
-	invalid := func(pairs ...string) (all []user.Problem) {
+	invalid := func(pairs ...string) (all []fault.Problem) {
 		for i := 0; i < len(pairs); i += 2 {
-			all = append(all, user.Problem{Code: user.ProblemInvalid, Field: []string{pairs[i]}, Message: pairs[i+1]})
+			all = append(all, fault.Problem{Code: fault.ProblemInvalid, Field: []string{pairs[i]}, Message: pairs[i+1]})
 		}
 		return all
 	}
@@ -271,7 +271,7 @@ func TestAddressesThatAreWrong(t *testing.T) {
 	w.unchanged(t, "wrong input", func() {
 		for name, tc := range map[string]struct {
 			in   user.AddressCreateInput
-			want []user.Problem
+			want []fault.Problem
 		}{
 			"empty": {user.AddressCreateInput{}, invalid("name", texts(1, 200), "line1", texts(1, 200), "city", texts(1, 100), "country", country)},
 			"too long": {user.AddressCreateInput{Name: *long(201), Company: long(201), Line1: *long(201), Line2: long(201), City: *long(101), Region: long(101),
@@ -288,7 +288,7 @@ func TestAddressesThatAreWrong(t *testing.T) {
 		some := func(v *string) graphql.Omittable[*string] { return graphql.OmittableOf(v) }
 		for name, tc := range map[string]struct {
 			in   user.AddressFields
-			want []user.Problem
+			want []fault.Problem
 		}{
 			"cleared": {user.AddressFields{Name: cleared(), Line1: cleared(), City: set(" "), Country: cleared(), Region: set("Berlin")},
 				invalid("name", texts(1, 200), "line1", texts(1, 200), "city", texts(1, 100), "country", country)},

@@ -46,14 +46,14 @@ var (
 // SignUp opens an account and signs in. The attempt counts against address, the network address of the client: too many
 // are fault.RateLimited.
 func (s *Service) SignUp(ctx context.Context, in SignUpInput, address string) (*SignInPayload, error) {
-	var problems []Problem
+	var problems []fault.Problem
 	email, err := seal.NormalizeEmail(in.Email)
 	if err != nil {
-		problems = append(problems, fault.NewProblem(ProblemInvalid, "this is not a valid e-mail address", "email"))
+		problems = append(problems, fault.NewProblem(fault.ProblemInvalid, "this is not a valid e-mail address", "email"))
 	}
 	name, ok := normalizeName(in.Name)
 	if !ok {
-		problems = append(problems, fault.NewProblem(ProblemInvalid, badName, "name"))
+		problems = append(problems, fault.NewProblem(fault.ProblemInvalid, badName, "name"))
 	}
 	if p := checkPassword(in.Password, "password", email, name); p != nil {
 		problems = append(problems, *p)
@@ -93,7 +93,7 @@ func (s *Service) SignUp(ctx context.Context, in SignUpInput, address string) (*
 		return s.record(ctx, tx, owner, owner, AuditSignedUp, details{"session": session})
 	})
 	if errors.Is(err, errTaken) {
-		return refuse(ProblemTaken, "an account with this e-mail address exists already", "email"), nil
+		return refuse(fault.ProblemTaken, "an account with this e-mail address exists already", "email"), nil
 	}
 	if err != nil {
 		return nil, err
@@ -118,12 +118,12 @@ func normalizeName(name string) (string, bool) {
 }
 
 // checkPassword returns what is wrong with a new password, or nil.
-func checkPassword(password, field string, context ...string) *Problem {
+func checkPassword(password, field string, context ...string) *fault.Problem {
 	err := auth.CheckPassword(password, context...)
 	if err == nil {
 		return nil
 	}
-	p := fault.NewProblem(ProblemWeakPassword, "the password is not acceptable", field)
+	p := fault.NewProblem(fault.ProblemWeakPassword, "the password is not acceptable", field)
 	if f := (*fault.Error)(nil); errors.As(err, &f) {
 		p.Message = f.Message
 	}
@@ -177,7 +177,7 @@ func (s *Service) SignIn(ctx context.Context, in SignInInput, address string) (*
 		return nil, err
 	}
 	if !ok {
-		return refuse(ProblemWrongCredentials, "the e-mail address or the password is wrong"), nil
+		return refuse(fault.ProblemWrongCredentials, "the e-mail address or the password is wrong"), nil
 	}
 	s.throttle.Reset(ctx, auth.ThrottleAccount, string(index))
 	return &SignInPayload{Tokens: tokens}, nil
@@ -281,7 +281,7 @@ func (s *Service) Refresh(ctx context.Context, refreshToken, address string) (*S
 		if err := s.allow(ctx, auth.ThrottleAddress, address); err != nil {
 			return nil, err
 		}
-		return refuse(ProblemInvalidToken, "the refresh token is unknown, expired or used", "refreshToken"), nil
+		return refuse(fault.ProblemInvalidToken, "the refresh token is unknown, expired or used", "refreshToken"), nil
 	}
 	return &SignInPayload{Tokens: tokens}, nil
 }
@@ -364,7 +364,7 @@ func (s *Service) ChangePassword(ctx context.Context, in PasswordChangeInput) (*
 		return nil, err
 	}
 	if !found {
-		return refusePassword(ProblemInvalid, "this account has no password"), nil
+		return refusePassword(fault.ProblemInvalid, "this account has no password"), nil
 	}
 	email, err := s.sealer.OpenString(userField(a.ID, "email"), l.Email)
 	if err != nil {
@@ -375,7 +375,7 @@ func (s *Service) ChangePassword(ctx context.Context, in PasswordChangeInput) (*
 		return nil, err
 	}
 	if p := checkPassword(in.NewPassword, "newPassword", email, name); p != nil {
-		return &PasswordChangePayload{UserErrors: []Problem{*p}}, nil
+		return &PasswordChangePayload{UserErrors: []fault.Problem{*p}}, nil
 	}
 
 	account := string(s.emailIndex(email))
@@ -411,7 +411,7 @@ func (s *Service) ChangePassword(ctx context.Context, in PasswordChangeInput) (*
 		return nil, err
 	}
 	if !ok {
-		return refusePassword(ProblemWrongCredentials, "this is not the password so far", "currentPassword"), nil
+		return refusePassword(fault.ProblemWrongCredentials, "this is not the password so far", "currentPassword"), nil
 	}
 	s.checks.end(a.ID, ended...)
 	s.throttle.Reset(ctx, auth.ThrottleAccount, account)
@@ -427,10 +427,10 @@ func (s *Service) allow(ctx context.Context, kind, key string) error {
 	return fault.Newf(fault.RateLimited, "too many attempts; try again in %.0f seconds", math.Ceil(max(wait.Seconds(), 1)))
 }
 
-func refuse(code ProblemCode, message string, field ...string) *SignInPayload {
-	return &SignInPayload{UserErrors: []Problem{fault.NewProblem(code, message, field...)}}
+func refuse(code fault.ProblemCode, message string, field ...string) *SignInPayload {
+	return &SignInPayload{UserErrors: []fault.Problem{fault.NewProblem(code, message, field...)}}
 }
 
-func refusePassword(code ProblemCode, message string, field ...string) *PasswordChangePayload {
-	return &PasswordChangePayload{UserErrors: []Problem{fault.NewProblem(code, message, field...)}}
+func refusePassword(code fault.ProblemCode, message string, field ...string) *PasswordChangePayload {
+	return &PasswordChangePayload{UserErrors: []fault.Problem{fault.NewProblem(code, message, field...)}}
 }

@@ -79,7 +79,7 @@ func TestSignUpRefusesWhatTheUserCanMend(t *testing.T) {
 	w.tokens(t, p, err)
 }
 
-func problems(all []user.Problem) []string {
+func problems(all []fault.Problem) []string {
 	var short []string
 	for _, p := range all {
 		short = append(short, strings.TrimSpace(string(p.Code)+" "+strings.Join(p.Field, ".")))
@@ -158,8 +158,8 @@ func refusedSignIns(t testing.TB, w *world) map[string]user.SignInInput {
 func TestSignInAnswersAlike(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	want := &user.SignInPayload{UserErrors: []user.Problem{
-		{Code: user.ProblemWrongCredentials, Field: []string{}, Message: "the e-mail address or the password is wrong"},
+	want := &user.SignInPayload{UserErrors: []fault.Problem{
+		{Code: fault.ProblemWrongCredentials, Field: []string{}, Message: "the e-mail address or the password is wrong"},
 	}}
 	for name, in := range refusedSignIns(t, w) {
 		ctx := t.Context()

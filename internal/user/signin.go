@@ -6,23 +6,6 @@ import (
 	"emporium/internal/fault"
 )
 
-// Problem is something that the user can mend in the input; see [fault.Problem].
-type (
-	Problem     = fault.Problem
-	ProblemCode = fault.ProblemCode
-)
-
-const (
-	ProblemInvalid          = fault.ProblemInvalid
-	ProblemTaken            = fault.ProblemTaken
-	ProblemWrongCredentials = fault.ProblemWrongCredentials
-	ProblemWeakPassword     = fault.ProblemWeakPassword
-	ProblemInvalidToken     = fault.ProblemInvalidToken
-	ProblemTooMany          = fault.ProblemTooMany
-	ProblemOneself          = fault.ProblemOneself
-	ProblemLastAdmin        = fault.ProblemLastAdmin
-)
-
 // SignUpInput is who wants an account.
 type SignUpInput struct {
 	Email    string
@@ -59,17 +42,17 @@ type Tokens struct {
 // SignInPayload is the outcome of signing in, signing up and refreshing.
 type SignInPayload struct {
 	Tokens     *Tokens
-	UserErrors []Problem
+	UserErrors []fault.Problem
 }
 
 // SignOutPayload is the outcome of signing out.
 type SignOutPayload struct {
 	SessionsEnded int
-	UserErrors    []Problem
+	UserErrors    []fault.Problem
 }
 
 // PasswordChangePayload is the outcome of changing the password.
 type PasswordChangePayload struct {
 	Changed    bool
-	UserErrors []Problem
+	UserErrors []fault.Problem
 }

@@ -29,13 +29,13 @@ type UserSetRolesInput struct {
 // UserPayload is the outcome of what staff does to an account.
 type UserPayload struct {
 	User       *User
-	UserErrors []Problem
+	UserErrors []fault.Problem
 }
 
 // Deactivate closes an account and ends all its sessions; for admins, and for managers when it is a customer's.
 func (s *Service) Deactivate(ctx context.Context, in UserDeactivateInput) (*UserPayload, error) {
 	var ended []uuid.UUID
-	p, err := s.manage(ctx, in.UserID, []auth.Role{auth.RoleManager, auth.RoleAdmin}, func(ctx context.Context, tx *postgres.Tx, u *User) (*Problem, error) {
+	p, err := s.manage(ctx, in.UserID, []auth.Role{auth.RoleManager, auth.RoleAdmin}, func(ctx context.Context, tx *postgres.Tx, u *User) (*fault.Problem, error) {
 		ended = nil
 		if u.Status == StatusDeactivated {
 			return nil, nil
@@ -64,7 +64,7 @@ func (s *Service) Deactivate(ctx context.Context, in UserDeactivateInput) (*User
 
 // Reactivate opens an account again that was closed. Its sessions stay ended. For those who may deactivate it.
 func (s *Service) Reactivate(ctx context.Context, in UserReactivateInput) (*UserPayload, error) {
-	return s.manage(ctx, in.UserID, []auth.Role{auth.RoleManager, auth.RoleAdmin}, func(ctx context.Context, tx *postgres.Tx, u *User) (*Problem, error) {
+	return s.manage(ctx, in.UserID, []auth.Role{auth.RoleManager, auth.RoleAdmin}, func(ctx context.Context, tx *postgres.Tx, u *User) (*fault.Problem, error) {
 		if u.Status == StatusActive {
 			return nil, nil
 		}
@@ -79,13 +79,13 @@ func (s *Service) Reactivate(ctx context.Context, in UserReactivateInput) (*User
 // SetRoles gives an account roles in place of those that it has; for admins. They take effect in all its sessions.
 func (s *Service) SetRoles(ctx context.Context, in UserSetRolesInput) (*UserPayload, error) {
 	set := auth.Roles(in.Roles...)
-	return s.manage(ctx, in.UserID, []auth.Role{auth.RoleAdmin}, func(ctx context.Context, tx *postgres.Tx, u *User) (*Problem, error) {
+	return s.manage(ctx, in.UserID, []auth.Role{auth.RoleAdmin}, func(ctx context.Context, tx *postgres.Tx, u *User) (*fault.Problem, error) {
 		before := auth.Roles(u.Roles...)
 		switch {
 		case set == 0:
-			return new(fault.NewProblem(ProblemInvalid, "a user has one role at least", "roles")), nil
+			return new(fault.NewProblem(fault.ProblemInvalid, "a user has one role at least", "roles")), nil
 		case u.Guest && set != auth.Roles(auth.RoleCustomer):
-			return new(fault.NewProblem(ProblemInvalid, "a guest is a customer and nothing else", "roles")), nil
+			return new(fault.NewProblem(fault.ProblemInvalid, "a guest is a customer and nothing else", "roles")), nil
 		case set == before:
 			return nil, nil
 		case !set.Has(auth.RoleAdmin):
@@ -114,7 +114,7 @@ func mayManage(roles, others auth.RoleSet) bool {
 // All that is managed goes one after the other: what the actor may do is looked at anew behind those who came first, who
 // may have taken it away.
 func (s *Service) manage(
-	ctx context.Context, userID id.ID, anyOf []auth.Role, change func(ctx context.Context, tx *postgres.Tx, u *User) (*Problem, error),
+	ctx context.Context, userID id.ID, anyOf []auth.Role, change func(ctx context.Context, tx *postgres.Tx, u *User) (*fault.Problem, error),
 ) (*UserPayload, error) {
 	a := auth.From(ctx)
 	if err := requireRole(a, anyOf...); err != nil {
@@ -125,10 +125,10 @@ func (s *Service) manage(
 		return nil, unknown
 	}
 	if a.Is(userID.Key) {
-		return &UserPayload{UserErrors: []Problem{fault.NewProblem(ProblemOneself, "somebody else has to do this to your account", "userId")}}, nil
+		return &UserPayload{UserErrors: []fault.Problem{fault.NewProblem(fault.ProblemOneself, "somebody else has to do this to your account", "userId")}}, nil
 	}
 	var u *User
-	var problem *Problem
+	var problem *fault.Problem
 	err := s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {
 		_, found, err := postgres.First(ctx, tx, postgres.Stmt{Name: "users.lock_staff", SQL: lockStaff,
 			Reads: postgres.All("users.staff_lock")}, pgx.RowTo[bool])
@@ -169,14 +169,14 @@ func (s *Service) manage(
 		return nil, err
 	}
 	if problem != nil {
-		return &UserPayload{UserErrors: []Problem{*problem}}, nil
+		return &UserPayload{UserErrors: []fault.Problem{*problem}}, nil
 	}
 	s.checks.changed(u.ID, s.now())
 	return &UserPayload{User: u}, nil
 }
 
 // lastAdmin is the problem that a user is the only admin with an active account.
-func (s *Service) lastAdmin(ctx context.Context, tx *postgres.Tx, u *User) (*Problem, error) {
+func (s *Service) lastAdmin(ctx context.Context, tx *postgres.Tx, u *User) (*fault.Problem, error) {
 	if u.Status != StatusActive || !slices.Contains(u.Roles, auth.RoleAdmin) {
 		return nil, nil
 	}
@@ -185,5 +185,5 @@ func (s *Service) lastAdmin(ctx context.Context, tx *postgres.Tx, u *User) (*Pro
 	if others || err != nil {
 		return nil, err
 	}
-	return new(fault.NewProblem(ProblemLastAdmin, "the last admin stays", "userId")), nil
+	return new(fault.NewProblem(fault.ProblemLastAdmin, "the last admin stays", "userId")), nil
 }
