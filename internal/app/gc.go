@@ -8,9 +8,9 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// gcPercent lets the heap grow to five times of what is live before it is collected: requests live for milliseconds and
-// leave much garbage behind. Measured in docs/adr/0007-fields-in-order.md.
-const gcPercent = 400
+// gcPercent lets the heap grow to eleven times of what is live before it is collected: requests live for milliseconds and
+// leave much garbage behind. Measured in docs/adr/0011-what-did-not-pay.md.
+const gcPercent = 1000
 
 // tuneGC trades memory for speed where there is memory: it holds only up to half of what the cgroup or the machine has,
 // beyond which the collector works as hard as it must. GOGC and GOMEMLIMIT in the environment go before it.
