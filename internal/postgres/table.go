@@ -114,6 +114,7 @@ type Reading[T any] struct {
 	columns []column[T]
 	stores  []storeRaw // nil until the first row; empty: the rows are not read by them
 	spare   []T
+	room    int // how many rows there were in the latest spare
 }
 
 type choiceKey struct {
@@ -164,7 +165,9 @@ func (r *Table[T]) choose(w *Wanted, needed []string) *choice[T] {
 // Scan reads a row. It is for [Select].
 func (r *Reading[T]) Scan(row pgx.CollectableRow) (*T, error) {
 	if len(r.spare) == 0 {
-		r.spare = make([]T, min(max(4, 2*cap(r.spare)), 64))
+		// One at first, since many reads find one; then more and more at a time.
+		r.room = min(max(1, 2*r.room), 32)
+		r.spare = make([]T, r.room)
 	}
 	into := &r.spare[0]
 	r.spare = r.spare[1:]
