@@ -166,6 +166,18 @@ func TestServerRefusesWhatIsNotDeclared(t *testing.T) {
 		delete(orderEdges, "number")
 		delete(orderEdges, "none")
 	}
+	lines := orderEdges["lines"]
+	orderEdges["lines"] = of(orderTotals, balance, "Sum")
+	if _, err := newExecutable(schema, nil); err == nil || !strings.Contains(err.Error(), "reads Sum") {
+		t.Errorf("an edge reads what its parent does not have, and the server starts: %v", err)
+	}
+	orderEdges["lines"] = lines
+	more := contract(t)
+	field := more.Types["Order"].Fields.ForName("lines")
+	field.Arguments = append(field.Arguments, &ast.ArgumentDefinition{Name: "color", Type: ast.NamedType("String", nil)})
+	if _, err := newExecutable(NewExecutableSchema(Config{Schema: more}), nil); err == nil || !strings.Contains(err.Error(), "argument color") {
+		t.Errorf("an edge has an argument that nobody looks at, and the server starts: %v", err)
+	}
 	if _, err := newExecutable(schema, nil); err != nil {
 		t.Errorf("all edges are declared, but %v", err)
 	}

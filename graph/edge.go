@@ -4,6 +4,10 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/vektah/gqlparser/v2/ast"
 
 	"emporium/graph/exec"
 	"emporium/graph/loader"
@@ -126,7 +130,8 @@ type made[P any, K comparable, V, T any] struct {
 	names []string
 }
 
-// of makes an edge of another one. Names are the fields of the parent that value looks at.
+// of makes an edge of another one. Names are the fields of the parent that value looks at, for all of them none are
+// given.
 func of[P any, K comparable, V, T any](from via[P, K, V], value func(P, V) T, names ...string) edge {
 	return made[P, K, V, T]{from, value, names}
 }
@@ -149,7 +154,9 @@ func (e made[P, K, V, T]) follow(ctx context.Context, parent any, args map[strin
 	return e.value(parent.(P), value), nil
 }
 
-func (e made[P, K, V, T]) reads() exec.Reads { return exec.Reads{Names: e.names} }
+func (e made[P, K, V, T]) reads() exec.Reads {
+	return exec.Reads{Names: e.names, All: len(e.names) == 0}
+}
 
 func (made[P, K, V, T]) madeOf() reflect.Type { return reflect.TypeFor[V]() }
 
@@ -196,7 +203,7 @@ func (viaMany[P, K, V]) madeOf() reflect.Type { return nil }
 // computed is a field that depends on who asks.
 type computed[P, V any] struct {
 	value func(context.Context, P) V
-	names []string
+	names []string // the fields of the object that value looks at; none: all of them
 }
 
 func (e computed[P, V]) load(ctx context.Context, parents []any, _ map[string]any, results []exec.Result) {
@@ -211,13 +218,15 @@ func (e computed[P, V]) follow(ctx context.Context, parent any, _ map[string]any
 	return e.value(ctx, parent.(P)), nil
 }
 
-func (e computed[P, V]) reads() exec.Reads { return exec.Reads{Names: e.names} }
+func (e computed[P, V]) reads() exec.Reads { return exec.Reads{Names: e.names, All: len(e.names) == 0} }
 
 func (computed[P, V]) madeOf() reflect.Type { return nil }
 
-// bindEdges gives the fields that are edges what loads them.
-func bindEdges(types []*exec.Type) error {
+// bindEdges gives the fields that are edges what loads them. It fails for a field that neither is an edge nor held by its
+// object, and for an edge that is declared wrongly.
+func bindEdges(schema *ast.Schema, types []*exec.Type) error {
 	for _, t := range types {
+		variable := strings.ToLower(t.Name[:1]) + t.Name[1:] + "Edges"
 		for name := range edges[t.Name] {
 			if t.Fields[name] == nil {
 				return fmt.Errorf("graph: edge %s.%s is no field of the schema", t.Name, name)
@@ -228,11 +237,22 @@ func bindEdges(types []*exec.Type) error {
 			held := f.Root != nil || f.Get != nil || f.Leaf != nil
 			switch {
 			case e == nil && !held:
-				return fmt.Errorf("graph: %s.%s is held by no object: declare it in %sEdges", t.Name, name, t.Name)
+				return fmt.Errorf("graph: %s.%s is held by no object: declare it in %s, and that in edges (graph/edge.go)", t.Name, name, variable)
 			case e != nil && held:
-				return fmt.Errorf("graph: %s.%s is declared as an edge, but its object holds it", t.Name, name)
-			case e != nil:
-				f.Load, f.Reads, f.MadeOf = e.load, e.reads(), e.madeOf()
+				return fmt.Errorf("graph: %s.%s is declared as an edge, but its object holds it: say `resolver: true` of it in gqlgen.yml", t.Name, name)
+			case e == nil:
+				continue
+			}
+			f.Load, f.Reads, f.MadeOf = e.load, e.reads(), e.madeOf()
+			for _, read := range f.Reads.Names {
+				if _, ok := t.Go.Elem().FieldByName(read); !ok {
+					return fmt.Errorf("graph: edge %s.%s reads %s, which %s does not have", t.Name, name, read, t.Go)
+				}
+			}
+			for _, a := range schema.Types[t.Name].Fields.ForName(name).Arguments {
+				if !slices.Contains([]string{"first", "after", "last", "before", "sort"}, a.Name) {
+					return fmt.Errorf("graph: edge %s.%s has an argument %s, which argumentsOf does not take", t.Name, name, a.Name)
+				}
 			}
 		}
 	}

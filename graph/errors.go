@@ -15,6 +15,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
+	"emporium/graph/exec"
 	"emporium/graph/loader"
 	"emporium/internal/fault"
 	"emporium/internal/telemetry"
@@ -29,7 +30,10 @@ func init() { errcode.RegisterErrorType(string(fault.BadUserInput), errcode.Kind
 func presentError(ctx context.Context, err error) *gqlerror.Error {
 	var shown *gqlerror.Error
 	var coded *fault.Error
+	var omitted exec.Omitted
 	switch {
+	case errors.As(err, &omitted):
+		return &gqlerror.Error{Err: omitted} // for fewErrors
 	case errors.As(err, &coded):
 		shown = &gqlerror.Error{Err: err, Message: coded.Message, Path: graphql.GetPath(ctx), Extensions: map[string]any{}}
 		if field := append(argument(ctx, err), coded.Field...); len(field) > 0 {
@@ -130,12 +134,18 @@ func outcome(errs gqlerror.List) string {
 // fewErrors returns the errors in the order of their paths, and at most maxErrors of them: a refused field under a list
 // fails once for each element.
 func fewErrors(errs gqlerror.List) gqlerror.List {
+	omitted := 0
+	errs = slices.DeleteFunc(errs, func(e *gqlerror.Error) bool {
+		n, is := errors.AsType[exec.Omitted](e)
+		omitted += int(n)
+		return is
+	})
 	slices.SortStableFunc(errs, func(a, b *gqlerror.Error) int { return comparePaths(a.Path, b.Path) })
 	if len(errs) <= maxErrors {
 		return errs
 	}
 	return append(errs[:maxErrors:maxErrors], &gqlerror.Error{
-		Message:    fmt.Sprintf("and %d errors more", len(errs)-maxErrors),
+		Message:    fmt.Sprintf("and %d errors more", omitted+len(errs)-maxErrors),
 		Extensions: map[string]any{"code": errs[maxErrors].Extensions["code"]},
 	})
 }

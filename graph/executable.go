@@ -17,7 +17,7 @@ import (
 
 const (
 	cachedPlans = 1_000 // operations whose plans are kept
-	cachedSize  = 1_000 // fields of a plan that is kept; one that is larger is compiled again each time
+	cachedSize  = 200   // fields of a plan that is kept, some 50 KB; one that is larger is compiled again each time
 )
 
 // executable is gqlgen's executable schema with queries and mutations executed by package exec. Introspection stays with
@@ -46,7 +46,7 @@ type planKey struct {
 func newExecutable(generated graphql.ExecutableSchema, root ResolverRoot) (executable, error) {
 	schema := generated.Schema()
 	types := boundTypes(root, newExecutionContext(nil, generated.(*executableSchema), nil))
-	if err := bindEdges(types); err != nil {
+	if err := bindEdges(schema, types); err != nil {
 		return executable{}, err
 	}
 	for _, t := range types {
@@ -69,6 +69,7 @@ func newExecutable(generated graphql.ExecutableSchema, root ResolverRoot) (execu
 	if err != nil {
 		return executable{}, err
 	}
+	bound.MaxErrors = maxErrors + 1 // fewErrors says what kind of error comes next
 	plans, err := lru.New[planKey, *plan](cachedPlans)
 	return executable{generated, bound, plans}, err
 }
@@ -141,7 +142,7 @@ func generatedField(ctx context.Context, next graphql.Resolver) (any, error) {
 	}
 	result, err := next(ctx)
 	fc := graphql.GetFieldContext(ctx)
-	if fc.Object == "Mutation" {
+	if fc.Object == "Mutation" { // in tests that compare the executors
 		loader.Forget(ctx)
 	}
 	if err != nil && (fc.Field.Name == "__schema" || fc.Field.Name == "__type") {

@@ -75,12 +75,14 @@ func TestLimits(t *testing.T) {
 		query, says string
 		variables   map[string]any
 	}{
-		"lists in lists":     {query: `{ products(first: 100) { nodes { variants { product { variants { product { variants { product { variants { id } } } } } } } } } }`, says: "objects"},
-		"pages in pages":     {query: `query($n: Int = 100) { users(first: $n) { nodes { orders(first: $n) { nodes { lines { id } } } } } }`, says: "objects"},
-		"many nodes":         {query: `query { ` + strings.Repeat(`a: nodes(ids: []) { id } `, 1) + strings.Repeat("x: viewer { id } ", 21) + ` }`, says: "root fields"},
-		"depth":              {query: `{ viewer { ` + strings.Repeat("orders(first: 1) { nodes { customer { ", 5) + "id" + strings.Repeat(" } } }", 5) + ` } }`, says: "deeper"},
-		"types in types":     {query: `{ __schema { types ` + strings.Repeat("{ fields { type ", 5) + "{ name }" + strings.Repeat(" } }", 5) + ` } }`, says: "introspection depth"},
-		"doubling fragments": {query: doubling, says: "root fields"},
+		"lists in lists":                   {query: `{ products(first: 100) { nodes { variants { product { variants { product { variants { product { variants { id } } } } } } } } } }`, says: "objects"},
+		"pages in pages":                   {query: `query($n: Int = 100) { users(first: $n) { nodes { orders(first: $n) { nodes { lines { id } } } } } }`, says: "objects"},
+		"many nodes":                       {query: `query { ` + strings.Repeat(`a: nodes(ids: []) { id } `, 1) + strings.Repeat("x: viewer { id } ", 21) + ` }`, says: "root fields"},
+		"depth":                            {query: `{ viewer { ` + strings.Repeat("orders(first: 1) { nodes { customer { ", 5) + "id" + strings.Repeat(" } } }", 5) + ` } }`, says: "deeper"},
+		"types in types":                   {query: `{ __schema { types ` + strings.Repeat("{ fields { type ", 5) + "{ name }" + strings.Repeat(" } }", 5) + ` } }`, says: "introspection depth"},
+		"doubling fragments":               {query: doubling, says: "root fields"},
+		"fields in fragments in fragments": {query: wide(), says: "20000 fields"},
+		"the schema among other things":    {query: `{ __schema { queryType { name } } viewer { id } }`, says: "operation of its own"},
 		"a condition that is null": {query: `query($b: Boolean = true) { categories @skip(if: $b) { name } }`, says: "@skip",
 			variables: map[string]any{"b": nil}},
 		"a condition that is null in a fragment": {query: `query($b: Boolean = true) { categories { ...F } } fragment F on Category { ... @include(if: $b) { name } }`,
@@ -101,6 +103,19 @@ func TestLimits(t *testing.T) {
 	w.data("", introspection.Query, nil)
 	w.data("admin", `{ orders(first: 100) { nodes { number customer { name addresses { city } } lines { title variant { sku product { title media { url } } } }
 		payments { status events { kind } } fulfillments { lines { line { title } } } events { kind } } } }`, nil)
+}
+
+// wide is a small document of 9 to the power of 5 fields, which asks for nothing that there is.
+func wide() string {
+	document := `{ category(slug: "nope") { ...F0 } }`
+	for i := range 5 {
+		document += fmt.Sprintf(" fragment F%d on Category {", i)
+		for n := range 9 {
+			document += fmt.Sprintf(" a%d: parent { ...F%d }", n, i+1)
+		}
+		document += " }"
+	}
+	return document + " fragment F5 on Category { id name slug }"
 }
 
 // TestManyErrors wants a refused field under a list to fail in order, and not thousands of times.

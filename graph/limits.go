@@ -18,6 +18,7 @@ const (
 	maxRoots   = 20      // root fields; each may cost a statement
 	maxObjects = 100_000 // that an operation may be expected to return
 	plainList  = 10      // elements that a list without a page size is expected to have
+	maxPlanned = 20_000  // fields, with fragments written out: what a plan has to be made of
 	maxErrors  = 50      // in an answer
 )
 
@@ -43,6 +44,11 @@ func (limits) MutateOperationContext(_ context.Context, op *graphql.OperationCon
 		return refused("the condition of @" + total.noCondition + " is null")
 	case total.fields > maxRoots:
 		return refused("the operation has more than " + strconv.Itoa(maxRoots) + " root fields")
+	case total.schema && total.fields > total.schemaFields:
+		// gqlgen answers for the schema, object by object.
+		return refused("ask for the schema in an operation of its own")
+	case total.planned > maxPlanned:
+		return refused("the operation has more than " + strconv.Itoa(maxPlanned) + " fields once its fragments are written out")
 	case total.depth > maxDepth:
 		return refused("the operation is nested deeper than " + strconv.Itoa(maxDepth) + " fields")
 	case total.objects > maxObjects:
@@ -61,7 +67,11 @@ type estimate struct {
 	fields      int
 	depth       int
 	objects     float64 // does not overflow, however deep the document
+	planned     float64 // fields
 	noCondition string  // the directive whose condition is null
+
+	schema       bool // __schema or __type is asked for
+	schemaFields int  // fields that are, or __typename
 }
 
 // estimator walks each fragment once, however often it is spread: the cost is linear in the document. Fragments have no
@@ -77,6 +87,9 @@ func (e estimator) of(selected ast.SelectionSet) estimate {
 		sum.fields += other.fields
 		sum.depth = max(sum.depth, other.depth)
 		sum.objects += other.objects
+		sum.planned += other.planned
+		sum.schema = sum.schema || other.schema
+		sum.schemaFields += other.schemaFields
 		sum.noCondition = cmp.Or(sum.noCondition, other.noCondition)
 	}
 	for _, s := range selected {
@@ -113,8 +126,10 @@ func (e estimator) conditions(directives ast.DirectiveList) (none estimate) {
 func (e estimator) field(f *ast.Field) estimate {
 	below := e.of(f.SelectionSet)
 	one := estimate{fields: 1, depth: 1 + below.depth, noCondition: below.noCondition}
+	// Below an interface or union a selection is made for each member.
+	one.planned = 1 + below.planned*float64(max(1, len(parsedSchema.PossibleTypes[f.Definition.Type.Name()])))
 	if strings.HasPrefix(f.Name, "__") { // tools unwrap types many levels deep
-		one.depth = 1
+		one.depth, one.schema, one.schemaFields = 1, f.Name != "__typename", 1
 	}
 	if len(f.SelectionSet) > 0 {
 		one.objects = e.size(f) * (1 + below.objects)

@@ -29,13 +29,13 @@ var (
 			}
 			a := s.Availability()
 			return &a
-		}),
+		}, "ID"),
 		"inventory": of(variantStock, func(v *product.Variant, s *product.Stock) *product.Stock {
 			if s == nil {
 				return &product.Stock{VariantID: v.ID}
 			}
 			return s
-		}),
+		}, "ID"),
 		"image":   maybeAlong(loader.Media, func(v *product.Variant) *uuid.UUID { return v.ImageID }),
 		"product": along(loader.Products, func(v *product.Variant) uuid.UUID { return v.ProductID }),
 	}

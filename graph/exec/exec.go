@@ -84,6 +84,8 @@ type Reads struct {
 
 // Schema is what operations are compiled against. It is not changed after New.
 type Schema struct {
+	MaxErrors int // that an operation reports, those first whose places come first; 0: all. See [Omitted].
+
 	types    map[string]*Type
 	byGo     map[reflect.Type]*Type
 	possible map[string][]*Type // of interfaces and unions

@@ -1,10 +1,14 @@
 package exec
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
 	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -88,10 +92,16 @@ func (x *execution) grow() {
 func (x *execution) release() {
 	for i := range x.objects {
 		clear(x.objects[i])
-		x.objects[i] = x.objects[i][:0]
+		if x.objects[i] = x.objects[i][:0]; cap(x.objects[i]) > maxRoom {
+			x.objects[i] = nil
+		}
 	}
 	for i := range x.values {
 		v := &x.values[i]
+		if cap(v.results) > maxRoom || cap(v.children) > maxRoom || cap(v.elements) > maxRoom {
+			*v = values{}
+			continue
+		}
 		clear(v.results)
 		clear(v.elements)
 		*v = values{results: v.results[:0], children: v.children[:0], elements: v.elements[:0]}
@@ -102,13 +112,16 @@ func (x *execution) release() {
 	clear(x.decisions)
 	*x = execution{objects: x.objects, values: x.values, decisions: x.decisions[:0], stack: x.stack[:0], path: x.path[:0],
 		failures: x.failures[:0]}
-	if len(x.objects) <= maxKept && len(x.values) <= maxKept {
+	if len(x.objects) <= maxKept && len(x.values) <= maxKept && cap(x.stack) <= maxRoom && cap(x.failures) <= maxRoom {
 		pool.Put(x)
 	}
 }
 
-// maxKept bounds what stays in the pool after an unusually large operation.
-const maxKept = 1000
+// These bound what stays in the pool after an unusually large operation.
+const (
+	maxKept = 1000 // selections, fields
+	maxRoom = 4096 // elements of the stack, errors, and objects of one selection
+)
 
 // decide asks the guards of all selected fields.
 func (x *execution) decide() {
@@ -346,6 +359,21 @@ type step struct {
 	index int
 }
 
+// compare orders indices by number, and everything else by its text.
+func (s step) compare(other step) int {
+	if s.field == nil && other.field == nil {
+		return cmp.Compare(s.index, other.index)
+	}
+	return strings.Compare(s.text(), other.text())
+}
+
+func (s step) text() string {
+	if s.field == nil {
+		return strconv.Itoa(s.index)
+	}
+	return s.field.selected.Alias
+}
+
 // failure is an error with its place.
 type failure struct {
 	path []step
@@ -362,8 +390,20 @@ func (x *execution) fail(f *field, err error) {
 	x.failures = append(x.failures, failure{path, err})
 }
 
-// report hands the errors over with the context that gqlgen's executor would have made for each.
+// Omitted is an error that is reported besides MaxErrors others: how many there are more.
+type Omitted int
+
+// Error says so.
+func (n Omitted) Error() string { return fmt.Sprintf("%d errors more", int(n)) }
+
+// report hands the errors over with the context that gqlgen's executor would have made for each. To make thousands, of
+// which few are shown, would take longer than the rest.
 func (x *execution) report() {
+	if most := x.schema.MaxErrors; most > 0 && len(x.failures) > most {
+		slices.SortStableFunc(x.failures, func(a, b failure) int { return slices.CompareFunc(a.path, b.path, step.compare) })
+		graphql.AddError(x.ctx, Omitted(len(x.failures)-most))
+		x.failures = x.failures[:most]
+	}
 	for _, f := range x.failures {
 		ctx := graphql.WithFieldContext(x.ctx, &graphql.FieldContext{Object: x.plan.root.typ.Name})
 		for i, s := range f.path {

@@ -22,7 +22,9 @@ func tuneGC(log *slog.Logger) {
 		memlimit.WithProvider(memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)))
 	if err != nil {
 		log.Warn("the memory limit can not be found out; the garbage collector keeps its default", "error", err)
-		debug.SetGCPercent(100)
+		if os.Getenv("GOGC") == "" {
+			debug.SetGCPercent(100)
+		}
 		return
 	}
 	log.Debug("memory limit", "bytes", limit)
