@@ -111,16 +111,24 @@ func (e executable) plan(op *graphql.OperationContext) *plan {
 
 // wanted turns what a plan asks for into what stores have to fill.
 func wanted(p *exec.Plan) *postgres.Wanted {
-	structs := map[reflect.Type]map[string]bool{}
+	structs, whole := map[reflect.Type]map[string]bool{}, []reflect.Type{}
 	for t, reads := range p.Wants {
-		if t.Go == nil || reads.All {
+		if t.Go == nil {
 			continue
 		}
-		names := map[string]bool{}
-		for _, name := range reads.Names {
-			names[name] = true
+		row := t.Go.Elem() // several types of the schema may show one
+		if reads.All {
+			whole = append(whole, row)
 		}
-		structs[t.Go.Elem()] = names
+		if structs[row] == nil {
+			structs[row] = map[string]bool{}
+		}
+		for _, name := range reads.Names {
+			structs[row][name] = true
+		}
+	}
+	for _, row := range whole {
+		delete(structs, row)
 	}
 	return postgres.NewWanted(structs)
 }

@@ -136,7 +136,7 @@ func (i ID) AppendGQL(b []byte) []byte { return append(i.appendText(append(b, '"
 func (i *ID) UnmarshalGQL(v any) error {
 	text, ok := v.(string)
 	if !ok {
-		return fault.Newf(fault.BadUserInput, "an ID is a string, not %T", v)
+		return fault.New(fault.BadUserInput, "an ID is a string, as it was given out")
 	}
 	parsed, err := Parse(text)
 	if err != nil {
