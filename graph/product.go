@@ -40,9 +40,9 @@ var (
 		"product": along(loader.Products, func(v *product.Variant) uuid.UUID { return v.ProductID }),
 	}
 	inventoryEdges = fields{
-		"movements": via[*product.Stock, loader.MovementsKey, *product.MovementConnection]{loader.StockMovementsOf,
-			func(s *product.Stock, args arguments) (loader.MovementsKey, bool) {
-				return loader.MovementsKey{Variant: s.VariantID, Page: loader.PageOf(args.page)}, true
+		"movements": via[*product.Stock, loader.PageKey, *product.MovementConnection]{loader.StockMovementsOf,
+			func(s *product.Stock, args arguments) (loader.PageKey, bool) {
+				return loader.PageKey{Of: s.VariantID, Page: loader.PageOf(args.page)}, true
 			},
 		},
 	}

@@ -18,9 +18,9 @@ import (
 var (
 	userEdges = fields{
 		"addresses": along(loader.AddressesOf, func(u *user.User) uuid.UUID { return u.ID }),
-		"orders": via[*user.User, loader.OrdersKey, *order.Connection]{loader.OrdersOf,
-			func(u *user.User, args arguments) (loader.OrdersKey, bool) {
-				return loader.OrdersKey{Owner: u.ID, Page: loader.PageOf(args.page)}, true
+		"orders": via[*user.User, loader.PageKey, *order.Connection]{loader.OrdersOf,
+			func(u *user.User, args arguments) (loader.PageKey, bool) {
+				return loader.PageKey{Of: u.ID, Page: loader.PageOf(args.page)}, true
 			},
 		},
 		"defaultShippingAddress": defaultAddress(func(u *user.User) *uuid.UUID { return u.DefaultShippingAddressID }),

@@ -21,16 +21,10 @@ type Services struct {
 	Payments *payment.Service
 }
 
-// OrdersKey asks for a page of an owner's orders.
-type OrdersKey struct {
-	Owner uuid.UUID
-	Page  Page
-}
-
-// MovementsKey asks for a page of the ledger of a variant.
-type MovementsKey struct {
-	Variant uuid.UUID
-	Page    Page
+// PageKey asks for a page of what somebody, or something, has.
+type PageKey struct {
+	Of   uuid.UUID
+	Page Page
 }
 
 // ProductsKey asks for a page of the products in a scope.
@@ -124,8 +118,8 @@ var (
 	StockMovements = declare("stock_movements", func(s Services) Fetch[id.Key, *product.Movement] {
 		return one(s.Products.MovementsByKeys, (*product.Movement).Key)
 	})
-	StockMovementsOf = declare("variant.movements", func(s Services) Fetch[MovementsKey, *product.MovementConnection] {
-		return movementsOf(s.Products)
+	StockMovementsOf = declare("variant.movements", func(s Services) Fetch[PageKey, *product.MovementConnection] {
+		return pagesOf(s.Products.Movements)
 	})
 	Categories = declare("categories", func(s Services) Fetch[uuid.UUID, *product.Category] {
 		return one(s.Products.Categories, func(c *product.Category) uuid.UUID { return c.ID })
@@ -149,8 +143,8 @@ var (
 	Orders = declare("orders", func(s Services) Fetch[id.Key, *order.Order] {
 		return one(s.Orders.ByKeys, (*order.Order).Key)
 	})
-	OrdersOf = declare("user.orders", func(s Services) Fetch[OrdersKey, *order.Connection] {
-		return ordersOf(s.Orders)
+	OrdersOf = declare("user.orders", func(s Services) Fetch[PageKey, *order.Connection] {
+		return pagesOf(s.Orders.ListByOwners)
 	})
 	OrderCounts = declare("orders.count", func(s Services) Fetch[*order.Connection, int] {
 		return orderCounts(s.Orders)
@@ -276,36 +270,18 @@ func productsOf(s *product.Service) func(context.Context, []ProductsKey) (map[Pr
 	}
 }
 
-// movementsOf fetches pages of ledgers: one statement for all variants that are asked for alike.
-func movementsOf(s *product.Service) func(context.Context, []MovementsKey) (map[MovementsKey]*product.MovementConnection, error) {
-	return func(ctx context.Context, keys []MovementsKey) (map[MovementsKey]*product.MovementConnection, error) {
-		how := func(k MovementsKey) Page { return k.Page }
-		return grouped(keys, how, func(same []MovementsKey, found map[MovementsKey]*product.MovementConnection) error {
-			variants := make([]uuid.UUID, len(same))
+// pagesOf fetches pages of what many have: one statement for all who are asked for alike.
+func pagesOf[C any](verb func(context.Context, []uuid.UUID, page.Args) (map[uuid.UUID]C, error)) Fetch[PageKey, C] {
+	return func(ctx context.Context, keys []PageKey) (map[PageKey]C, error) {
+		how := func(k PageKey) Page { return k.Page }
+		return grouped(keys, how, func(same []PageKey, found map[PageKey]C) error {
+			of := make([]uuid.UUID, len(same))
 			for i, k := range same {
-				variants[i] = k.Variant
+				of[i] = k.Of
 			}
-			pages, err := s.Movements(ctx, variants, same[0].Page.Args())
+			pages, err := verb(ctx, of, same[0].Page.Args())
 			for _, k := range same {
-				found[k] = pages[k.Variant]
-			}
-			return err
-		})
-	}
-}
-
-// ordersOf fetches pages of orders: one statement for all owners that are asked for alike.
-func ordersOf(s *order.Service) func(context.Context, []OrdersKey) (map[OrdersKey]*order.Connection, error) {
-	return func(ctx context.Context, keys []OrdersKey) (map[OrdersKey]*order.Connection, error) {
-		how := func(k OrdersKey) Page { return k.Page }
-		return grouped(keys, how, func(same []OrdersKey, found map[OrdersKey]*order.Connection) error {
-			owners := make([]uuid.UUID, len(same))
-			for i, k := range same {
-				owners[i] = k.Owner
-			}
-			pages, err := s.ListByOwners(ctx, owners, same[0].Page.Args())
-			for _, k := range same {
-				found[k] = pages[k.Owner]
+				found[k] = pages[k.Of]
 			}
 			return err
 		})
