@@ -10,12 +10,15 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io/fs"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	_ "github.com/jackc/pgx/v5/stdlib" // the database/sql driver that goose speaks through
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
+	"github.com/riverqueue/river/rivermigrate"
 )
 
 //go:embed */*.sql
@@ -23,6 +26,14 @@ var files embed.FS
 
 // Domains are the Postgres schemas, in the order in which they are migrated. None refers to another.
 var Domains = []string{"users", "products", "orders", "payments"}
+
+// jobs are the migrations that bring the tables of River, the job queue, into the schema of a domain: its version there,
+// and the version of River's tables. A newer River adds a line with the next version of the domain.
+var jobs = map[string][]jobTables{
+	"users": {{3, 8}}, "products": {{3, 8}}, "orders": {{2, 8}}, "payments": {{2, 8}},
+}
+
+type jobTables struct{ version, river int }
 
 // Step is a migration of a domain and when it was applied; zero if it was not.
 type Step struct {
@@ -64,7 +75,7 @@ func Status(ctx context.Context, url, domain string) ([]Step, error) {
 		}
 		found := make([]Step, len(all))
 		for i, s := range all {
-			found[i] = Step{Domain: domain, Version: s.Source.Version, Name: s.Source.Path, Applied: s.AppliedAt}
+			found[i] = Step{Domain: domain, Version: s.Source.Version, Name: name(s.Source), Applied: s.AppliedAt}
 		}
 		return found, nil
 	})
@@ -81,15 +92,46 @@ func Hash() (string, error) {
 		fmt.Fprintf(h, "%d:%s%d:%s", len(path), path, len(text), text)
 		return err
 	})
+	fmt.Fprint(h, jobs)
 	return fmt.Sprintf("%016x", h.Sum64()), err
 }
 
 func steps(domain string, results []*goose.MigrationResult) []Step {
 	found := make([]Step, 0, len(results))
 	for _, r := range results {
-		found = append(found, Step{Domain: domain, Version: r.Source.Version, Name: r.Source.Path, Applied: time.Now()})
+		found = append(found, Step{Domain: domain, Version: r.Source.Version, Name: name(r.Source), Applied: time.Now()})
 	}
 	return found
+}
+
+// name is that of the file, for those that are no file that of what they bring.
+func name(s *goose.Source) string {
+	if s.Type == goose.TypeGo {
+		return fmt.Sprintf("%04d_river", s.Version)
+	}
+	return s.Path
+}
+
+// jobMigrations are those of the job queue of a domain. They run outside of a transaction, since River makes one for each
+// of its versions: one of them uses a value of an enum that another has added.
+func jobMigrations(domain string) []*goose.Migration {
+	var all []*goose.Migration
+	before := -1 // what River calls "nothing at all"
+	for _, m := range jobs[domain] {
+		run := func(direction rivermigrate.Direction, target int) *goose.GoFunc {
+			return &goose.GoFunc{RunDB: func(ctx context.Context, db *sql.DB) error {
+				river, err := rivermigrate.New(riverdatabasesql.New(db), &rivermigrate.Config{Schema: domain, Logger: slog.New(slog.DiscardHandler)})
+				if err != nil {
+					return err
+				}
+				_, err = river.Migrate(ctx, direction, &rivermigrate.MigrateOpts{TargetVersion: target})
+				return err
+			}}
+		}
+		all = append(all, goose.NewGoMigration(int64(m.version), run(rivermigrate.DirectionUp, m.river), run(rivermigrate.DirectionDown, before)))
+		before = m.river
+	}
+	return all
 }
 
 func with(ctx context.Context, url, domain string, do func(*goose.Provider) ([]Step, error)) ([]Step, error) {
@@ -110,7 +152,7 @@ func with(ctx context.Context, url, domain string, do func(*goose.Provider) ([]S
 	if err != nil {
 		return nil, fmt.Errorf("migrate %s: %w", domain, err)
 	}
-	p, err := goose.NewProvider(goose.DialectPostgres, db, folder,
+	p, err := goose.NewProvider(goose.DialectPostgres, db, folder, goose.WithGoMigrations(jobMigrations(domain)...),
 		goose.WithTableName(domain+".schema_migrations"), goose.WithSessionLocker(locker),
 		goose.WithDisableGlobalRegistry(true))
 	if err != nil {

@@ -25,6 +25,7 @@ import (
 	"emporium/internal/devstack"
 	"emporium/internal/httpserver"
 	"emporium/internal/httpserver/playground"
+	"emporium/internal/jobs"
 	"emporium/internal/order"
 	"emporium/internal/payment"
 	"emporium/internal/postgres"
@@ -50,6 +51,7 @@ type App struct {
 	hasher  *auth.Hasher
 
 	services loader.Services
+	queues   jobs.Queues
 	handler  http.Handler
 	http     net.Listener
 	admin    net.Listener
@@ -132,7 +134,27 @@ func (a *App) open(ctx context.Context) error {
 	if a.dbs, err = openDatabases(ctx, a.cfg, a.metrics); err != nil {
 		return err
 	}
+	if err := a.openQueues(ctx); err != nil {
+		return err
+	}
 	return a.compose()
+}
+
+// openQueues makes the queue of each domain, in its database.
+func (a *App) openQueues(ctx context.Context) error {
+	a.queues = jobs.Queues{}
+	urls := a.cfg.DirectURLs()
+	for domain, db := range map[jobs.Domain]*postgres.DB{
+		jobs.Users: a.dbs.users, jobs.Products: a.dbs.products, jobs.Orders: a.dbs.orders, jobs.Payments: a.dbs.payments,
+	} {
+		schema := strings.ToLower(string(domain))
+		q, err := jobs.Open(ctx, db, urls[schema], schema, jobs.Options{Log: a.log, Observe: a.metrics.Job})
+		if err != nil {
+			return err
+		}
+		a.queues[domain] = q
+	}
+	return nil
 }
 
 // compose makes the services.
@@ -255,7 +277,13 @@ func (a *App) Run(ctx context.Context, ready func()) error {
 	})
 	group.Go(func() error {
 		a.prepare(ctx)
-		if a.ready.Load() && ready != nil {
+		if !a.ready.Load() {
+			return nil
+		}
+		for _, q := range a.queues {
+			group.Go(func() error { return q.Run(ctx) })
+		}
+		if ready != nil {
 			ready()
 		}
 		return nil
@@ -339,6 +367,9 @@ func (a *App) seedServices() seed.Services {
 
 // Close frees what New took. It is called once, after Run has returned.
 func (a *App) Close() error {
+	for _, q := range a.queues {
+		q.Close()
+	}
 	a.dbs.close()
 	var errs []error
 	if a.redis != nil {

@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"internal/httpserver/playground": {},
 	"internal/id":                    {"internal/fault"},
 	"internal/idempotency":           {"internal/fault", "internal/postgres"},
+	"internal/jobs":                  {"internal/auth", "internal/fault", "internal/id", "internal/page", "internal/postgres"},
 	"internal/money":                 {"internal/fault"},
 	"internal/page":                  {"internal/fault"},
 	"internal/postgres":              {"internal/fault", "internal/id", "internal/page"},
@@ -49,7 +50,7 @@ var mayImport = map[string][]string{
 
 // domain returns what the package of a domain may import.
 func domain(others ...string) []string {
-	return append(others, "internal/auth", "internal/fault", "internal/id", "internal/idempotency", "internal/money", "internal/page",
+	return append(others, "internal/auth", "internal/fault", "internal/id", "internal/idempotency", "internal/jobs", "internal/money", "internal/page",
 		"internal/postgres", "internal/reseal", "internal/seal")
 }
 

@@ -35,6 +35,11 @@ const (
 	PaymentEvent Kind = 13
 
 	StockMovement Kind = 14
+
+	Cart     Kind = 15
+	CartLine Kind = 16
+
+	Job Kind = 20
 )
 
 // owned tells for each known kind whether its key starts with the owner.
@@ -44,6 +49,8 @@ var owned = map[Kind]bool{
 	Order: true, OrderLine: true, Fulfillment: true, OrderEvent: true,
 	Payment: true, PaymentEvent: true,
 	StockMovement: true, // by its variant, which its table is keyed by first
+	Cart:          true, CartLine: true,
+	Job: false,
 }
 
 // isOwned is owned as a table, for speed.

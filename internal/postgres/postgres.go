@@ -136,6 +136,9 @@ type Tx struct {
 	db *DB
 }
 
+// Raw returns pgx's own transaction, for package jobs, whose library writes into the transaction of a change.
+func Raw(tx *Tx) pgx.Tx { return tx.tx }
+
 func (db *DB) query(ctx context.Context, sql string, args []any) (pgx.Rows, error) {
 	return db.pool.Query(ctx, sql, encodable(args)...)
 }

@@ -74,6 +74,7 @@ type Metrics struct {
 	operations *prometheus.HistogramVec
 	statements *prometheus.HistogramVec
 	batches    *prometheus.HistogramVec
+	jobs       *prometheus.HistogramVec
 	names      nameLimit
 }
 
@@ -97,9 +98,11 @@ func NewMetrics() *Metrics {
 		batches: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "emporium_loader_batch_keys",
 			Help: "Keys fetched together, by edge.", Buckets: []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000}},
 			[]string{"edge"}),
+		jobs: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "emporium_job_duration_seconds",
+			Help: "Tries of jobs by kind and outcome.", Buckets: latency}, []string{"job", "outcome"}),
 		names: newNameLimit(maxOperationNames),
 	}
-	m.registry.MustRegister(m.http, m.inFlight, m.operations, m.statements, m.batches,
+	m.registry.MustRegister(m.http, m.inFlight, m.operations, m.statements, m.batches, m.jobs,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -124,11 +127,20 @@ func (m *Metrics) Operation(name, kind, outcome string, took time.Duration) {
 
 // Statement counts an SQL statement; it is a postgres.Observer.
 func (m *Metrics) Statement(name string, took time.Duration, err error) {
-	outcome := "ok"
+	m.statements.WithLabelValues(name, outcome(err)).Observe(took.Seconds())
+}
+
+// Job counts a try of a job.
+func (m *Metrics) Job(kind string, took time.Duration, err error) {
+	m.jobs.WithLabelValues(kind, outcome(err)).Observe(took.Seconds())
+}
+
+// outcome is how something ended, for a label.
+func outcome(err error) string {
 	if err != nil {
-		outcome = string(fault.CodeOf(err))
+		return string(fault.CodeOf(err))
 	}
-	m.statements.WithLabelValues(name, outcome).Observe(took.Seconds())
+	return "ok"
 }
 
 // Batch counts a loader's batch.
