@@ -69,9 +69,10 @@ func newWorld(t testing.TB, size int) *world {
 		Users: user.New(user.Config{DB: dbs.Users, Sealer: sealer, Hasher: hasher, Throttle: throttle,
 			Issuer: auth.NewIssuer("test", "test", keys), AccessTTL: 24 * time.Hour, PhoneRegion: "DE"}),
 		Products: product.New(dbs.Products, "EUR"),
-		Orders:   order.New(dbs.Orders, sealer, "EUR"),
 		Payments: payment.New(dbs.Payments, sealer, "EUR"),
 	}
+	w.services.Orders = order.New(order.Config{DB: dbs.Orders, Sealer: sealer, Currency: "EUR",
+		Products: w.services.Products, Users: w.services.Users, TaxIncluded: true})
 	verifier, err := auth.NewVerifier(auth.VerifierConfig{Issuer: "test", Audience: "test"}, keys)
 	if err != nil {
 		t.Fatal(err)

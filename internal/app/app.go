@@ -174,9 +174,10 @@ func (a *App) compose() error {
 			Issuer:    auth.NewIssuer(a.cfg.TokenIssuer, a.cfg.TokenAudience, &a.secrets.signing),
 			AccessTTL: a.cfg.AccessTokenTTL, SessionTTL: a.cfg.SessionTTL, PhoneRegion: a.cfg.PhoneRegion}),
 		Products: product.New(a.dbs.products, a.cfg.Currency),
-		Orders:   order.New(a.dbs.orders, a.secrets.sealer, a.cfg.Currency),
 		Payments: payment.New(a.dbs.payments, a.secrets.sealer, a.cfg.Currency),
 	}
+	a.services.Orders = order.New(order.Config{DB: a.dbs.orders, Sealer: a.secrets.sealer, Currency: a.cfg.Currency,
+		Products: a.services.Products, Users: a.services.Users, TaxIncluded: a.cfg.TaxIncluded})
 	return nil
 }
 

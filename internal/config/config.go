@@ -54,6 +54,7 @@ type Config struct {
 	OIDCIssuers    OIDCIssuers   `env:"OIDC_ISSUERS"`
 
 	Currency    money.Currency `env:"CURRENCY" envDefault:"EUR"`
+	TaxIncluded bool           `env:"PRICES_INCLUDE_TAX" envDefault:"true"`
 	PhoneRegion string         `env:"PHONE_REGION" envDefault:"DE"`
 
 	TLSCertFile    string     `env:"TLS_CERT_FILE"`

@@ -40,7 +40,7 @@ func TestDefaults(t *testing.T) {
 		HTTPAddr: ":8080", AdminAddr: "127.0.0.1:9090", Dir: ".emporium",
 		DatabaseConns: 16,
 		TokenIssuer:   "emporium", TokenAudience: "emporium", AccessTokenTTL: 15 * time.Minute, SessionTTL: 30 * 24 * time.Hour,
-		Currency: "EUR", PhoneRegion: "DE",
+		Currency: "EUR", TaxIncluded: true, PhoneRegion: "DE",
 		Playground: "on", Introspection: "on", LogLevel: slog.LevelInfo,
 		OperationTimeout: 15 * time.Second, ShutdownGrace: 20 * time.Second,
 	}
@@ -66,7 +66,7 @@ func TestEveryVariableIsRead(t *testing.T) {
 		"KEYSET=k", "KEYSET_FILE=/k", "SIGNING_KEYS=s", "SIGNING_KEYS_FILE=/s",
 		"TOKEN_ISSUER=i", "TOKEN_AUDIENCE=a", "ACCESS_TOKEN_TTL=1m", "SESSION_TTL=2h",
 		`OIDC_ISSUERS=[{"issuer":"https://i","audience":"a","algs":["ES256"],"roleClaim":"r","roleMap":{"x":"ADMIN"},"defaultCustomer":true,"jwksUrl":"https://j"}]`,
-		"CURRENCY=JPY", "PHONE_REGION=JP", "TLS_CERT_FILE=/c", "TLS_KEY_FILE=/ck", "COOKIE_SECURE=true",
+		"CURRENCY=JPY", "PRICES_INCLUDE_TAX=false", "PHONE_REGION=JP", "TLS_CERT_FILE=/c", "TLS_KEY_FILE=/ck", "COOKIE_SECURE=true",
 		"TRUSTED_PROXIES=10.0.0.0/8,192.0.2.7,2001:db8::/32,::1", "PLAYGROUND=on", "INTROSPECTION=staff", "LOG_LEVEL=warn",
 		"OPERATION_TIMEOUT=3s", "SHUTDOWN_GRACE=4s",
 	}
@@ -78,7 +78,7 @@ func TestEveryVariableIsRead(t *testing.T) {
 		TokenIssuer: "i", TokenAudience: "a", AccessTokenTTL: time.Minute, SessionTTL: 2 * time.Hour,
 		OIDCIssuers: config.OIDCIssuers{{Issuer: "https://i", Audience: "a", Algs: []string{"ES256"}, RoleClaim: "r",
 			RoleMap: map[string]auth.Role{"x": auth.RoleAdmin}, DefaultCustomer: true, JWKSURL: "https://j"}},
-		Currency: money.Currency("JPY"), PhoneRegion: "JP", TLSCertFile: "/c", TLSKeyFile: "/ck", CookieSecure: true,
+		Currency: money.Currency("JPY"), TaxIncluded: false, PhoneRegion: "JP", TLSCertFile: "/c", TLSKeyFile: "/ck", CookieSecure: true,
 		TrustedProxies: []config.Network{{Prefix: netip.MustParsePrefix("10.0.0.0/8")}, {Prefix: netip.MustParsePrefix("192.0.2.7/32")},
 			{Prefix: netip.MustParsePrefix("2001:db8::/32")}, {Prefix: netip.MustParsePrefix("::1/128")}},
 		Playground: "on", Introspection: "staff", LogLevel: slog.LevelWarn,

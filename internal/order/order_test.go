@@ -38,7 +38,7 @@ type shop struct {
 func open(t testing.TB) *shop {
 	t.Helper()
 	dbs, keys := pgtest.New(t), seal.New()
-	return &shop{order.New(dbs.Orders, sealer(t, keys), "EUR"), dbs.Orders, keys, dbs}
+	return &shop{order.New(order.Config{DB: dbs.Orders, Sealer: sealer(t, keys), Currency: "EUR"}), dbs.Orders, keys, dbs}
 }
 
 func sealer(t testing.TB, keys *seal.Keyset) *seal.Sealer {

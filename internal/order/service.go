@@ -16,7 +16,9 @@ import (
 	"emporium/internal/money"
 	"emporium/internal/page"
 	"emporium/internal/postgres"
+	"emporium/internal/product"
 	"emporium/internal/seal"
+	"emporium/internal/user"
 )
 
 // Service reads and writes orders. It is safe for concurrent use.
@@ -25,16 +27,34 @@ import (
 // staff sees everybody's; what the viewer may not see is left out exactly as if it did not exist. Batch reads return
 // what they find and take one statement however many keys there are; a viewer who owns none of the keys costs none.
 type Service struct {
-	db       *postgres.DB
-	sealer   *seal.Sealer
-	currency money.Currency
-	tables   tables
+	db          *postgres.DB
+	sealer      *seal.Sealer
+	currency    money.Currency
+	products    *product.Service
+	users       *user.Service
+	taxRule     TaxRule
+	taxIncluded bool
+	tables      tables
 }
 
-// New returns the service over the database that holds the schema "orders". The currency is the shop's, in which
-// filters give their amounts.
-func New(db *postgres.DB, sealer *seal.Sealer, currency money.Currency) *Service {
-	s := &Service{db: db, sealer: sealer, currency: currency}
+// Config is what the service works with. DB and Sealer are needed by all of it; Products and Users, whose verbs it calls
+// outside of its own transactions, by carts and by the placing of orders.
+type Config struct {
+	DB       *postgres.DB // holds the schema "orders"
+	Sealer   *seal.Sealer
+	Currency money.Currency // the shop's: of carts and new orders, and of the amounts of filters
+
+	Products *product.Service
+	Users    *user.Service // the address book
+
+	TaxRule     TaxRule // nil: the rates in the table orders.tax_rates
+	TaxIncluded bool    // prices include the tax
+}
+
+// New returns the service; it does no I/O.
+func New(cfg Config) *Service {
+	s := &Service{db: cfg.DB, sealer: cfg.Sealer, currency: cfg.Currency, products: cfg.Products, users: cfg.Users,
+		taxRule: cfg.TaxRule, taxIncluded: cfg.TaxIncluded}
 	s.tables = s.newTables()
 	return s
 }

@@ -221,7 +221,7 @@ func TestOwnersListsUseThePrimaryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	svc := order.New(db, sealer(t, s.keys), "EUR")
+	svc := order.New(order.Config{DB: db, Sealer: sealer(t, s.keys), Currency: "EUR"})
 
 	one := []id.Key{drafts[0].Order.Key(), drafts[1].Order.Key(), drafts[2].Order.Key()}
 	var many, parcels []id.Key
@@ -365,7 +365,7 @@ func TestReseal(t *testing.T) {
 	}
 	t.Cleanup(between.Close)
 	var told []int
-	n, err := order.New(between, sealer(t, rotated), "EUR").Reseal(t.Context(), func(done int) { told = append(told, done) })
+	n, err := order.New(order.Config{DB: between, Sealer: sealer(t, rotated), Currency: "EUR"}).Reseal(t.Context(), func(done int) { told = append(told, done) })
 	if want := len(drafts) - unsealed; err != nil || n != want || !slices.Equal(told, []int{499, want - 1, want}) {
 		t.Errorf("Reseal = %d, %v; progress %v", n, err, told)
 	}
@@ -375,7 +375,7 @@ func TestReseal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := order.New(s.db, sealer(t, pruned), "EUR").ByKeys(staff(t.Context()), keys)
+	got, err := order.New(order.Config{DB: s.db, Sealer: sealer(t, pruned), Currency: "EUR"}).ByKeys(staff(t.Context()), keys)
 	if err != nil {
 		t.Fatal(err)
 	}

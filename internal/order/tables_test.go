@@ -28,7 +28,7 @@ func TestRowsAreReadAsTheyCome(t *testing.T) {
 	}
 
 	of := pgtest.NewTables(t, s.dbs.URLs["orders"])
-	v, ctx := order.New(of.DB, sealer(t, s.keys), "EUR"), staff(t.Context())
+	v, ctx := order.New(order.Config{DB: of.DB, Sealer: sealer(t, s.keys), Currency: "EUR"}), staff(t.Context())
 	keys, others := []id.Key{o.Key()}, []id.Key{o.Key(), {Owner: id.New(), ID: id.New()}}
 
 	pgtest.CheckRows(ctx, t, "ByKeys", of, v.OrderTable(), func() error { _, err := v.ByKeys(ctx, keys); return err }, o)

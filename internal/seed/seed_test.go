@@ -60,12 +60,13 @@ func newWorld(t testing.TB, c money.Currency) *world {
 		Users: user.New(user.Config{DB: w.dbs.Users, Sealer: sealer, Hasher: hasher, Throttle: throttle,
 			Issuer: auth.NewIssuer("emporium", "emporium", &ring)}),
 		Products:  product.New(w.dbs.Products, c),
-		Orders:    order.New(w.dbs.Orders, sealer, c),
 		Payments:  payment.New(w.dbs.Payments, sealer, c),
 		Hasher:    hasher,
 		Currency:  c,
 		Databases: []*postgres.DB{w.dbs.Users, w.dbs.Products, w.dbs.Orders, w.dbs.Payments},
 	}
+	w.Orders = order.New(order.Config{DB: w.dbs.Orders, Sealer: sealer, Currency: c,
+		Products: w.Products, Users: w.Users, TaxIncluded: true})
 	return w
 }
 
