@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -50,9 +51,11 @@ func (s *Service) write(ctx context.Context, tx *postgres.Tx, chunk []*Draft) er
 		}
 		orders = append(orders, row)
 		numbers = append(numbers, []any{o.Number, o.Owner, o.ID})
+		fulfilled, returned := d.sent()
 		for _, l := range d.Lines {
 			lines = append(lines, []any{o.Owner, l.ID, o.ID, l.Position, l.ProductID, l.VariantID, l.Title, l.VariantTitle,
-				l.SKU, l.ImageURL, l.Quantity, o.Currency, l.UnitPriceMinor, l.DiscountMinor, l.TaxMinor, l.TotalMinor})
+				l.SKU, l.ImageURL, l.Quantity, o.Currency, l.UnitPriceMinor, l.DiscountMinor, l.TaxMinor, l.TotalMinor,
+				fulfilled[l.ID], returned[l.ID]})
 		}
 		for _, f := range d.Fulfillments {
 			fulfillments = append(fulfillments, []any{o.Owner, f.ID, o.ID, f.Status, f.Carrier, f.TrackingNumber,
@@ -71,10 +74,12 @@ func (s *Service) write(ctx context.Context, tx *postgres.Tx, chunk []*Draft) er
 	return postgres.CopyParts(ctx, tx, "orders", []postgres.Part{
 		{Table: "orders", Rows: orders, Columns: []string{"owner_id", "id", "number", "status", "payment_status",
 			"fulfillment_status", "email", "email_index", "shipping_address", "billing_address", "currency", "subtotal",
-			"discount_total", "shipping_total", "tax_total", "tax_included", "total", "created_at", "placed_at", "canceled_at"}},
+			"discount_total", "shipping_total", "tax_total", "tax_included", "total", "tax_lines", "created_at", "placed_at", "canceled_at",
+			"settled_at"}},
 		{Table: "order_numbers", Rows: numbers, Columns: []string{"number", "owner_id", "order_id"}},
 		{Table: "lines", Rows: lines, Columns: []string{"owner_id", "id", "order_id", "position", "product_id", "variant_id",
-			"title", "variant_title", "sku", "image_url", "quantity", "currency", "unit_price", "discount", "tax", "total"}},
+			"title", "variant_title", "sku", "image_url", "quantity", "currency", "unit_price", "discount", "tax", "total", "fulfilled",
+			"returned"}},
 		{Table: "fulfillments", Rows: fulfillments, Columns: []string{"owner_id", "id", "order_id", "status", "carrier",
 			"tracking_number", "tracking_url", "created_at", "shipped_at", "delivered_at"}},
 		{Table: "fulfillment_lines", Rows: fulfillmentLines, Columns: []string{"owner_id", "fulfillment_id", "line_id",
@@ -102,7 +107,31 @@ func (s *Service) row(o *Order) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	var settled *time.Time // what was given up in the past has been seen to
+	if o.Status.givenUp() {
+		settled = &o.CreatedAt
+	}
 	return []any{o.Owner, o.ID, o.Number, o.Status, o.PaymentStatus, o.FulfillmentStatus, email, index, shipping, billing,
 		o.Currency, o.SubtotalMinor, o.DiscountMinor, o.ShippingMinor, o.TaxMinor, o.TaxIncluded, o.TotalMinor,
-		o.CreatedAt, o.PlacedAt, o.CanceledAt}, nil
+		taxes(o.Taxes), o.CreatedAt, o.PlacedAt, o.CanceledAt, settled}, nil
+}
+
+// sent returns how many of each line are in parcels, and how many of them came back.
+func (d *Draft) sent() (fulfilled, returned map[uuid.UUID]int) {
+	fulfilled, returned = map[uuid.UUID]int{}, map[uuid.UUID]int{}
+	status := map[uuid.UUID]ParcelStatus{}
+	for _, f := range d.Fulfillments {
+		status[f.ID] = f.Status
+	}
+	for _, l := range d.FulfillmentLines {
+		switch status[l.FulfillmentID] {
+		case ParcelCanceled:
+		case ParcelReturned:
+			returned[l.LineID] += l.Quantity
+			fallthrough
+		default:
+			fulfilled[l.LineID] += l.Quantity
+		}
+	}
+	return fulfilled, returned
 }

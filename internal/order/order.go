@@ -16,6 +16,7 @@ import (
 type Status string
 
 const (
+	StatusDraft         Status = "DRAFT"
 	StatusPending       Status = "PENDING"
 	StatusPlaced        Status = "PLACED"
 	StatusConfirmed     Status = "CONFIRMED"
@@ -68,9 +69,16 @@ type Order struct {
 	TaxMinor          int64
 	TaxIncluded       bool
 	TotalMinor        int64
+	Taxes             []OrderTax
+	ShippingMethod    *string // its name
+	DiscountCode      *string
+	Note              *string // the customer's, opened
+	CancelReason      *CancelReason
+	Failure           *string // why nothing was bought, for the customer
 	CreatedAt         time.Time
 	PlacedAt          *time.Time
 	CanceledAt        *time.Time
+	ExpiresAt         *time.Time // when it is given up if it is still PENDING
 }
 
 // Key returns the owner-first key.
@@ -96,6 +104,23 @@ func (o *Order) TaxTotal() money.Money { return money.New(o.TaxMinor, o.Currency
 
 // Total is what the customer owes for the whole order.
 func (o *Order) Total() money.Money { return money.New(o.TotalMinor, o.Currency) }
+
+// OrderTax is what a tax comes to on an order.
+type OrderTax struct {
+	Name          string `json:"name"`
+	BasisPoints   int64  `json:"basisPoints"`
+	Minor         int64  `json:"minor"`         // in all
+	ShippingMinor int64  `json:"shippingMinor"` // of that, of the shipping
+}
+
+// TaxLines are the taxes, which add up to TaxTotal.
+func (o *Order) TaxLines() []*TaxLine {
+	lines := make([]*TaxLine, len(o.Taxes))
+	for i, t := range o.Taxes {
+		lines[i] = &TaxLine{TaxAmount{TaxRate{t.Name, t.BasisPoints}, t.Minor}, o.Currency}
+	}
+	return lines
+}
 
 // Owed tells whether the order is one that the customer has to pay: it was placed and not cancelled.
 func (o *Order) Owed() bool {
@@ -137,6 +162,8 @@ type Line struct {
 	DiscountMinor  int64
 	TaxMinor       int64
 	TotalMinor     int64
+	Fulfilled      int // of Quantity, in parcels that were not cancelled
+	Returned       int // of Fulfilled
 }
 
 // Key returns the owner-first key.
@@ -227,13 +254,16 @@ const (
 	EventPaymentAuthorized EventKind = "PAYMENT_AUTHORIZED"
 	EventPaymentCaptured   EventKind = "PAYMENT_CAPTURED"
 	EventPaymentFailed     EventKind = "PAYMENT_FAILED"
+	EventPaymentVoided     EventKind = "PAYMENT_VOIDED"
 	EventRefunded          EventKind = "REFUNDED"
+	EventPacked            EventKind = "PACKED"
 	EventShipped           EventKind = "SHIPPED"
 	EventDelivered         EventKind = "DELIVERED"
 	EventReturned          EventKind = "RETURNED"
 	EventCanceled          EventKind = "CANCELED"
 	EventExpired           EventKind = "EXPIRED"
 	EventCompleted         EventKind = "COMPLETED"
+	EventEdited            EventKind = "EDITED"
 	EventNote              EventKind = "NOTE"
 )
 
@@ -244,6 +274,7 @@ type Event struct {
 	OrderID   uuid.UUID
 	Kind      EventKind
 	Message   string
+	ActorID   *uuid.UUID // who did it; nil: the shop by itself
 	CreatedAt time.Time
 }
 

@@ -12,18 +12,23 @@ import (
 var sealedTables = []reseal.Table{{
 	Name: "orders.orders",
 	Find: postgres.Stmt{Name: "orders.stale_seals", Reads: postgres.All("orders.orders"), SQL: `
-		SELECT owner_id, id, email, shipping_address, billing_address FROM orders.orders
+		SELECT owner_id, id, email, shipping_address, billing_address, note, payment_method FROM orders.orders
 		WHERE (owner_id, id) > ($1, $2) AND (substring(email FROM 1 FOR 5) <> $3
-			OR substring(shipping_address FROM 1 FOR 5) <> $3 OR substring(billing_address FROM 1 FOR 5) <> $3)
+			OR substring(shipping_address FROM 1 FOR 5) <> $3 OR substring(billing_address FROM 1 FOR 5) <> $3
+			OR substring(note FROM 1 FOR 5) <> $3 OR substring(payment_method FROM 1 FOR 5) <> $3)
 		ORDER BY owner_id, id LIMIT $4`},
 	Update: postgres.Stmt{Name: "orders.reseal", SQL: `
-		UPDATE orders.orders o SET email = v.email1, shipping_address = v.shipping1, billing_address = v.billing1
-		FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[], $8::bytea[])
-			v (owner_id, id, email0, shipping0, billing0, email1, shipping1, billing1)
+		UPDATE orders.orders o SET email = v.email1, shipping_address = v.shipping1, billing_address = v.billing1, note = v.note1,
+			payment_method = v.method1
+		FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[], $8::bytea[], $9::bytea[],
+			$10::bytea[], $11::bytea[], $12::bytea[])
+			v (owner_id, id, email0, shipping0, billing0, note0, method0, email1, shipping1, billing1, note1, method1)
 		WHERE o.owner_id = v.owner_id AND o.id = v.id AND o.email IS NOT DISTINCT FROM v.email0
-			AND o.shipping_address IS NOT DISTINCT FROM v.shipping0 AND o.billing_address IS NOT DISTINCT FROM v.billing0`},
+			AND o.shipping_address IS NOT DISTINCT FROM v.shipping0 AND o.billing_address IS NOT DISTINCT FROM v.billing0
+			AND o.note IS NOT DISTINCT FROM v.note0 AND o.payment_method IS NOT DISTINCT FROM v.method0`},
 	Fields: func(k id.Key) []seal.Field {
-		return []seal.Field{field("email", k), field("shipping_address", k), field("billing_address", k)}
+		return []seal.Field{field("email", k), field("shipping_address", k), field("billing_address", k), field("note", k),
+			field("payment_method", k)}
 	},
 }}
 

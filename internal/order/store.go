@@ -13,12 +13,13 @@ const (
 	orderColumns = `o.owner_id AS owner, o.id, o.number, o.status, o.payment_status, o.fulfillment_status,
 		o.email, o.shipping_address, o.billing_address, o.currency, o.subtotal AS subtotal_minor,
 		o.discount_total AS discount_minor, o.shipping_total AS shipping_minor, o.tax_total AS tax_minor, o.tax_included,
-		o.total AS total_minor, o.created_at, o.placed_at, o.canceled_at`
+		o.total AS total_minor, o.tax_lines AS taxes, o.shipping_method, o.discount_code, o.note, o.cancel_reason, o.failure,
+		o.created_at, o.placed_at, o.canceled_at, o.expires_at`
 	fromOrders = `FROM orders.orders o`
 
 	lineColumns = `l.owner_id AS owner, l.id, l.order_id, l.position, l.product_id, l.variant_id, l.title, l.variant_title,
 		l.sku, l.image_url, l.quantity, l.currency, l.unit_price AS unit_price_minor, l.discount AS discount_minor,
-		l.tax AS tax_minor, l.total AS total_minor`
+		l.tax AS tax_minor, l.total AS total_minor, l.fulfilled, l.returned`
 	fromLines = `FROM orders.lines l`
 
 	fulfillmentColumns = `f.owner_id AS owner, f.id, f.order_id, f.status, f.carrier, f.tracking_number, f.tracking_url,
@@ -27,7 +28,7 @@ const (
 
 	fulfillmentLineColumns = `f.owner_id AS owner, f.fulfillment_id, f.line_id, f.quantity`
 
-	eventColumns = `e.owner_id AS owner, e.id, e.order_id, e.kind, e.message, e.created_at`
+	eventColumns = `e.owner_id AS owner, e.id, e.order_id, e.kind, e.message, e.actor_id, e.created_at`
 	fromEvents   = `FROM orders.events e`
 
 	ownerByNumber = `SELECT owner_id FROM orders.order_numbers WHERE number = $1`
@@ -86,6 +87,10 @@ func (s *Service) newTables() tables {
 			},
 			"BillingAddress": func(_ context.Context, o *Order, sealed []byte) (err error) {
 				o.BillingAddress, err = s.openAddress("billing_address", o.Key(), sealed)
+				return err
+			},
+			"Note": func(_ context.Context, o *Order, sealed []byte) (err error) {
+				o.Note, err = s.sealer.OpenNullable(field("note", o.Key()), sealed)
 				return err
 			},
 		}),

@@ -135,6 +135,13 @@ func (r *Table[T]) In(ctx context.Context, needed ...string) *Reading[T] {
 	if w == nil {
 		w = &everything
 	}
+	return r.in(ctx, w, needed)
+}
+
+// Whole returns all columns, for a verb that looks at what it has read.
+func (r *Table[T]) Whole(ctx context.Context) *Reading[T] { return r.in(ctx, &everything, nil) }
+
+func (r *Table[T]) in(ctx context.Context, w *Wanted, needed []string) *Reading[T] {
 	key := choiceKey{r, strings.Join(needed, " ")}
 	found, ok := w.chosen.Load(key)
 	if !ok {
