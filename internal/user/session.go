@@ -228,12 +228,16 @@ func (s *Service) startSession(ctx context.Context, tx *postgres.Tx, owner uuid.
 	now := s.now()
 	actor := auth.Actor{ID: owner, Session: id.New(), Roles: auth.Roles(roles...)}
 	expires := now.Add(s.sessionTTL)
-	if _, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "users.insert_session", SQL: insertSession},
-		owner, actor.Session, now, expires); err != nil {
+	if err := s.insertSession(ctx, tx, actor, now, expires); err != nil {
 		return nil, uuid.Nil, err
 	}
 	tokens, err := s.issue(ctx, tx, actor, now, expires)
 	return tokens, actor.Session, err
+}
+
+func (s *Service) insertSession(ctx context.Context, tx *postgres.Tx, a auth.Actor, now, expires time.Time) error {
+	_, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "users.insert_session", SQL: insertSession}, a.ID, a.Session, now, expires)
+	return err
 }
 
 // issue writes a fresh refresh token of a session and signs an access token that does not outlive it.
