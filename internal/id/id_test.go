@@ -23,7 +23,7 @@ var (
 
 	ownedKinds = []id.Kind{id.Address, id.Order, id.OrderLine, id.Fulfillment, id.OrderEvent, id.Payment, id.PaymentEvent, id.StockMovement,
 		id.Cart, id.CartLine}
-	urlSafe    = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+	urlSafe = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 )
 
 // of returns an ID of the kind, with an owner where the kind has one.

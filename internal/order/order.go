@@ -130,6 +130,7 @@ func (o *Order) Owed() bool {
 // PostalAddress is an address as it was written on an order.
 type PostalAddress struct {
 	Owner      uuid.UUID `json:"-"`
+	borne      bool      // of a cart that was reached by its token
 	Name       string    `json:"name"`
 	Company    *string   `json:"company,omitempty"`
 	Line1      string    `json:"line1"`
@@ -143,6 +144,9 @@ type PostalAddress struct {
 
 // OwnedBy reports whether the address is the owner's.
 func (a *PostalAddress) OwnedBy(owner uuid.UUID) bool { return a.Owner == owner }
+
+// Borne reports whether the address was reached by the token of its cart.
+func (a *PostalAddress) Borne() bool { return a.borne }
 
 // Line is a line of an order, as it was bought. Amounts are minor units of Currency.
 type Line struct {

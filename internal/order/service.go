@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -34,6 +35,7 @@ type Service struct {
 	users       *user.Service
 	taxRule     TaxRule
 	taxIncluded bool
+	now         func() time.Time
 	tables      tables
 }
 
@@ -49,12 +51,20 @@ type Config struct {
 
 	TaxRule     TaxRule // nil: the rates in the table orders.tax_rates
 	TaxIncluded bool    // prices include the tax
+
+	Now func() time.Time // nil: time.Now
 }
 
 // New returns the service; it does no I/O.
 func New(cfg Config) *Service {
+	if cfg.TaxRule == nil {
+		cfg.TaxRule = tableTax{cfg.DB}
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	s := &Service{db: cfg.DB, sealer: cfg.Sealer, currency: cfg.Currency, products: cfg.Products, users: cfg.Users,
-		taxRule: cfg.TaxRule, taxIncluded: cfg.TaxIncluded}
+		taxRule: cfg.TaxRule, taxIncluded: cfg.TaxIncluded, now: cfg.Now}
 	s.tables = s.newTables()
 	return s
 }

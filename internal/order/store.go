@@ -3,6 +3,8 @@ package order
 import (
 	"context"
 
+	"github.com/google/uuid"
+
 	"emporium/internal/auth"
 	"emporium/internal/id"
 	"emporium/internal/postgres"
@@ -72,6 +74,8 @@ type tables struct {
 	fulfillments     *postgres.Table[Fulfillment]
 	fulfillmentLines *postgres.Table[FulfillmentLine]
 	events           *postgres.Table[Event]
+	carts            *postgres.Table[Cart]
+	cartLines        *postgres.Table[CartLine]
 }
 
 func (s *Service) newTables() tables {
@@ -82,11 +86,11 @@ func (s *Service) newTables() tables {
 				return err
 			},
 			"ShippingAddress": func(_ context.Context, o *Order, sealed []byte) (err error) {
-				o.ShippingAddress, err = s.openAddress("shipping_address", o.Key(), sealed)
+				o.ShippingAddress, err = s.openAddress(field("shipping_address", o.Key()), o.Owner, sealed)
 				return err
 			},
 			"BillingAddress": func(_ context.Context, o *Order, sealed []byte) (err error) {
-				o.BillingAddress, err = s.openAddress("billing_address", o.Key(), sealed)
+				o.BillingAddress, err = s.openAddress(field("billing_address", o.Key()), o.Owner, sealed)
 				return err
 			},
 			"Note": func(_ context.Context, o *Order, sealed []byte) (err error) {
@@ -98,6 +102,8 @@ func (s *Service) newTables() tables {
 		fulfillments:     postgres.TableOf[Fulfillment](fulfillmentColumns, nil),
 		fulfillmentLines: postgres.TableOf[FulfillmentLine](fulfillmentLineColumns, nil),
 		events:           postgres.TableOf[Event](eventColumns, nil),
+		carts:            s.cartTable(),
+		cartLines:        postgres.TableOf[CartLine](cartLineColumns, nil),
 	}
 }
 
@@ -107,10 +113,11 @@ func batch[T any](ctx context.Context, s *Service, by postgres.ByKeys, table *po
 	return postgres.SelectByKeys(ctx, s.db, by, reading.SQL, reading.Scan, keys, auth.From(ctx).Sees)
 }
 
-func (s *Service) openAddress(column string, key id.Key, sealed []byte) (*PostalAddress, error) {
-	a, err := seal.OpenJSON[*PostalAddress](s.sealer, field(column, key), sealed)
+// openAddress opens an address that belongs to an owner.
+func (s *Service) openAddress(f seal.Field, owner uuid.UUID, sealed []byte) (*PostalAddress, error) {
+	a, err := seal.OpenJSON[*PostalAddress](s.sealer, f, sealed)
 	if a != nil {
-		a.Owner = key.Owner
+		a.Owner = owner
 	}
 	return a, err
 }
@@ -119,8 +126,13 @@ func (s *Service) openAddress(column string, key id.Key, sealed []byte) (*Postal
 const emailIndex = "orders.email"
 
 // field is where a column of an order is sealed for.
-func field(column string, key id.Key) seal.Field {
+func field(column string, key id.Key) seal.Field { return fieldOf("orders.orders", column, key) }
+
+// cartField is where a column of a cart is sealed for.
+func cartField(column string, key id.Key) seal.Field { return fieldOf("orders.carts", column, key) }
+
+func fieldOf(table, column string, key id.Key) seal.Field {
 	row := make([]byte, 0, 32)
 	row = append(row, key.Owner[:]...)
-	return seal.Field{Table: "orders.orders", Column: column, Row: append(row, key.ID[:]...)}
+	return seal.Field{Table: table, Column: column, Row: append(row, key.ID[:]...)}
 }

@@ -4,6 +4,7 @@ import (
 	"net/mail"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/nyaruka/phonenumbers"
 	"golang.org/x/net/idna"
@@ -73,4 +74,14 @@ func NormalizePhone(phone, region string) (string, error) {
 		return "", bad
 	}
 	return phonenumbers.Format(n, phonenumbers.E164), nil
+}
+
+// NormalizeText returns a text without blanks around it in Unicode normalisation form C; false if it has more than the
+// characters that are allowed, or a control character.
+func NormalizeText(text string, most int) (string, bool) {
+	if len(text) > 16*most || !utf8.ValidString(text) {
+		return "", false
+	}
+	text = norm.NFC.String(strings.TrimSpace(text))
+	return text, utf8.RuneCountInString(text) <= most && !strings.ContainsFunc(text, unicode.IsControl)
 }

@@ -168,15 +168,11 @@ func (s *Service) CreateAddress(ctx context.Context, in AddressCreateInput) (*Ad
 	if err := requireSignedIn(auth.From(ctx)); err != nil {
 		return nil, err
 	}
-	a := &Address{ID: id.New()}
-	_, problems := a.fill(AddressFields{
-		Name: graphql.OmittableOf(&in.Name), Company: graphql.OmittableOf(in.Company), Line1: graphql.OmittableOf(&in.Line1),
-		Line2: graphql.OmittableOf(in.Line2), City: graphql.OmittableOf(&in.City), Region: graphql.OmittableOf(in.Region),
-		PostalCode: graphql.OmittableOf(in.PostalCode), Country: graphql.OmittableOf(&in.Country), Phone: graphql.OmittableOf(in.Phone),
-	})
+	a, problems := NewAddress(in)
 	if problems != nil {
 		return &AddressPayload{UserErrors: problems}, nil
 	}
+	a.ID = id.New()
 	full := false
 	u, err := s.changeOwn(ctx, func(ctx context.Context, tx *postgres.Tx, u *User) error {
 		a.Owner = u.ID
@@ -206,6 +202,17 @@ func (s *Service) CreateAddress(ctx context.Context, in AddressCreateInput) (*Ad
 			fmt.Sprintf("an address book has at most %d addresses", maxAddresses))}}, nil
 	}
 	return &AddressPayload{Address: a, User: u}, nil
+}
+
+// NewAddress returns the address of an input, which belongs to nobody yet, or what is wrong with it.
+func NewAddress(in AddressCreateInput) (*Address, []fault.Problem) {
+	a := &Address{}
+	_, problems := a.fill(AddressFields{
+		Name: graphql.OmittableOf(&in.Name), Company: graphql.OmittableOf(in.Company), Line1: graphql.OmittableOf(&in.Line1),
+		Line2: graphql.OmittableOf(in.Line2), City: graphql.OmittableOf(&in.City), Region: graphql.OmittableOf(in.Region),
+		PostalCode: graphql.OmittableOf(in.PostalCode), Country: graphql.OmittableOf(&in.Country), Phone: graphql.OmittableOf(in.Phone),
+	})
+	return a, problems
 }
 
 // UpdateAddress changes an address of the viewer.
@@ -357,7 +364,7 @@ func (a *Address) fill(in AddressFields) (changed []string, problems []fault.Pro
 			least = 1
 		}
 		if value != nil {
-			normalized, ok := normalizeText(*value, most)
+			normalized, ok := seal.NormalizeText(*value, most)
 			if !ok {
 				wrong(field, fmt.Sprintf("this must have %d to %d characters, none of them a control character", least, most))
 				return

@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"math"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/text/unicode/norm"
 
 	"emporium/internal/auth"
 	"emporium/internal/fault"
@@ -101,19 +97,9 @@ func (s *Service) SignUp(ctx context.Context, in SignUpInput, address string) (*
 	return &SignInPayload{Tokens: tokens}, nil
 }
 
-// normalizeText returns a text without blanks around it in Unicode normalisation form C; false if it has more than the
-// characters that are allowed, or a control character.
-func normalizeText(text string, most int) (string, bool) {
-	if len(text) > 16*most || !utf8.ValidString(text) {
-		return "", false
-	}
-	text = norm.NFC.String(strings.TrimSpace(text))
-	return text, utf8.RuneCountInString(text) <= most && !strings.ContainsFunc(text, unicode.IsControl)
-}
-
-// normalizeName is normalizeText for a person's name, which is not empty.
+// normalizeName is [seal.NormalizeText] for a person's name, which is not empty.
 func normalizeName(name string) (string, bool) {
-	name, ok := normalizeText(name, maxName)
+	name, ok := seal.NormalizeText(name, maxName)
 	return name, ok && name != ""
 }
 
