@@ -17,6 +17,7 @@ const (
 	ProblemCartClosed       ProblemCode = "CART_CLOSED"
 	ProblemNotApplicable    ProblemCode = "NOT_APPLICABLE"
 	ProblemUnavailable      ProblemCode = "UNAVAILABLE"
+	ProblemPaymentFailed    ProblemCode = "PAYMENT_FAILED"
 	ProblemMissing          ProblemCode = "MISSING"
 )
 

@@ -515,13 +515,9 @@ func (s *Service) UpdateCart(ctx context.Context, in CartUpdateInput) (*CartPayl
 		case of != nil:
 			return s.bookedAddress(ctx, *of, field+"Id")
 		case given.Value() != nil:
-			in := given.Value()
-			made, wrong := user.NewAddress(user.AddressCreateInput{Name: in.Name, Company: in.Company, Line1: in.Line1, Line2: in.Line2,
-				City: in.City, Region: in.Region, PostalCode: in.PostalCode, Country: in.Country, Phone: in.Phone})
-			for _, p := range wrong {
-				problems = append(problems, fault.NewProblem(p.Code, p.Message, append([]string{field}, p.Field...)...))
-			}
-			return postalAddress(made), nil
+			made, wrong := writtenAddress(field, given.Value())
+			problems = append(problems, wrong...)
+			return made, nil
 		}
 		return nil, nil
 	}
@@ -567,6 +563,17 @@ func (s *Service) UpdateCart(ctx context.Context, in CartUpdateInput) (*CartPayl
 		}
 		return s.saveCart(ctx, tx, c)
 	})
+}
+
+// writtenAddress checks an address, and says what is wrong with it in the field.
+func writtenAddress(field string, in *PostalAddressInput) (*PostalAddress, refused) {
+	made, wrong := user.NewAddress(user.AddressCreateInput{Name: in.Name, Company: in.Company, Line1: in.Line1, Line2: in.Line2,
+		City: in.City, Region: in.Region, PostalCode: in.PostalCode, Country: in.Country, Phone: in.Phone})
+	var problems refused
+	for _, p := range wrong {
+		problems = append(problems, fault.NewProblem(p.Code, p.Message, append([]string{field}, p.Field...)...))
+	}
+	return postalAddress(made), problems
 }
 
 // bookedAddress returns an entry of the viewer's own address book; those of others are not there, whoever asks.

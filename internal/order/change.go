@@ -168,3 +168,11 @@ func (s *Service) complete(ctx context.Context, tx *postgres.Tx, o *locked) erro
 	o.Status = StatusCompleted
 	return s.addEvent(ctx, tx, o.Key(), EventCompleted, "", nil)
 }
+
+// or returns the value, or the zero value for nil.
+func or[T any](value *T) (v T) {
+	if value != nil {
+		v = *value
+	}
+	return v
+}

@@ -160,6 +160,9 @@ func (s *Service) drive(ctx context.Context, key id.Key, d driven) error {
 			return nil
 		}
 	}
+	if err := s.ensureGuest(ctx, key); err != nil {
+		return err
+	}
 	s.at("order: before sale")
 	switch err := s.products.Sell(ctx, key.ID); {
 	case errors.Is(err, product.ErrHoldReleased):

@@ -267,9 +267,8 @@ func (s *Service) edited(ctx context.Context, tx *postgres.Tx, o *locked, e *edi
 		return nil, totals{}, refuse(fault.ProblemInvalid, "this is no line of the order", "reduce")
 	}
 	for _, a := range e.Add {
-		l := &soldLine{Line: &Line{Owner: o.Owner, ID: a.ID, OrderID: o.ID, Position: len(lines) + 1, ProductID: a.ProductID, VariantID: a.VariantID,
-			Title: a.Title, VariantTitle: a.VariantTitle, SKU: a.SKU, ImageURL: a.ImageURL, Quantity: a.Quantity, Currency: o.Currency,
-			UnitPriceMinor: a.UnitPriceMinor}, TaxName: a.TaxName, TaxBasisPoints: a.TaxBasisPoints}
+		l := a.line(o.Currency, a.Quantity)
+		l.Owner, l.ID, l.OrderID, l.Position = o.Owner, a.ID, o.ID, len(lines)+1
 		l.price(o.TaxIncluded)
 		lines = append(lines, l)
 	}
@@ -479,7 +478,7 @@ func (s *Service) storeEdited(ctx context.Context, tx *postgres.Tx, o *locked, e
 		} else if _, reduced := e.Changes.Reduce[l.ID]; reduced {
 			if _, err := postgres.Exec(ctx, tx, postgres.Stmt{
 				Name: "orders.reduce_line",
-				SQL: `UPDATE orders.lines SET quantity = $3, discount = $4, tax = $5, total = $6 WHERE owner_id = $1 AND id = $2`,
+				SQL:  `UPDATE orders.lines SET quantity = $3, discount = $4, tax = $5, total = $6 WHERE owner_id = $1 AND id = $2`,
 			}, o.Owner, l.ID, l.Quantity, l.DiscountMinor, l.TaxMinor, l.TotalMinor); err != nil {
 				return err
 			}

@@ -90,20 +90,7 @@ func (s *Service) write(ctx context.Context, tx *postgres.Tx, chunk []*Draft) er
 
 // row returns the columns of an order with what is personal sealed.
 func (s *Service) row(o *Order) ([]any, error) {
-	var email, index []byte
-	if o.Email != nil {
-		normalized, err := seal.NormalizeEmail(*o.Email)
-		if err != nil {
-			return nil, err
-		}
-		email = s.sealer.SealString(field("email", o.Key()), normalized)
-		index = s.sealer.Index(emailIndex, normalized)
-	}
-	shipping, err := seal.SealJSON(s.sealer, field("shipping_address", o.Key()), o.ShippingAddress)
-	if err != nil {
-		return nil, err
-	}
-	billing, err := seal.SealJSON(s.sealer, field("billing_address", o.Key()), o.BillingAddress)
+	sealed, err := s.sealedColumns(o)
 	if err != nil {
 		return nil, err
 	}
@@ -111,9 +98,28 @@ func (s *Service) row(o *Order) ([]any, error) {
 	if o.Status.givenUp() {
 		settled = &o.CreatedAt
 	}
-	return []any{o.Owner, o.ID, o.Number, o.Status, o.PaymentStatus, o.FulfillmentStatus, email, index, shipping, billing,
-		o.Currency, o.SubtotalMinor, o.DiscountMinor, o.ShippingMinor, o.TaxMinor, o.TaxIncluded, o.TotalMinor,
+	return []any{o.Owner, o.ID, o.Number, o.Status, o.PaymentStatus, o.FulfillmentStatus, sealed.email, sealed.index, sealed.shipping,
+		sealed.billing, o.Currency, o.SubtotalMinor, o.DiscountMinor, o.ShippingMinor, o.TaxMinor, o.TaxIncluded, o.TotalMinor,
 		taxes(o.Taxes), o.CreatedAt, o.PlacedAt, o.CanceledAt, settled}, nil
+}
+
+// sealedColumns are those of an order that hold what is personal.
+type sealedColumns struct{ email, index, shipping, billing []byte }
+
+func (s *Service) sealedColumns(o *Order) (c sealedColumns, err error) {
+	if o.Email != nil {
+		normalized, err := seal.NormalizeEmail(*o.Email)
+		if err != nil {
+			return c, err
+		}
+		c.email = s.sealer.SealString(field("email", o.Key()), normalized)
+		c.index = s.sealer.Index(emailIndex, normalized)
+	}
+	if c.shipping, err = seal.SealJSON(s.sealer, field("shipping_address", o.Key()), o.ShippingAddress); err != nil {
+		return c, err
+	}
+	c.billing, err = seal.SealJSON(s.sealer, field("billing_address", o.Key()), o.BillingAddress)
+	return c, err
 }
 
 // sent returns how many of each line are in parcels, and how many of them came back.

@@ -79,6 +79,8 @@ type Order struct {
 	PlacedAt          *time.Time
 	CanceledAt        *time.Time
 	ExpiresAt         *time.Time // when it is given up if it is still PENDING
+
+	borne bool // reached by the token of the cart that it was ordered from
 }
 
 // Key returns the owner-first key.
@@ -89,6 +91,9 @@ func (o *Order) GlobalID() id.ID { return id.Owned(id.Order, o.Key()) }
 
 // OwnedBy reports whether the order is the owner's.
 func (o *Order) OwnedBy(owner uuid.UUID) bool { return o.Owner == owner }
+
+// Borne reports whether the order was reached by the token of the cart that it was ordered from.
+func (o *Order) Borne() bool { return o.borne }
 
 // Subtotal is the sum of the lines before discounts.
 func (o *Order) Subtotal() money.Money { return money.New(o.SubtotalMinor, o.Currency) }

@@ -183,17 +183,21 @@ func (s *Service) placeCart(ctx context.Context, tx *postgres.Tx, in PlaceInput,
 		}
 		o.payWith(id.New(), *in.PaymentMethod)
 	}
-	if err := s.insert(ctx, tx, o); err != nil {
-		return placed{}, err
-	}
+	lines := make([]*soldLine, len(q.quote.Goods))
 	for i, l := range q.quote.Goods {
-		sold := &soldLine{Line: &Line{Owner: o.Owner, ID: id.New(), OrderID: o.ID, Position: i + 1, ProductID: l.ProductID, VariantID: l.VariantID,
+		lines[i] = &soldLine{Line: &Line{Owner: o.Owner, ID: id.New(), OrderID: o.ID, Position: i + 1, ProductID: l.ProductID, VariantID: l.VariantID,
 			Title: l.Title, VariantTitle: l.VariantTitle, SKU: l.SKU, ImageURL: l.ImageURL, Quantity: l.Quantity, Currency: o.Currency,
 			UnitPriceMinor: l.UnitPriceMinor, DiscountMinor: l.DiscountMinor, TaxMinor: l.TaxMinor, TotalMinor: l.TotalMinor}}
 		if l.Tax != nil {
-			sold.TaxName, sold.TaxBasisPoints = &l.Tax.Name, &l.Tax.BasisPoints
+			lines[i].TaxName, lines[i].TaxBasisPoints = &l.Tax.Name, &l.Tax.BasisPoints
 		}
-		if err := s.insertLine(ctx, tx, sold, nil); err != nil {
+	}
+	o.Taxes = taxesOf(q.quote.Taxes, lines)
+	if err := s.insert(ctx, tx, o); err != nil {
+		return placed{}, err
+	}
+	for _, l := range lines {
+		if err := s.insertLine(ctx, tx, l, nil); err != nil {
 			return placed{}, err
 		}
 	}
@@ -227,19 +231,10 @@ type newOrder struct {
 
 func (o *newOrder) payWith(payment uuid.UUID, method string) { o.payment, o.method = &payment, &method }
 
-// priced takes over the sums of a quote.
+// priced takes over the sums of a quote; its taxes follow from the lines.
 func (o *newOrder) priced(q *Quote) {
 	o.SubtotalMinor, o.DiscountMinor, o.ShippingMinor, o.TaxMinor, o.TaxIncluded, o.TotalMinor =
 		q.SubtotalMinor, q.DiscountMinor, q.ShippingMinor, q.TaxMinor, q.TaxIncluded, q.TotalMinor
-	lines := map[TaxRate]int64{}
-	for _, l := range q.Goods {
-		if l.Tax != nil {
-			lines[*l.Tax] += l.TaxMinor
-		}
-	}
-	for _, t := range q.Taxes {
-		o.Taxes = append(o.Taxes, OrderTax{t.Name, t.BasisPoints, t.Minor, t.Minor - lines[t.TaxRate]})
-	}
 }
 
 const insertOrder = `INSERT INTO orders.orders (owner_id, id, number, status, email, email_index, shipping_address, billing_address, note,

@@ -57,6 +57,7 @@ type QuoteLine struct {
 	VariantTitle *string
 	SKU          *string
 	ImageURL     *string
+	Tax          *TaxRate // nil: none
 	LinePrices
 }
 
@@ -268,7 +269,7 @@ func (s *Service) quoteOf(ctx context.Context, c *Cart, m market) (*Quote, error
 			return nil, fmt.Errorf("taxes of cart %s: %w", c.ID, err)
 		}
 		for i, rate := range rates.Lines {
-			in.Lines[i].Tax = rate
+			in.Lines[i].Tax, q.Goods[i].Tax = rate, rate
 		}
 		in.ShippingTax = rates.Shipping
 	}
@@ -310,14 +311,9 @@ func (q *Quote) collect(c *Cart, m market) {
 			q.refuse(fault.ProblemOutOfStock, "there is less of this than is wanted", at...)
 		}
 		bought := QuoteLine{LineID: l.ID, ProductID: g.product.ID, VariantID: l.VariantID, Quantity: l.Quantity, Title: g.product.Title,
-			SKU: g.variant.SKU, LinePrices: LinePrices{UnitPriceMinor: g.variant.PriceMinor}}
+			SKU: g.variant.SKU, ImageURL: g.picture(m.pictures[g.product.ID]), LinePrices: LinePrices{UnitPriceMinor: g.variant.PriceMinor}}
 		if title := g.variant.Title(); title != "" {
 			bought.VariantTitle = &title
-		}
-		for _, picture := range m.pictures[g.product.ID] {
-			if bought.ImageURL == nil && picture.Kind == product.MediaImage || g.variant.ImageID != nil && picture.ID == *g.variant.ImageID {
-				bought.ImageURL = &picture.URL
-			}
 		}
 		q.Goods = append(q.Goods, bought)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/id"
+	"emporium/internal/jobs"
 	"emporium/internal/money"
 	"emporium/internal/page"
 	"emporium/internal/postgres"
@@ -36,11 +38,16 @@ type Service struct {
 	taxRule     TaxRule
 	taxIncluded bool
 	now         func() time.Time
+	payments    Payments
+	jobs        *jobs.Queue
+	notify      func(ctx context.Context, o *Order, n Notice) error
+	log         *slog.Logger
+	at          func(point string)
 	tables      tables
 }
 
 // Config is what the service works with. DB and Sealer are needed by all of it; Products and Users, whose verbs it calls
-// outside of its own transactions, by carts and by the placing of orders.
+// outside of its own transactions, by carts and orders; Payments and Jobs by what changes orders.
 type Config struct {
 	DB       *postgres.DB // holds the schema "orders"
 	Sealer   *seal.Sealer
@@ -52,7 +59,13 @@ type Config struct {
 	TaxRule     TaxRule // nil: the rates in the table orders.tax_rates
 	TaxIncluded bool    // prices include the tax
 
+	Payments Payments
+	Jobs     *jobs.Queue                                         // of the same database
+	Notify   func(ctx context.Context, o *Order, n Notice) error // tells a customer; nil: nobody is told
+
+	Log *slog.Logger     // nil: nothing is logged
 	Now func() time.Time // nil: time.Now
+	At  func(string)     // told of each step of an order, for tests that kill the process there; nil in production
 }
 
 // New returns the service; it does no I/O.
@@ -64,8 +77,18 @@ func New(cfg Config) *Service {
 		cfg.Now = time.Now
 	}
 	s := &Service{db: cfg.DB, sealer: cfg.Sealer, currency: cfg.Currency, products: cfg.Products, users: cfg.Users,
-		taxRule: cfg.TaxRule, taxIncluded: cfg.TaxIncluded, now: cfg.Now}
+		taxRule: cfg.TaxRule, taxIncluded: cfg.TaxIncluded, payments: cfg.Payments, jobs: cfg.Jobs, notify: cfg.Notify,
+		log: cfg.Log, now: cfg.Now, at: cfg.At}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.at == nil {
+		s.at = func(string) {}
+	}
 	s.tables = s.newTables()
+	if cfg.Jobs != nil {
+		s.runJobs(cfg.Jobs)
+	}
 	return s
 }
 

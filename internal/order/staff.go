@@ -3,6 +3,7 @@ package order
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -426,7 +427,7 @@ func (s *Service) moveParcel(ctx context.Context, tx *postgres.Tx, o *locked, pa
 		return errUnknown("input", "fulfillmentId")
 	case p.Status == to:
 		return nil
-	case !contains(parcelTransitions[p.Status], to):
+	case !slices.Contains(parcelTransitions[p.Status], to):
 		return refuse(fault.ProblemInvalid, fmt.Sprintf("a parcel that is %s can not become %s", p.Status, to), "fulfillmentId")
 	}
 	t := or(tracking)
@@ -634,7 +635,7 @@ func (s *Service) clean(ctx context.Context) error {
 			s.log.WarnContext(ctx, "an order that was left is not through", "order", o.ID, "error", err)
 		}
 	}
-	if _, err := s.AbandonCarts(ctx, cartsIdle, cleanLimit); err != nil {
+	if _, err := s.AbandonCarts(ctx, s.now().Add(-cartsIdle), cleanLimit); err != nil {
 		return err
 	}
 	_, err = idempotency.DeleteBefore(ctx, s.db, keys, s.now().Add(-idempotency.TTL), cleanLimit)
