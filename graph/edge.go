@@ -43,6 +43,7 @@ var edges = map[string]fields{
 	"StockAdjustPayload": stockAdjustEdges, "StockSetPayload": stockSetEdges, "Category": categoryEdges, "Collection": collectionEdges,
 	"Order": orderEdges, "OrderConnection": orderConnectionEdges, "OrderLine": orderLineEdges,
 	"Fulfillment": fulfillmentEdges, "FulfillmentLine": fulfillmentLineEdges,
+	"Cart": cartEdges, "CartLine": cartLineEdges,
 	"Payment": paymentEdges, "PaymentConnection": paymentConnectionEdges,
 }
 

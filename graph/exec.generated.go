@@ -30,6 +30,82 @@ func (auditEntryResolver) Subject(ctx context.Context, of *user.AuditEntry) (*us
 	return follow[*user.User](ctx, "AuditEntry", "subject", of, nil)
 }
 
+type cartResolver struct{}
+
+func (Resolver) Cart() CartResolver { return cartResolver{} }
+
+func (cartResolver) Subtotal(ctx context.Context, of *order.Cart) (*money.Money, error) {
+	return follow[*money.Money](ctx, "Cart", "subtotal", of, nil)
+}
+
+func (cartResolver) DiscountTotal(ctx context.Context, of *order.Cart) (*money.Money, error) {
+	return follow[*money.Money](ctx, "Cart", "discountTotal", of, nil)
+}
+
+func (cartResolver) ShippingTotal(ctx context.Context, of *order.Cart) (*money.Money, error) {
+	return follow[*money.Money](ctx, "Cart", "shippingTotal", of, nil)
+}
+
+func (cartResolver) TaxTotal(ctx context.Context, of *order.Cart) (*money.Money, error) {
+	return follow[*money.Money](ctx, "Cart", "taxTotal", of, nil)
+}
+
+func (cartResolver) TaxIncluded(ctx context.Context, of *order.Cart) (bool, error) {
+	return follow[bool](ctx, "Cart", "taxIncluded", of, nil)
+}
+
+func (cartResolver) TaxLines(ctx context.Context, of *order.Cart) ([]*order.TaxLine, error) {
+	return follow[[]*order.TaxLine](ctx, "Cart", "taxLines", of, nil)
+}
+
+func (cartResolver) Total(ctx context.Context, of *order.Cart) (*money.Money, error) {
+	return follow[*money.Money](ctx, "Cart", "total", of, nil)
+}
+
+func (cartResolver) Discount(ctx context.Context, of *order.Cart) (*order.Discount, error) {
+	return follow[*order.Discount](ctx, "Cart", "discount", of, nil)
+}
+
+func (cartResolver) ShippingMethod(ctx context.Context, of *order.Cart) (*order.ShippingOffer, error) {
+	return follow[*order.ShippingOffer](ctx, "Cart", "shippingMethod", of, nil)
+}
+
+func (cartResolver) ShippingMethods(ctx context.Context, of *order.Cart) ([]*order.ShippingOffer, error) {
+	return follow[[]*order.ShippingOffer](ctx, "Cart", "shippingMethods", of, nil)
+}
+
+func (cartResolver) Warnings(ctx context.Context, of *order.Cart) ([]*order.CartWarning, error) {
+	return follow[[]*order.CartWarning](ctx, "Cart", "warnings", of, nil)
+}
+
+func (cartResolver) Order(ctx context.Context, of *order.Cart) (*order.Order, error) {
+	return follow[*order.Order](ctx, "Cart", "order", of, nil)
+}
+
+type cartLineResolver struct{}
+
+func (Resolver) CartLine() CartLineResolver { return cartLineResolver{} }
+
+func (cartLineResolver) UnitPrice(ctx context.Context, of *order.CartLine) (*money.Money, error) {
+	return follow[*money.Money](ctx, "CartLine", "unitPrice", of, nil)
+}
+
+func (cartLineResolver) Discount(ctx context.Context, of *order.CartLine) (*money.Money, error) {
+	return follow[*money.Money](ctx, "CartLine", "discount", of, nil)
+}
+
+func (cartLineResolver) Tax(ctx context.Context, of *order.CartLine) (*money.Money, error) {
+	return follow[*money.Money](ctx, "CartLine", "tax", of, nil)
+}
+
+func (cartLineResolver) Total(ctx context.Context, of *order.CartLine) (*money.Money, error) {
+	return follow[*money.Money](ctx, "CartLine", "total", of, nil)
+}
+
+func (cartLineResolver) Variant(ctx context.Context, of *order.CartLine) (*product.Variant, error) {
+	return follow[*product.Variant](ctx, "CartLine", "variant", of, nil)
+}
+
 type categoryResolver struct{}
 
 func (Resolver) Category() CategoryResolver { return categoryResolver{} }
@@ -353,6 +429,12 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"user":       {Reads: exec.Reads{Names: []string{"User"}}, Get: func(o any) any { return o.(*user.AddressPayload).User }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
 			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.AddressPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
+		{Name: "AppliedDiscount", Go: reflect.TypeFor[*order.Discount](), Fields: map[string]*exec.Field{
+			"code": {Reads: exec.Reads{Names: []string{"Code"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*order.Discount).Code), true }},
+			"kind": {Reads: exec.Reads{Names: []string{"Kind"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, string(o.(*order.Discount).Kind)), true
+			}},
+		}},
 		{Name: "AuditConnection", Go: reflect.TypeFor[*page.Connection[*user.AuditEntry]](), Fields: map[string]*exec.Field{
 			"edges": {Reads: exec.Reads{Names: []string{"Edges"}}, Get: func(o any) any { return o.(*page.Connection[*user.AuditEntry]).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
 				return exec.Pointers(objects, v.([]*page.Edge[*user.AuditEntry]), true)
@@ -392,6 +474,92 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			}},
 			"quantity": {Reads: exec.Reads{Names: []string{"Quantity"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				return exec.AppendInt(b, o.(*product.Availability).Quantity), true
+			}},
+		}},
+		{Name: "Cart", Go: reflect.TypeFor[*order.Cart](), Fields: map[string]*exec.Field{
+			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*order.Cart).GlobalID().AppendGQL(b), true }},
+			"status": {Reads: exec.Reads{Names: []string{"Status"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, string(o.(*order.Cart).Status)), true
+			}},
+			"email": {Reads: exec.Reads{Names: []string{"Email"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*order.Cart).Email
+				if value == nil {
+					return b, false
+				}
+				return scalar.AppendEmailAddress(b, *value), true
+			}},
+			"shippingAddress": {Reads: exec.Reads{Names: []string{"ShippingAddress"}}, Get: func(o any) any { return o.(*order.Cart).ShippingAddress }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.PostalAddress)) }},
+			"billingAddress":  {Reads: exec.Reads{Names: []string{"BillingAddress"}}, Get: func(o any) any { return o.(*order.Cart).BillingAddress }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.PostalAddress)) }},
+			"note": {Reads: exec.Reads{Names: []string{"Note"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*order.Cart).Note
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendString(b, *value), true
+			}},
+			"lines":          {Reads: exec.Reads{Names: []string{"Lines"}}, Get: func(o any) any { return o.(*order.Cart).Lines }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*order.CartLine), true) }},
+			"itemCount":      {Method: true, Reads: exec.Reads{Names: []string{"Lines"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*order.Cart).ItemCount()), true }},
+			"subtotal":       {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"discountTotal":  {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"shippingTotal":  {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"taxTotal":       {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"taxIncluded":    {Append: func(b []byte, v any) ([]byte, bool) { return exec.AppendBoolean(b, v.(bool)), true }},
+			"taxLines":       {Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*order.TaxLine), false) }},
+			"total":          {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"discount":       {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Discount)) }},
+			"shippingMethod": {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.ShippingOffer)) }},
+			"shippingMethods": {Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.Pointers(objects, v.([]*order.ShippingOffer), false)
+			}},
+			"warnings": {Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.Pointers(objects, v.([]*order.CartWarning), false)
+			}},
+			"order":     {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Order)) }},
+			"createdAt": {Reads: exec.Reads{Names: []string{"CreatedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return scalar.AppendDateTime(b, o.(*order.Cart).CreatedAt), true }},
+			"updatedAt": {Reads: exec.Reads{Names: []string{"UpdatedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return scalar.AppendDateTime(b, o.(*order.Cart).UpdatedAt), true }},
+		}},
+		{Name: "CartLine", Go: reflect.TypeFor[*order.CartLine](), Fields: map[string]*exec.Field{
+			"id":        {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*order.CartLine).GlobalID().AppendGQL(b), true }},
+			"quantity":  {Reads: exec.Reads{Names: []string{"Quantity"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*order.CartLine).Quantity), true }},
+			"unitPrice": {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"discount":  {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"tax":       {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"total":     {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"variant":   {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Variant)) }},
+		}},
+		{Name: "CartPayload", Go: reflect.TypeFor[*order.CartPayload](), Fields: map[string]*exec.Field{
+			"cart": {Reads: exec.Reads{Names: []string{"Cart"}}, Get: func(o any) any { return o.(*order.CartPayload).Cart }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Cart)) }},
+			"token": {Reads: exec.Reads{Names: []string{"Token"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*order.CartPayload).Token
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendString(b, *value), true
+			}},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*order.CartPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "CartWarning", Go: reflect.TypeFor[*order.CartWarning](), Fields: map[string]*exec.Field{
+			"code": {Reads: exec.Reads{Names: []string{"Code"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, string(o.(*order.CartWarning).Code)), true
+			}},
+			"message": {Reads: exec.Reads{Names: []string{"Message"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, o.(*order.CartWarning).Message), true
+			}},
+			"lineId": {Reads: exec.Reads{Names: []string{"LineID"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*order.CartWarning).LineID
+				if value == nil {
+					return b, false
+				}
+				return (*value).AppendGQL(b), true
+			}},
+			"oldPrice": {Reads: exec.Reads{Names: []string{"OldPrice"}}, Get: func(o any) any { return o.(*order.CartWarning).OldPrice }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"newPrice": {Reads: exec.Reads{Names: []string{"NewPrice"}}, Get: func(o any) any { return o.(*order.CartWarning).NewPrice }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"available": {Reads: exec.Reads{Names: []string{"Available"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*order.CartWarning).Available
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendInt(b, *value), true
 			}},
 		}},
 		{Name: "Category", Go: reflect.TypeFor[*product.Category](), Fields: map[string]*exec.Field{
@@ -445,6 +613,72 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				return exec.AppendString(b, o.(*page.Edge[*product.Collection]).Cursor()), true
 			}},
 			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*product.Collection]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Collection)) }},
+		}},
+		{Name: "Discount", Go: reflect.TypeFor[*order.Discount](), Fields: map[string]*exec.Field{
+			"id":   {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*order.Discount).GlobalID().AppendGQL(b), true }},
+			"code": {Reads: exec.Reads{Names: []string{"Code"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*order.Discount).Code), true }},
+			"kind": {Reads: exec.Reads{Names: []string{"Kind"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, string(o.(*order.Discount).Kind)), true
+			}},
+			"basisPoints": {Reads: exec.Reads{Names: []string{"BasisPoints"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*order.Discount).BasisPoints
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendInt(b, *value), true
+			}},
+			"amount":          {Method: true, Reads: exec.Reads{Names: []string{"AmountMinor", "Currency"}}, Get: func(o any) any { return o.(*order.Discount).Amount() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"minimumSubtotal": {Method: true, Reads: exec.Reads{Names: []string{"Currency", "MinimumSubtotalMinor"}}, Get: func(o any) any { v := o.(*order.Discount).MinimumSubtotal(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"startsAt": {Reads: exec.Reads{Names: []string{"StartsAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*order.Discount).StartsAt
+				if value == nil {
+					return b, false
+				}
+				return scalar.AppendDateTime(b, *value), true
+			}},
+			"endsAt": {Reads: exec.Reads{Names: []string{"EndsAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*order.Discount).EndsAt
+				if value == nil {
+					return b, false
+				}
+				return scalar.AppendDateTime(b, *value), true
+			}},
+			"usageLimit": {Reads: exec.Reads{Names: []string{"UsageLimit"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*order.Discount).UsageLimit
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendInt(b, *value), true
+			}},
+			"customerLimit": {Reads: exec.Reads{Names: []string{"CustomerLimit"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*order.Discount).CustomerLimit
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendInt(b, *value), true
+			}},
+			"used":   {Reads: exec.Reads{Names: []string{"Used"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*order.Discount).Used), true }},
+			"active": {Reads: exec.Reads{Names: []string{"Active"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendBoolean(b, o.(*order.Discount).Active), true }},
+			"createdAt": {Reads: exec.Reads{Names: []string{"CreatedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return scalar.AppendDateTime(b, o.(*order.Discount).CreatedAt), true
+			}},
+		}},
+		{Name: "DiscountConnection", Go: reflect.TypeFor[*page.Connection[*order.Discount]](), Fields: map[string]*exec.Field{
+			"edges": {Reads: exec.Reads{Names: []string{"Edges"}}, Get: func(o any) any { return o.(*page.Connection[*order.Discount]).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.Pointers(objects, v.([]*page.Edge[*order.Discount]), true)
+			}},
+			"nodes":    {Method: true, Reads: exec.Reads{All: true}, Get: func(o any) any { return o.(*page.Connection[*order.Discount]).Nodes() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*order.Discount), true) }},
+			"pageInfo": {Reads: exec.Reads{Names: []string{"PageInfo"}}, Get: func(o any) any { return &o.(*page.Connection[*order.Discount]).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
+		}},
+		{Name: "DiscountEdge", Go: reflect.TypeFor[*page.Edge[*order.Discount]](), Fields: map[string]*exec.Field{
+			"cursor": {Method: true, Reads: exec.Reads{All: true}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, o.(*page.Edge[*order.Discount]).Cursor()), true
+			}},
+			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*order.Discount]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Discount)) }},
+		}},
+		{Name: "DiscountPayload", Go: reflect.TypeFor[*order.DiscountPayload](), Fields: map[string]*exec.Field{
+			"discount":   {Reads: exec.Reads{Names: []string{"Discount"}}, Get: func(o any) any { return o.(*order.DiscountPayload).Discount }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Discount)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*order.DiscountPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
 		{Name: "FacetValue", Go: reflect.TypeFor[*product.FacetValue](), Fields: map[string]*exec.Field{
 			"value": {Reads: exec.Reads{Names: []string{"Value"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*product.FacetValue).Value), true }},
@@ -591,6 +825,48 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"stockSet": {Args: ec.field_Mutation_stockSet_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Mutation().StockSet(ctx, args["input"].(product.StockSetInput), args["idempotencyKey"].(string))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.StockSetPayload)) }},
+			"cartLinesAdd": {Args: ec.field_Mutation_cartLinesAdd_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().CartLinesAdd(ctx, args["input"].(order.CartLinesAddInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.CartPayload)) }},
+			"cartLinesUpdate": {Args: ec.field_Mutation_cartLinesUpdate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().CartLinesUpdate(ctx, args["input"].(order.CartLinesUpdateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.CartPayload)) }},
+			"cartLinesRemove": {Args: ec.field_Mutation_cartLinesRemove_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().CartLinesRemove(ctx, args["input"].(order.CartLinesRemoveInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.CartPayload)) }},
+			"cartUpdate": {Args: ec.field_Mutation_cartUpdate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().CartUpdate(ctx, args["input"].(order.CartUpdateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.CartPayload)) }},
+			"cartDiscountApply": {Args: ec.field_Mutation_cartDiscountApply_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().CartDiscountApply(ctx, args["input"].(order.CartDiscountApplyInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.CartPayload)) }},
+			"cartDiscountRemove": {Args: ec.field_Mutation_cartDiscountRemove_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().CartDiscountRemove(ctx, args["input"].(order.CartDiscountRemoveInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.CartPayload)) }},
+			"cartMerge": {Args: ec.field_Mutation_cartMerge_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().CartMerge(ctx, args["input"].(order.CartMergeInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.CartPayload)) }},
+			"discountCreate": {Args: ec.field_Mutation_discountCreate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().DiscountCreate(ctx, args["input"].(order.DiscountCreateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.DiscountPayload)) }},
+			"discountUpdate": {Args: ec.field_Mutation_discountUpdate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().DiscountUpdate(ctx, args["input"].(order.DiscountUpdateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.DiscountPayload)) }},
+			"discountDeactivate": {Args: ec.field_Mutation_discountDeactivate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().DiscountDeactivate(ctx, args["input"].(order.DiscountDeactivateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.DiscountPayload)) }},
+			"shippingMethodCreate": {Args: ec.field_Mutation_shippingMethodCreate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().ShippingMethodCreate(ctx, args["input"].(order.ShippingMethodCreateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.ShippingMethodPayload)) }},
+			"shippingMethodUpdate": {Args: ec.field_Mutation_shippingMethodUpdate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().ShippingMethodUpdate(ctx, args["input"].(order.ShippingMethodUpdateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.ShippingMethodPayload)) }},
+			"shippingMethodDeactivate": {Args: ec.field_Mutation_shippingMethodDeactivate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().ShippingMethodDeactivate(ctx, args["input"].(order.ShippingMethodDeactivateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.ShippingMethodPayload)) }},
+			"taxRateSet": {Args: ec.field_Mutation_taxRateSet_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().TaxRateSet(ctx, args["input"].(order.TaxRateSetInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.TaxRatePayload)) }},
 		}},
 		{Name: "OptionFacet", Go: reflect.TypeFor[*product.OptionFacet](), Fields: map[string]*exec.Field{
 			"name": {Reads: exec.Reads{Names: []string{"Name"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*product.OptionFacet).Name), true }},
@@ -1012,6 +1288,18 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			}, Spread: func(objects []any, v any) ([]any, bool) {
 				return exec.One(objects, v.(*page.Connection[*product.Collection]))
 			}},
+			"cart": {Args: ec.field_Query_cart_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Query().Cart(ctx, args["token"].(*string))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Cart)) }},
+			"discounts": {Args: ec.field_Query_discounts_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Query().Discounts(ctx, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string))
+			}, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.One(objects, v.(*page.Connection[*order.Discount]))
+			}},
+			"shippingMethods": {Root: func(ctx context.Context, args map[string]any) (any, error) { return root.Query().ShippingMethods(ctx) }, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.Pointers(objects, v.([]*order.ShippingMethod), true)
+			}},
+			"taxRates": {Root: func(ctx context.Context, args map[string]any) (any, error) { return root.Query().TaxRates(ctx) }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*order.CountryTax), true) }},
 			"order": {Args: ec.field_Query_order_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Query().Order(ctx, args["id"].(*id.ID), args["number"].(*string))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Order)) }},
@@ -1040,6 +1328,53 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				}
 				return exec.AppendString(b, *value), true
 			}},
+		}},
+		{Name: "ShippingMethod", Go: reflect.TypeFor[*order.ShippingMethod](), Fields: map[string]*exec.Field{
+			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*order.ShippingMethod).GlobalID().AppendGQL(b), true }},
+			"name": {Reads: exec.Reads{Names: []string{"Name"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, o.(*order.ShippingMethod).Name), true
+			}},
+			"description": {Reads: exec.Reads{Names: []string{"Description"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*order.ShippingMethod).Description
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendString(b, *value), true
+			}},
+			"countries": {Reads: exec.Reads{Names: []string{"Countries"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				list := o.(*order.ShippingMethod).Countries
+				return exec.AppendList(b, list, func(b []byte, v string) []byte { return scalar.AppendCountryCode(b, v) }), true
+			}},
+			"position": {Reads: exec.Reads{Names: []string{"Position"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendInt(b, o.(*order.ShippingMethod).Position), true
+			}},
+			"active": {Reads: exec.Reads{Names: []string{"Active"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendBoolean(b, o.(*order.ShippingMethod).Active), true
+			}},
+			"rates": {Reads: exec.Reads{Names: []string{"Rates"}}, Get: func(o any) any { return o.(*order.ShippingMethod).Rates }, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.Structs(objects, v.([]order.ShippingRate), false)
+			}},
+		}},
+		{Name: "ShippingMethodPayload", Go: reflect.TypeFor[*order.ShippingMethodPayload](), Fields: map[string]*exec.Field{
+			"shippingMethod": {Reads: exec.Reads{Names: []string{"ShippingMethod"}}, Get: func(o any) any { return o.(*order.ShippingMethodPayload).ShippingMethod }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.ShippingMethod)) }},
+			"userErrors":     {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*order.ShippingMethodPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "ShippingOffer", Go: reflect.TypeFor[*order.ShippingOffer](), Fields: map[string]*exec.Field{
+			"id":   {Method: true, Reads: exec.Reads{Names: []string{"MethodID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*order.ShippingOffer).GlobalID().AppendGQL(b), true }},
+			"name": {Reads: exec.Reads{Names: []string{"Name"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*order.ShippingOffer).Name), true }},
+			"description": {Reads: exec.Reads{Names: []string{"Description"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*order.ShippingOffer).Description
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendString(b, *value), true
+			}},
+			"price": {Method: true, Reads: exec.Reads{Names: []string{"Currency", "PriceMinor"}}, Get: func(o any) any { v := o.(*order.ShippingOffer).Price(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+		}},
+		{Name: "ShippingRate", Go: reflect.TypeFor[*order.ShippingRate](), Fields: map[string]*exec.Field{
+			"fromSubtotal": {Method: true, Reads: exec.Reads{Names: []string{"Currency", "FromMinor"}}, Get: func(o any) any { v := o.(*order.ShippingRate).FromSubtotal(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"toSubtotal":   {Method: true, Reads: exec.Reads{Names: []string{"Currency", "ToMinor"}}, Get: func(o any) any { return o.(*order.ShippingRate).ToSubtotal() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"price":        {Method: true, Reads: exec.Reads{Names: []string{"Currency", "PriceMinor"}}, Get: func(o any) any { v := o.(*order.ShippingRate).Price(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
 		}},
 		{Name: "SignInPayload", Go: reflect.TypeFor[*user.SignInPayload](), Fields: map[string]*exec.Field{
 			"tokens":     {Reads: exec.Reads{Names: []string{"Tokens"}}, Get: func(o any) any { return o.(*user.SignInPayload).Tokens }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.Tokens)) }},
@@ -1089,6 +1424,27 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 		{Name: "StockSetPayload", Go: reflect.TypeFor[*product.StockSetPayload](), Fields: map[string]*exec.Field{
 			"variant":    {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Variant)) }},
 			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*product.StockSetPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "TaxLine", Go: reflect.TypeFor[*order.TaxLine](), Fields: map[string]*exec.Field{
+			"name":        {Reads: exec.Reads{Names: []string{"TaxAmount"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*order.TaxLine).Name), true }},
+			"basisPoints": {Reads: exec.Reads{Names: []string{"TaxAmount"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*order.TaxLine).BasisPoints), true }},
+			"amount":      {Method: true, Reads: exec.Reads{All: true}, Get: func(o any) any { v := o.(*order.TaxLine).Amount(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+		}},
+		{Name: "TaxRate", Go: reflect.TypeFor[*order.CountryTax](), Fields: map[string]*exec.Field{
+			"country": {Reads: exec.Reads{Names: []string{"Country"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return scalar.AppendCountryCode(b, o.(*order.CountryTax).Country), true
+			}},
+			"name": {Reads: exec.Reads{Names: []string{"Name"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*order.CountryTax).Name), true }},
+			"basisPoints": {Reads: exec.Reads{Names: []string{"BasisPoints"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendInt(b, o.(*order.CountryTax).BasisPoints), true
+			}},
+			"appliesToShipping": {Reads: exec.Reads{Names: []string{"AppliesToShipping"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendBoolean(b, o.(*order.CountryTax).AppliesToShipping), true
+			}},
+		}},
+		{Name: "TaxRatePayload", Go: reflect.TypeFor[*order.TaxRatePayload](), Fields: map[string]*exec.Field{
+			"taxRate":    {Reads: exec.Reads{Names: []string{"TaxRate"}}, Get: func(o any) any { return o.(*order.TaxRatePayload).TaxRate }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.CountryTax)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*order.TaxRatePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
 		{Name: "Tokens", Go: reflect.TypeFor[*user.Tokens](), Fields: map[string]*exec.Field{
 			"accessToken": {Reads: exec.Reads{Names: []string{"AccessToken"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*user.Tokens).AccessToken), true }},

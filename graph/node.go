@@ -32,6 +32,8 @@ var nodeRules = map[string]nodeRule{
 	"OrderLine":    {id.OrderLine, byOwnedKey(loader.Lines)},
 	"Fulfillment":  {id.Fulfillment, byOwnedKey(loader.Fulfillments)},
 	"OrderEvent":   {id.OrderEvent, byOwnedKey(loader.OrderEvents)},
+	"Cart":         {id.Cart, byOwnedKey(loader.Carts)},
+	"CartLine":     {id.CartLine, byOwnedKey(loader.CartLines)},
 	"Payment":      {id.Payment, byOwnedKey(loader.Payments)},
 	"PaymentEvent": {id.PaymentEvent, byOwnedKey(loader.PaymentEvents)},
 

@@ -1561,6 +1561,35 @@ func (ec *executionContext) marshalNID2emporiumᚋinternalᚋidᚐID(ctx context
 	return v
 }
 
+func (ec *executionContext) unmarshalNID2ᚕemporiumᚋinternalᚋidᚐIDᚄ(ctx context.Context, v any) ([]id.ID, error) {
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]id.ID, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNID2emporiumᚋinternalᚋidᚐID(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) marshalNID2ᚕemporiumᚋinternalᚋidᚐIDᚄ(ctx context.Context, sel ast.SelectionSet, v []id.ID) graphql.Marshaler {
+	ret := make(graphql.Array, len(v))
+	for i := range v {
+		ret[i] = ec.marshalNID2emporiumᚋinternalᚋidᚐID(ctx, sel, v[i])
+	}
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
 func (ec *executionContext) unmarshalNID2ᚕᚖemporiumᚋinternalᚋidᚐIDᚄ(ctx context.Context, v any) ([]*id.ID, error) {
 	vSlice := graphql.CoerceList(v)
 	var err error

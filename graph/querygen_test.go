@@ -328,7 +328,7 @@ func (g *generator) arguments(d *ast.Definition, f *ast.FieldDefinition, at plac
 		}
 	}
 	for _, a := range f.Arguments {
-		if given[a.Name] != nil || a.Type.Elem == nil && !a.Type.NonNull && (len(f.Arguments) < 4 || slices.Contains([]string{"first", "last", "after", "before"}, a.Name)) {
+		if given[a.Name] != nil || a.Type.Elem == nil && !a.Type.NonNull && (len(f.Arguments) > 1 && len(f.Arguments) < 4 || slices.Contains([]string{"first", "last", "after", "before"}, a.Name)) {
 			continue
 		}
 		if required(a.Type, a.DefaultValue) || g.chance(25) {
@@ -645,6 +645,7 @@ func newVocabulary(w *world) *vocabulary {
 			variants { __typename id sku inventory { movements(first: 3) { nodes { __typename id } } } } media { __typename id } } } }`,
 		`{ categories { __typename id slug children { __typename id slug children { __typename id slug } } } }`,
 		`{ collections(first: 100) { nodes { __typename id slug } } }`,
+		`{ cart { __typename id lines { __typename id } } }`,
 	} {
 		v.collect(w.data("admin", query, nil), found)
 	}
@@ -657,7 +658,7 @@ func newVocabulary(w *world) *vocabulary {
 		"ProductFilter.vendors": enough(found["Product.vendor"], "nobody"), "ProductFilter.types": enough(found["Product.type"], "nothing"),
 		"ProductFilter.tags": enough(found["Product.tags"], "nothing"), "OptionFilter.name": enough(found["ProductOption.name"], "nothing"),
 		"OptionFilter.values": enough(found["ProductOption.values"], "nothing"), "UserFilter.phone": enough(found["User.phone"], "+4930123456", "x"),
-		"PaymentFilter.provider": enough(found["Payment.provider"], "nobody"),
+		"PaymentFilter.provider": enough(found["Payment.provider"], "nobody"), "Query.cart.token": {"", "x", strings.Repeat("A", 43)},
 	}
 	for _, where := range []string{"Query.order.number", "OrderFilter.number", "Query.user.orderNumber", "UserFilter.orderNumber"} {
 		v.texts[where] = enough(found["Order.number"], "EM-0000-0000", "em")
@@ -679,7 +680,7 @@ func newVocabulary(w *world) *vocabulary {
 	for _, l := range []struct{ field, connection, fields string }{
 		{"users", "UserConnection", "CREATED_AT"}, {"orders", "OrderConnection", "CREATED_AT TOTAL"}, {"payments", "PaymentConnection", "CREATED_AT"},
 		{"products", "ProductConnection", "CREATED_AT PRICE TITLE RELEVANCE"}, {"collections", "CollectionConnection", ""},
-		{"auditLog", "AuditConnection", ""},
+		{"auditLog", "AuditConnection", ""}, {"discounts", "DiscountConnection", ""},
 	} {
 		for _, sort := range orders {
 			arguments := "first: 12"

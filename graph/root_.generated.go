@@ -28,6 +28,8 @@ type Config = graphql.Config[ResolverRoot, DirectiveRoot, ComplexityRoot]
 
 type ResolverRoot interface {
 	AuditEntry() AuditEntryResolver
+	Cart() CartResolver
+	CartLine() CartLineResolver
 	Category() CategoryResolver
 	CategoryFacet() CategoryFacetResolver
 	Collection() CollectionResolver
@@ -84,6 +86,11 @@ type ComplexityRoot struct {
 		UserErrors func(childComplexity int) int
 	}
 
+	AppliedDiscount struct {
+		Code func(childComplexity int) int
+		Kind func(childComplexity int) int
+	}
+
 	AuditConnection struct {
 		Edges    func(childComplexity int) int
 		Nodes    func(childComplexity int) int
@@ -108,6 +115,56 @@ type ComplexityRoot struct {
 	Availability struct {
 		InStock  func(childComplexity int) int
 		Quantity func(childComplexity int) int
+	}
+
+	Cart struct {
+		BillingAddress  func(childComplexity int) int
+		CreatedAt       func(childComplexity int) int
+		Discount        func(childComplexity int) int
+		DiscountTotal   func(childComplexity int) int
+		Email           func(childComplexity int) int
+		GlobalID        func(childComplexity int) int
+		ItemCount       func(childComplexity int) int
+		Lines           func(childComplexity int) int
+		Note            func(childComplexity int) int
+		Order           func(childComplexity int) int
+		ShippingAddress func(childComplexity int) int
+		ShippingMethod  func(childComplexity int) int
+		ShippingMethods func(childComplexity int) int
+		ShippingTotal   func(childComplexity int) int
+		Status          func(childComplexity int) int
+		Subtotal        func(childComplexity int) int
+		TaxIncluded     func(childComplexity int) int
+		TaxLines        func(childComplexity int) int
+		TaxTotal        func(childComplexity int) int
+		Total           func(childComplexity int) int
+		UpdatedAt       func(childComplexity int) int
+		Warnings        func(childComplexity int) int
+	}
+
+	CartLine struct {
+		Discount  func(childComplexity int) int
+		GlobalID  func(childComplexity int) int
+		Quantity  func(childComplexity int) int
+		Tax       func(childComplexity int) int
+		Total     func(childComplexity int) int
+		UnitPrice func(childComplexity int) int
+		Variant   func(childComplexity int) int
+	}
+
+	CartPayload struct {
+		Cart       func(childComplexity int) int
+		Token      func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	CartWarning struct {
+		Available func(childComplexity int) int
+		Code      func(childComplexity int) int
+		LineID    func(childComplexity int) int
+		Message   func(childComplexity int) int
+		NewPrice  func(childComplexity int) int
+		OldPrice  func(childComplexity int) int
 	}
 
 	Category struct {
@@ -143,6 +200,38 @@ type ComplexityRoot struct {
 	CollectionEdge struct {
 		Cursor func(childComplexity int) int
 		Node   func(childComplexity int) int
+	}
+
+	Discount struct {
+		Active          func(childComplexity int) int
+		Amount          func(childComplexity int) int
+		BasisPoints     func(childComplexity int) int
+		Code            func(childComplexity int) int
+		CreatedAt       func(childComplexity int) int
+		CustomerLimit   func(childComplexity int) int
+		EndsAt          func(childComplexity int) int
+		GlobalID        func(childComplexity int) int
+		Kind            func(childComplexity int) int
+		MinimumSubtotal func(childComplexity int) int
+		StartsAt        func(childComplexity int) int
+		UsageLimit      func(childComplexity int) int
+		Used            func(childComplexity int) int
+	}
+
+	DiscountConnection struct {
+		Edges    func(childComplexity int) int
+		Nodes    func(childComplexity int) int
+		PageInfo func(childComplexity int) int
+	}
+
+	DiscountEdge struct {
+		Cursor func(childComplexity int) int
+		Node   func(childComplexity int) int
+	}
+
+	DiscountPayload struct {
+		Discount   func(childComplexity int) int
+		UserErrors func(childComplexity int) int
 	}
 
 	FacetValue struct {
@@ -190,22 +279,36 @@ type ComplexityRoot struct {
 	}
 
 	Mutation struct {
-		AddressCreate     func(childComplexity int, input user.AddressCreateInput) int
-		AddressDelete     func(childComplexity int, input user.AddressDeleteInput) int
-		AddressSetDefault func(childComplexity int, input user.AddressSetDefaultInput) int
-		AddressUpdate     func(childComplexity int, input user.AddressUpdateInput) int
-		PasswordChange    func(childComplexity int, input user.PasswordChangeInput) int
-		ProfileUpdate     func(childComplexity int, input user.ProfileUpdateInput) int
-		SignIn            func(childComplexity int, input user.SignInInput) int
-		SignOut           func(childComplexity int) int
-		SignOutEverywhere func(childComplexity int) int
-		SignUp            func(childComplexity int, input user.SignUpInput) int
-		StockAdjust       func(childComplexity int, input product.StockAdjustInput, idempotencyKey string) int
-		StockSet          func(childComplexity int, input product.StockSetInput, idempotencyKey string) int
-		TokenRefresh      func(childComplexity int, input user.TokenRefreshInput) int
-		UserDeactivate    func(childComplexity int, input user.UserDeactivateInput) int
-		UserReactivate    func(childComplexity int, input user.UserReactivateInput) int
-		UserSetRoles      func(childComplexity int, input user.UserSetRolesInput) int
+		AddressCreate            func(childComplexity int, input user.AddressCreateInput) int
+		AddressDelete            func(childComplexity int, input user.AddressDeleteInput) int
+		AddressSetDefault        func(childComplexity int, input user.AddressSetDefaultInput) int
+		AddressUpdate            func(childComplexity int, input user.AddressUpdateInput) int
+		CartDiscountApply        func(childComplexity int, input order.CartDiscountApplyInput) int
+		CartDiscountRemove       func(childComplexity int, input order.CartDiscountRemoveInput) int
+		CartLinesAdd             func(childComplexity int, input order.CartLinesAddInput) int
+		CartLinesRemove          func(childComplexity int, input order.CartLinesRemoveInput) int
+		CartLinesUpdate          func(childComplexity int, input order.CartLinesUpdateInput) int
+		CartMerge                func(childComplexity int, input order.CartMergeInput) int
+		CartUpdate               func(childComplexity int, input order.CartUpdateInput) int
+		DiscountCreate           func(childComplexity int, input order.DiscountCreateInput) int
+		DiscountDeactivate       func(childComplexity int, input order.DiscountDeactivateInput) int
+		DiscountUpdate           func(childComplexity int, input order.DiscountUpdateInput) int
+		PasswordChange           func(childComplexity int, input user.PasswordChangeInput) int
+		ProfileUpdate            func(childComplexity int, input user.ProfileUpdateInput) int
+		ShippingMethodCreate     func(childComplexity int, input order.ShippingMethodCreateInput) int
+		ShippingMethodDeactivate func(childComplexity int, input order.ShippingMethodDeactivateInput) int
+		ShippingMethodUpdate     func(childComplexity int, input order.ShippingMethodUpdateInput) int
+		SignIn                   func(childComplexity int, input user.SignInInput) int
+		SignOut                  func(childComplexity int) int
+		SignOutEverywhere        func(childComplexity int) int
+		SignUp                   func(childComplexity int, input user.SignUpInput) int
+		StockAdjust              func(childComplexity int, input product.StockAdjustInput, idempotencyKey string) int
+		StockSet                 func(childComplexity int, input product.StockSetInput, idempotencyKey string) int
+		TaxRateSet               func(childComplexity int, input order.TaxRateSetInput) int
+		TokenRefresh             func(childComplexity int, input user.TokenRefreshInput) int
+		UserDeactivate           func(childComplexity int, input user.UserDeactivateInput) int
+		UserReactivate           func(childComplexity int, input user.UserReactivateInput) int
+		UserSetRoles             func(childComplexity int, input user.UserSetRolesInput) int
 	}
 
 	OptionFacet struct {
@@ -417,29 +520,61 @@ type ComplexityRoot struct {
 	}
 
 	Query struct {
-		AuditLog       func(childComplexity int, first *int, after *string, last *int, before *string, filter *user.AuditFilter) int
-		Categories     func(childComplexity int) int
-		Category       func(childComplexity int, id *id.ID, slug *string) int
-		Collection     func(childComplexity int, id *id.ID, slug *string) int
-		Collections    func(childComplexity int, first *int, after *string, last *int, before *string) int
-		Node           func(childComplexity int, id id.ID) int
-		Nodes          func(childComplexity int, ids []*id.ID) int
-		Order          func(childComplexity int, id *id.ID, number *string) int
-		Orders         func(childComplexity int, first *int, after *string, last *int, before *string, filter *order.Filter, sort order.Sort) int
-		Payment        func(childComplexity int, id id.ID) int
-		Payments       func(childComplexity int, first *int, after *string, last *int, before *string, filter *payment.Filter, sort payment.Sort) int
-		Product        func(childComplexity int, id *id.ID, slug *string) int
-		ProductSuggest func(childComplexity int, prefix string, first int) int
-		Products       func(childComplexity int, first *int, after *string, last *int, before *string, query *string, filter *product.Filter, sort *product.Sort) int
-		User           func(childComplexity int, id *id.ID, email *string, orderNumber *string) int
-		Users          func(childComplexity int, first *int, after *string, last *int, before *string, filter *user.Filter, sort user.Sort) int
-		Variant        func(childComplexity int, id *id.ID, sku *string) int
-		Viewer         func(childComplexity int) int
+		AuditLog        func(childComplexity int, first *int, after *string, last *int, before *string, filter *user.AuditFilter) int
+		Cart            func(childComplexity int, token *string) int
+		Categories      func(childComplexity int) int
+		Category        func(childComplexity int, id *id.ID, slug *string) int
+		Collection      func(childComplexity int, id *id.ID, slug *string) int
+		Collections     func(childComplexity int, first *int, after *string, last *int, before *string) int
+		Discounts       func(childComplexity int, first *int, after *string, last *int, before *string) int
+		Node            func(childComplexity int, id id.ID) int
+		Nodes           func(childComplexity int, ids []*id.ID) int
+		Order           func(childComplexity int, id *id.ID, number *string) int
+		Orders          func(childComplexity int, first *int, after *string, last *int, before *string, filter *order.Filter, sort order.Sort) int
+		Payment         func(childComplexity int, id id.ID) int
+		Payments        func(childComplexity int, first *int, after *string, last *int, before *string, filter *payment.Filter, sort payment.Sort) int
+		Product         func(childComplexity int, id *id.ID, slug *string) int
+		ProductSuggest  func(childComplexity int, prefix string, first int) int
+		Products        func(childComplexity int, first *int, after *string, last *int, before *string, query *string, filter *product.Filter, sort *product.Sort) int
+		ShippingMethods func(childComplexity int) int
+		TaxRates        func(childComplexity int) int
+		User            func(childComplexity int, id *id.ID, email *string, orderNumber *string) int
+		Users           func(childComplexity int, first *int, after *string, last *int, before *string, filter *user.Filter, sort user.Sort) int
+		Variant         func(childComplexity int, id *id.ID, sku *string) int
+		Viewer          func(childComplexity int) int
 	}
 
 	Seo struct {
 		Description func(childComplexity int) int
 		Title       func(childComplexity int) int
+	}
+
+	ShippingMethod struct {
+		Active      func(childComplexity int) int
+		Countries   func(childComplexity int) int
+		Description func(childComplexity int) int
+		GlobalID    func(childComplexity int) int
+		Name        func(childComplexity int) int
+		Position    func(childComplexity int) int
+		Rates       func(childComplexity int) int
+	}
+
+	ShippingMethodPayload struct {
+		ShippingMethod func(childComplexity int) int
+		UserErrors     func(childComplexity int) int
+	}
+
+	ShippingOffer struct {
+		Description func(childComplexity int) int
+		GlobalID    func(childComplexity int) int
+		Name        func(childComplexity int) int
+		Price       func(childComplexity int) int
+	}
+
+	ShippingRate struct {
+		FromSubtotal func(childComplexity int) int
+		Price        func(childComplexity int) int
+		ToSubtotal   func(childComplexity int) int
 	}
 
 	SignInPayload struct {
@@ -480,6 +615,24 @@ type ComplexityRoot struct {
 	StockSetPayload struct {
 		UserErrors func(childComplexity int) int
 		Variant    func(childComplexity int) int
+	}
+
+	TaxLine struct {
+		Amount      func(childComplexity int) int
+		BasisPoints func(childComplexity int) int
+		Name        func(childComplexity int) int
+	}
+
+	TaxRate struct {
+		AppliesToShipping func(childComplexity int) int
+		BasisPoints       func(childComplexity int) int
+		Country           func(childComplexity int) int
+		Name              func(childComplexity int) int
+	}
+
+	TaxRatePayload struct {
+		TaxRate    func(childComplexity int) int
+		UserErrors func(childComplexity int) int
 	}
 
 	Tokens struct {
@@ -656,6 +809,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.AddressPayload.UserErrors(childComplexity), true
 
+	case "AppliedDiscount.code":
+		if e.ComplexityRoot.AppliedDiscount.Code == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AppliedDiscount.Code(childComplexity), true
+	case "AppliedDiscount.kind":
+		if e.ComplexityRoot.AppliedDiscount.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AppliedDiscount.Kind(childComplexity), true
+
 	case "AuditConnection.edges":
 		if e.ComplexityRoot.AuditConnection.Edges == nil {
 			break
@@ -743,6 +909,238 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Availability.Quantity(childComplexity), true
+
+	case "Cart.billingAddress":
+		if e.ComplexityRoot.Cart.BillingAddress == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.BillingAddress(childComplexity), true
+	case "Cart.createdAt":
+		if e.ComplexityRoot.Cart.CreatedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.CreatedAt(childComplexity), true
+	case "Cart.discount":
+		if e.ComplexityRoot.Cart.Discount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.Discount(childComplexity), true
+	case "Cart.discountTotal":
+		if e.ComplexityRoot.Cart.DiscountTotal == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.DiscountTotal(childComplexity), true
+	case "Cart.email":
+		if e.ComplexityRoot.Cart.Email == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.Email(childComplexity), true
+	case "Cart.id":
+		if e.ComplexityRoot.Cart.GlobalID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.GlobalID(childComplexity), true
+	case "Cart.itemCount":
+		if e.ComplexityRoot.Cart.ItemCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.ItemCount(childComplexity), true
+	case "Cart.lines":
+		if e.ComplexityRoot.Cart.Lines == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.Lines(childComplexity), true
+	case "Cart.note":
+		if e.ComplexityRoot.Cart.Note == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.Note(childComplexity), true
+	case "Cart.order":
+		if e.ComplexityRoot.Cart.Order == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.Order(childComplexity), true
+	case "Cart.shippingAddress":
+		if e.ComplexityRoot.Cart.ShippingAddress == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.ShippingAddress(childComplexity), true
+	case "Cart.shippingMethod":
+		if e.ComplexityRoot.Cart.ShippingMethod == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.ShippingMethod(childComplexity), true
+	case "Cart.shippingMethods":
+		if e.ComplexityRoot.Cart.ShippingMethods == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.ShippingMethods(childComplexity), true
+	case "Cart.shippingTotal":
+		if e.ComplexityRoot.Cart.ShippingTotal == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.ShippingTotal(childComplexity), true
+	case "Cart.status":
+		if e.ComplexityRoot.Cart.Status == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.Status(childComplexity), true
+	case "Cart.subtotal":
+		if e.ComplexityRoot.Cart.Subtotal == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.Subtotal(childComplexity), true
+	case "Cart.taxIncluded":
+		if e.ComplexityRoot.Cart.TaxIncluded == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.TaxIncluded(childComplexity), true
+	case "Cart.taxLines":
+		if e.ComplexityRoot.Cart.TaxLines == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.TaxLines(childComplexity), true
+	case "Cart.taxTotal":
+		if e.ComplexityRoot.Cart.TaxTotal == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.TaxTotal(childComplexity), true
+	case "Cart.total":
+		if e.ComplexityRoot.Cart.Total == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.Total(childComplexity), true
+	case "Cart.updatedAt":
+		if e.ComplexityRoot.Cart.UpdatedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.UpdatedAt(childComplexity), true
+	case "Cart.warnings":
+		if e.ComplexityRoot.Cart.Warnings == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cart.Warnings(childComplexity), true
+
+	case "CartLine.discount":
+		if e.ComplexityRoot.CartLine.Discount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CartLine.Discount(childComplexity), true
+	case "CartLine.id":
+		if e.ComplexityRoot.CartLine.GlobalID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CartLine.GlobalID(childComplexity), true
+	case "CartLine.quantity":
+		if e.ComplexityRoot.CartLine.Quantity == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CartLine.Quantity(childComplexity), true
+	case "CartLine.tax":
+		if e.ComplexityRoot.CartLine.Tax == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CartLine.Tax(childComplexity), true
+	case "CartLine.total":
+		if e.ComplexityRoot.CartLine.Total == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CartLine.Total(childComplexity), true
+	case "CartLine.unitPrice":
+		if e.ComplexityRoot.CartLine.UnitPrice == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CartLine.UnitPrice(childComplexity), true
+	case "CartLine.variant":
+		if e.ComplexityRoot.CartLine.Variant == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CartLine.Variant(childComplexity), true
+
+	case "CartPayload.cart":
+		if e.ComplexityRoot.CartPayload.Cart == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CartPayload.Cart(childComplexity), true
+	case "CartPayload.token":
+		if e.ComplexityRoot.CartPayload.Token == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CartPayload.Token(childComplexity), true
+	case "CartPayload.userErrors":
+		if e.ComplexityRoot.CartPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CartPayload.UserErrors(childComplexity), true
+
+	case "CartWarning.available":
+		if e.ComplexityRoot.CartWarning.Available == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CartWarning.Available(childComplexity), true
+	case "CartWarning.code":
+		if e.ComplexityRoot.CartWarning.Code == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CartWarning.Code(childComplexity), true
+	case "CartWarning.lineId":
+		if e.ComplexityRoot.CartWarning.LineID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CartWarning.LineID(childComplexity), true
+	case "CartWarning.message":
+		if e.ComplexityRoot.CartWarning.Message == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CartWarning.Message(childComplexity), true
+	case "CartWarning.newPrice":
+		if e.ComplexityRoot.CartWarning.NewPrice == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CartWarning.NewPrice(childComplexity), true
+	case "CartWarning.oldPrice":
+		if e.ComplexityRoot.CartWarning.OldPrice == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CartWarning.OldPrice(childComplexity), true
 
 	case "Category.ancestors":
 		if e.ComplexityRoot.Category.Ancestors == nil {
@@ -878,6 +1276,130 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.CollectionEdge.Node(childComplexity), true
+
+	case "Discount.active":
+		if e.ComplexityRoot.Discount.Active == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Discount.Active(childComplexity), true
+	case "Discount.amount":
+		if e.ComplexityRoot.Discount.Amount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Discount.Amount(childComplexity), true
+	case "Discount.basisPoints":
+		if e.ComplexityRoot.Discount.BasisPoints == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Discount.BasisPoints(childComplexity), true
+	case "Discount.code":
+		if e.ComplexityRoot.Discount.Code == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Discount.Code(childComplexity), true
+	case "Discount.createdAt":
+		if e.ComplexityRoot.Discount.CreatedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Discount.CreatedAt(childComplexity), true
+	case "Discount.customerLimit":
+		if e.ComplexityRoot.Discount.CustomerLimit == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Discount.CustomerLimit(childComplexity), true
+	case "Discount.endsAt":
+		if e.ComplexityRoot.Discount.EndsAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Discount.EndsAt(childComplexity), true
+	case "Discount.id":
+		if e.ComplexityRoot.Discount.GlobalID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Discount.GlobalID(childComplexity), true
+	case "Discount.kind":
+		if e.ComplexityRoot.Discount.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Discount.Kind(childComplexity), true
+	case "Discount.minimumSubtotal":
+		if e.ComplexityRoot.Discount.MinimumSubtotal == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Discount.MinimumSubtotal(childComplexity), true
+	case "Discount.startsAt":
+		if e.ComplexityRoot.Discount.StartsAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Discount.StartsAt(childComplexity), true
+	case "Discount.usageLimit":
+		if e.ComplexityRoot.Discount.UsageLimit == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Discount.UsageLimit(childComplexity), true
+	case "Discount.used":
+		if e.ComplexityRoot.Discount.Used == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Discount.Used(childComplexity), true
+
+	case "DiscountConnection.edges":
+		if e.ComplexityRoot.DiscountConnection.Edges == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DiscountConnection.Edges(childComplexity), true
+	case "DiscountConnection.nodes":
+		if e.ComplexityRoot.DiscountConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DiscountConnection.Nodes(childComplexity), true
+	case "DiscountConnection.pageInfo":
+		if e.ComplexityRoot.DiscountConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DiscountConnection.PageInfo(childComplexity), true
+
+	case "DiscountEdge.cursor":
+		if e.ComplexityRoot.DiscountEdge.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DiscountEdge.Cursor(childComplexity), true
+	case "DiscountEdge.node":
+		if e.ComplexityRoot.DiscountEdge.Node == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DiscountEdge.Node(childComplexity), true
+
+	case "DiscountPayload.discount":
+		if e.ComplexityRoot.DiscountPayload.Discount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DiscountPayload.Discount(childComplexity), true
+	case "DiscountPayload.userErrors":
+		if e.ComplexityRoot.DiscountPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DiscountPayload.UserErrors(childComplexity), true
 
 	case "FacetValue.count":
 		if e.ComplexityRoot.FacetValue.Count == nil {
@@ -1090,6 +1612,116 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.AddressUpdate(childComplexity, args["input"].(user.AddressUpdateInput)), true
+	case "Mutation.cartDiscountApply":
+		if e.ComplexityRoot.Mutation.CartDiscountApply == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_cartDiscountApply_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CartDiscountApply(childComplexity, args["input"].(order.CartDiscountApplyInput)), true
+	case "Mutation.cartDiscountRemove":
+		if e.ComplexityRoot.Mutation.CartDiscountRemove == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_cartDiscountRemove_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CartDiscountRemove(childComplexity, args["input"].(order.CartDiscountRemoveInput)), true
+	case "Mutation.cartLinesAdd":
+		if e.ComplexityRoot.Mutation.CartLinesAdd == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_cartLinesAdd_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CartLinesAdd(childComplexity, args["input"].(order.CartLinesAddInput)), true
+	case "Mutation.cartLinesRemove":
+		if e.ComplexityRoot.Mutation.CartLinesRemove == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_cartLinesRemove_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CartLinesRemove(childComplexity, args["input"].(order.CartLinesRemoveInput)), true
+	case "Mutation.cartLinesUpdate":
+		if e.ComplexityRoot.Mutation.CartLinesUpdate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_cartLinesUpdate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CartLinesUpdate(childComplexity, args["input"].(order.CartLinesUpdateInput)), true
+	case "Mutation.cartMerge":
+		if e.ComplexityRoot.Mutation.CartMerge == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_cartMerge_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CartMerge(childComplexity, args["input"].(order.CartMergeInput)), true
+	case "Mutation.cartUpdate":
+		if e.ComplexityRoot.Mutation.CartUpdate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_cartUpdate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CartUpdate(childComplexity, args["input"].(order.CartUpdateInput)), true
+	case "Mutation.discountCreate":
+		if e.ComplexityRoot.Mutation.DiscountCreate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_discountCreate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.DiscountCreate(childComplexity, args["input"].(order.DiscountCreateInput)), true
+	case "Mutation.discountDeactivate":
+		if e.ComplexityRoot.Mutation.DiscountDeactivate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_discountDeactivate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.DiscountDeactivate(childComplexity, args["input"].(order.DiscountDeactivateInput)), true
+	case "Mutation.discountUpdate":
+		if e.ComplexityRoot.Mutation.DiscountUpdate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_discountUpdate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.DiscountUpdate(childComplexity, args["input"].(order.DiscountUpdateInput)), true
 	case "Mutation.passwordChange":
 		if e.ComplexityRoot.Mutation.PasswordChange == nil {
 			break
@@ -1112,6 +1744,39 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.ProfileUpdate(childComplexity, args["input"].(user.ProfileUpdateInput)), true
+	case "Mutation.shippingMethodCreate":
+		if e.ComplexityRoot.Mutation.ShippingMethodCreate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_shippingMethodCreate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ShippingMethodCreate(childComplexity, args["input"].(order.ShippingMethodCreateInput)), true
+	case "Mutation.shippingMethodDeactivate":
+		if e.ComplexityRoot.Mutation.ShippingMethodDeactivate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_shippingMethodDeactivate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ShippingMethodDeactivate(childComplexity, args["input"].(order.ShippingMethodDeactivateInput)), true
+	case "Mutation.shippingMethodUpdate":
+		if e.ComplexityRoot.Mutation.ShippingMethodUpdate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_shippingMethodUpdate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ShippingMethodUpdate(childComplexity, args["input"].(order.ShippingMethodUpdateInput)), true
 	case "Mutation.signIn":
 		if e.ComplexityRoot.Mutation.SignIn == nil {
 			break
@@ -1168,6 +1833,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.StockSet(childComplexity, args["input"].(product.StockSetInput), args["idempotencyKey"].(string)), true
+	case "Mutation.taxRateSet":
+		if e.ComplexityRoot.Mutation.TaxRateSet == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_taxRateSet_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.TaxRateSet(childComplexity, args["input"].(order.TaxRateSetInput)), true
 	case "Mutation.tokenRefresh":
 		if e.ComplexityRoot.Mutation.TokenRefresh == nil {
 			break
@@ -2064,6 +2740,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.AuditLog(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*user.AuditFilter)), true
+	case "Query.cart":
+		if e.ComplexityRoot.Query.Cart == nil {
+			break
+		}
+
+		args, err := ec.field_Query_cart_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Cart(childComplexity, args["token"].(*string)), true
 	case "Query.categories":
 		if e.ComplexityRoot.Query.Categories == nil {
 			break
@@ -2103,6 +2790,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Collections(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string)), true
+	case "Query.discounts":
+		if e.ComplexityRoot.Query.Discounts == nil {
+			break
+		}
+
+		args, err := ec.field_Query_discounts_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Discounts(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string)), true
 
 	case "Query.node":
 		if e.ComplexityRoot.Query.Node == nil {
@@ -2203,6 +2901,18 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Products(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["query"].(*string), args["filter"].(*product.Filter), args["sort"].(*product.Sort)), true
+	case "Query.shippingMethods":
+		if e.ComplexityRoot.Query.ShippingMethods == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Query.ShippingMethods(childComplexity), true
+	case "Query.taxRates":
+		if e.ComplexityRoot.Query.TaxRates == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Query.TaxRates(childComplexity), true
 	case "Query.user":
 		if e.ComplexityRoot.Query.User == nil {
 			break
@@ -2255,6 +2965,106 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Seo.Title(childComplexity), true
+
+	case "ShippingMethod.active":
+		if e.ComplexityRoot.ShippingMethod.Active == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShippingMethod.Active(childComplexity), true
+	case "ShippingMethod.countries":
+		if e.ComplexityRoot.ShippingMethod.Countries == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShippingMethod.Countries(childComplexity), true
+	case "ShippingMethod.description":
+		if e.ComplexityRoot.ShippingMethod.Description == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShippingMethod.Description(childComplexity), true
+	case "ShippingMethod.id":
+		if e.ComplexityRoot.ShippingMethod.GlobalID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShippingMethod.GlobalID(childComplexity), true
+	case "ShippingMethod.name":
+		if e.ComplexityRoot.ShippingMethod.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShippingMethod.Name(childComplexity), true
+	case "ShippingMethod.position":
+		if e.ComplexityRoot.ShippingMethod.Position == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShippingMethod.Position(childComplexity), true
+	case "ShippingMethod.rates":
+		if e.ComplexityRoot.ShippingMethod.Rates == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShippingMethod.Rates(childComplexity), true
+
+	case "ShippingMethodPayload.shippingMethod":
+		if e.ComplexityRoot.ShippingMethodPayload.ShippingMethod == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShippingMethodPayload.ShippingMethod(childComplexity), true
+	case "ShippingMethodPayload.userErrors":
+		if e.ComplexityRoot.ShippingMethodPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShippingMethodPayload.UserErrors(childComplexity), true
+
+	case "ShippingOffer.description":
+		if e.ComplexityRoot.ShippingOffer.Description == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShippingOffer.Description(childComplexity), true
+	case "ShippingOffer.id":
+		if e.ComplexityRoot.ShippingOffer.GlobalID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShippingOffer.GlobalID(childComplexity), true
+	case "ShippingOffer.name":
+		if e.ComplexityRoot.ShippingOffer.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShippingOffer.Name(childComplexity), true
+	case "ShippingOffer.price":
+		if e.ComplexityRoot.ShippingOffer.Price == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShippingOffer.Price(childComplexity), true
+
+	case "ShippingRate.fromSubtotal":
+		if e.ComplexityRoot.ShippingRate.FromSubtotal == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShippingRate.FromSubtotal(childComplexity), true
+	case "ShippingRate.price":
+		if e.ComplexityRoot.ShippingRate.Price == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShippingRate.Price(childComplexity), true
+	case "ShippingRate.toSubtotal":
+		if e.ComplexityRoot.ShippingRate.ToSubtotal == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShippingRate.ToSubtotal(childComplexity), true
 
 	case "SignInPayload.tokens":
 		if e.ComplexityRoot.SignInPayload.Tokens == nil {
@@ -2376,6 +3186,63 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.StockSetPayload.Variant(childComplexity), true
+
+	case "TaxLine.amount":
+		if e.ComplexityRoot.TaxLine.Amount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TaxLine.Amount(childComplexity), true
+	case "TaxLine.basisPoints":
+		if e.ComplexityRoot.TaxLine.BasisPoints == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TaxLine.BasisPoints(childComplexity), true
+	case "TaxLine.name":
+		if e.ComplexityRoot.TaxLine.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TaxLine.Name(childComplexity), true
+
+	case "TaxRate.appliesToShipping":
+		if e.ComplexityRoot.TaxRate.AppliesToShipping == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TaxRate.AppliesToShipping(childComplexity), true
+	case "TaxRate.basisPoints":
+		if e.ComplexityRoot.TaxRate.BasisPoints == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TaxRate.BasisPoints(childComplexity), true
+	case "TaxRate.country":
+		if e.ComplexityRoot.TaxRate.Country == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TaxRate.Country(childComplexity), true
+	case "TaxRate.name":
+		if e.ComplexityRoot.TaxRate.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TaxRate.Name(childComplexity), true
+
+	case "TaxRatePayload.taxRate":
+		if e.ComplexityRoot.TaxRatePayload.TaxRate == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TaxRatePayload.TaxRate(childComplexity), true
+	case "TaxRatePayload.userErrors":
+		if e.ComplexityRoot.TaxRatePayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TaxRatePayload.UserErrors(childComplexity), true
 
 	case "Tokens.accessToken":
 		if e.ComplexityRoot.Tokens.AccessToken == nil {
@@ -2638,20 +3505,38 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("AddressUpdateInput", ec.unmarshalInputAddressUpdateInput),
 			graphql.NewInputUnmarshaler("AmountRange", ec.unmarshalInputAmountRange),
 			graphql.NewInputUnmarshaler("AuditFilter", ec.unmarshalInputAuditFilter),
+			graphql.NewInputUnmarshaler("CartDiscountApplyInput", ec.unmarshalInputCartDiscountApplyInput),
+			graphql.NewInputUnmarshaler("CartDiscountRemoveInput", ec.unmarshalInputCartDiscountRemoveInput),
+			graphql.NewInputUnmarshaler("CartLineInput", ec.unmarshalInputCartLineInput),
+			graphql.NewInputUnmarshaler("CartLineUpdateInput", ec.unmarshalInputCartLineUpdateInput),
+			graphql.NewInputUnmarshaler("CartLinesAddInput", ec.unmarshalInputCartLinesAddInput),
+			graphql.NewInputUnmarshaler("CartLinesRemoveInput", ec.unmarshalInputCartLinesRemoveInput),
+			graphql.NewInputUnmarshaler("CartLinesUpdateInput", ec.unmarshalInputCartLinesUpdateInput),
+			graphql.NewInputUnmarshaler("CartMergeInput", ec.unmarshalInputCartMergeInput),
+			graphql.NewInputUnmarshaler("CartUpdateInput", ec.unmarshalInputCartUpdateInput),
 			graphql.NewInputUnmarshaler("DateTimeRange", ec.unmarshalInputDateTimeRange),
+			graphql.NewInputUnmarshaler("DiscountCreateInput", ec.unmarshalInputDiscountCreateInput),
+			graphql.NewInputUnmarshaler("DiscountDeactivateInput", ec.unmarshalInputDiscountDeactivateInput),
+			graphql.NewInputUnmarshaler("DiscountUpdateInput", ec.unmarshalInputDiscountUpdateInput),
 			graphql.NewInputUnmarshaler("OptionFilter", ec.unmarshalInputOptionFilter),
 			graphql.NewInputUnmarshaler("OrderFilter", ec.unmarshalInputOrderFilter),
 			graphql.NewInputUnmarshaler("OrderSort", ec.unmarshalInputOrderSort),
 			graphql.NewInputUnmarshaler("PasswordChangeInput", ec.unmarshalInputPasswordChangeInput),
 			graphql.NewInputUnmarshaler("PaymentFilter", ec.unmarshalInputPaymentFilter),
 			graphql.NewInputUnmarshaler("PaymentSort", ec.unmarshalInputPaymentSort),
+			graphql.NewInputUnmarshaler("PostalAddressInput", ec.unmarshalInputPostalAddressInput),
 			graphql.NewInputUnmarshaler("ProductFilter", ec.unmarshalInputProductFilter),
 			graphql.NewInputUnmarshaler("ProductSort", ec.unmarshalInputProductSort),
 			graphql.NewInputUnmarshaler("ProfileUpdateInput", ec.unmarshalInputProfileUpdateInput),
+			graphql.NewInputUnmarshaler("ShippingMethodCreateInput", ec.unmarshalInputShippingMethodCreateInput),
+			graphql.NewInputUnmarshaler("ShippingMethodDeactivateInput", ec.unmarshalInputShippingMethodDeactivateInput),
+			graphql.NewInputUnmarshaler("ShippingMethodUpdateInput", ec.unmarshalInputShippingMethodUpdateInput),
+			graphql.NewInputUnmarshaler("ShippingRateInput", ec.unmarshalInputShippingRateInput),
 			graphql.NewInputUnmarshaler("SignInInput", ec.unmarshalInputSignInInput),
 			graphql.NewInputUnmarshaler("SignUpInput", ec.unmarshalInputSignUpInput),
 			graphql.NewInputUnmarshaler("StockAdjustInput", ec.unmarshalInputStockAdjustInput),
 			graphql.NewInputUnmarshaler("StockSetInput", ec.unmarshalInputStockSetInput),
+			graphql.NewInputUnmarshaler("TaxRateSetInput", ec.unmarshalInputTaxRateSetInput),
 			graphql.NewInputUnmarshaler("TokenRefreshInput", ec.unmarshalInputTokenRefreshInput),
 			graphql.NewInputUnmarshaler("UserDeactivateInput", ec.unmarshalInputUserDeactivateInput),
 			graphql.NewInputUnmarshaler("UserFilter", ec.unmarshalInputUserFilter),
@@ -2853,6 +3738,14 @@ enum UserErrorCode {
   ONESELF
   "The shop would be left without an admin."
   LAST_ADMIN
+  "The cart is being ordered, was ordered or was merged into another one."
+  CART_CLOSED
+  "The discount does not hold here, or not any more."
+  NOT_APPLICABLE
+  "That can not be had, or not any more."
+  UNAVAILABLE
+  "What is needed was not given yet."
+  MISSING
 }
 
 "The direction of a sort."
@@ -2998,6 +3891,27 @@ type Query {
     before: String
   ): CollectionConnection! @public
 
+  "The cart of a token; without one the viewer's own. Null if there is none."
+  cart(
+    "The token that came with the cart."
+    token: String
+  ): Cart @owner
+  "All discounts, the newest first; for staff."
+  discounts(
+    "How many, from the start of the list; at most 100."
+    first: Int
+    "Only what comes after this cursor."
+    after: String
+    "How many, from the end of the list; at most 100."
+    last: Int
+    "Only what comes before this cursor."
+    before: String
+  ): DiscountConnection @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "All shipping methods, in the shop's order; for staff."
+  shippingMethods: [ShippingMethod!] @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "The taxes of all countries that have one; for staff."
+  taxRates: [TaxRate!] @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+
   "One order by its ID or number. Give exactly one argument."
   order(
     "The global ID."
@@ -3126,6 +4040,78 @@ type Mutation {
     "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is changed twice."
     idempotencyKey: String!
   ): StockSetPayload @hasRole(anyOf: [MANAGER, ADMIN, SERVICE])
+
+  "Puts variants into a cart, which is made if there is none. What is in it already becomes more."
+  cartLinesAdd(
+    "Into which cart, and what."
+    input: CartLinesAddInput!
+  ): CartPayload @public
+  "Says how many of lines are wanted."
+  cartLinesUpdate(
+    "Of which cart, and how many."
+    input: CartLinesUpdateInput!
+  ): CartPayload @public
+  "Takes lines out of a cart."
+  cartLinesRemove(
+    "Out of which cart, and which lines."
+    input: CartLinesRemoveInput!
+  ): CartPayload @public
+  "Changes what a cart says about its buyer: contact, addresses, shipping method, note."
+  cartUpdate(
+    "Which cart, and what changes."
+    input: CartUpdateInput!
+  ): CartPayload @public
+  "Gives a cart the discount of a code, in place of another one."
+  cartDiscountApply(
+    "Which cart, and which code."
+    input: CartDiscountApplyInput!
+  ): CartPayload @public
+  "Takes the discount from a cart."
+  cartDiscountRemove(
+    "Which cart."
+    input: CartDiscountRemoveInput! = {}
+  ): CartPayload @public
+  "Moves what was put into a cart before signing in into the viewer's own. Of the same variant the quantities are added, up to 9999. Asked again it changes nothing."
+  cartMerge(
+    "Which cart."
+    input: CartMergeInput!
+  ): CartPayload @authenticated
+
+  "Makes a discount."
+  discountCreate(
+    "The discount."
+    input: DiscountCreateInput!
+  ): DiscountPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Changes a discount. Orders keep what they got."
+  discountUpdate(
+    "Which discount, and what changes."
+    input: DiscountUpdateInput!
+  ): DiscountPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Ends a discount."
+  discountDeactivate(
+    "Which discount."
+    input: DiscountDeactivateInput!
+  ): DiscountPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Makes a shipping method; there are at most 100."
+  shippingMethodCreate(
+    "The shipping method."
+    input: ShippingMethodCreateInput!
+  ): ShippingMethodPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Changes a shipping method. Orders keep what they paid."
+  shippingMethodUpdate(
+    "Which shipping method, and what changes."
+    input: ShippingMethodUpdateInput!
+  ): ShippingMethodPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Takes a shipping method from what is offered."
+  shippingMethodDeactivate(
+    "Which shipping method."
+    input: ShippingMethodDeactivateInput!
+  ): ShippingMethodPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Says which tax goods bear that are sent to a country. Orders keep theirs."
+  taxRateSet(
+    "The tax."
+    input: TaxRateSetInput!
+  ): TaxRatePayload @hasRole(anyOf: [MANAGER, ADMIN])
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -4032,6 +5018,497 @@ enum ProductSortField {
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Carts
+# ---------------------------------------------------------------------------------------------------------------------
+
+"What can be done with a cart."
+enum CartStatus {
+  "It can be filled and ordered."
+  OPEN
+  "An order is being placed from it: it can not be changed."
+  PLACING
+  "It was ordered. The end."
+  ORDERED
+  "It was merged into another one. The end."
+  MERGED
+  "Nobody came back to it. The end."
+  ABANDONED
+}
+
+"""
+What somebody means to buy. Prices are always those of now; while a cart is ` + "`" + `OPEN` + "`" + ` they are what an order would cost.
+What can not be had is in none of the sums.
+"""
+type Cart implements Node {
+  "The global ID."
+  id: ID!
+  "What can be done with it."
+  status: CartStatus!
+  "Where the shop writes to."
+  email: EmailAddress
+  "Where the goods go."
+  shippingAddress: PostalAddress @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  "Where the bill goes; null: to the same address."
+  billingAddress: PostalAddress @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  "What the customer wants the shop to know."
+  note: String
+  "What is in it, in the order in which it was added; at most 100 lines."
+  lines: [CartLine!] @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  "The sum of the quantities of all lines."
+  itemCount: Int!
+  "What the goods cost before the discount."
+  subtotal: Money!
+  "What is taken off the goods."
+  discountTotal: Money!
+  "What shipping costs; 0 until a method was chosen that can be had."
+  shippingTotal: Money!
+  "The tax in, or on top of, the prices; 0 until there is a shipping address."
+  taxTotal: Money!
+  "Prices include the tax. Otherwise it comes on top."
+  taxIncluded: Boolean!
+  "The taxes, which add up to ` + "`" + `taxTotal` + "`" + `."
+  taxLines: [TaxLine!]!
+  "What an order would cost in all."
+  total: Money!
+  "The discount that counts; one that does not is in ` + "`" + `warnings` + "`" + `."
+  discount: AppliedDiscount
+  "The shipping method that was chosen; null while it can not be had."
+  shippingMethod: ShippingOffer
+  "How the goods can be sent to the shipping address, with the prices for this cart."
+  shippingMethods: [ShippingOffer!]!
+  "What the customer should know before ordering."
+  warnings: [CartWarning!]!
+  "What it is becoming, or has become."
+  order: Order @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  "When it was begun."
+  createdAt: DateTime!
+  "When it was last changed."
+  updatedAt: DateTime!
+}
+
+"A variant in a cart; a cart has one line for a variant."
+type CartLine implements Node {
+  "The global ID."
+  id: ID!
+  "How many are wanted."
+  quantity: Int!
+  "The price of one; null if it can not be had any more."
+  unitPrice: Money
+  "What is taken off the line; null if it can not be had any more."
+  discount: Money
+  "The tax in, or on top of, the line; null if it can not be had any more."
+  tax: Money
+  "Quantity times unit price, less the discount; null if it can not be had any more."
+  total: Money
+  "The variant; null if it is not on sale any more."
+  variant: Variant
+}
+
+"A tax on a cart."
+type TaxLine @open {
+  "The name, for example ` + "`" + `VAT` + "`" + `."
+  name: String!
+  "The rate in hundredths of a percent: 1900 is 19 %."
+  basisPoints: Int!
+  "What it comes to."
+  amount: Money!
+}
+
+"The discount that a cart gets."
+type AppliedDiscount @open {
+  "The code."
+  code: String!
+  "What is taken off."
+  kind: DiscountKind!
+}
+
+"A shipping method with its price for a cart."
+type ShippingOffer @open {
+  "The ID of the shipping method."
+  id: ID!
+  "The name."
+  name: String!
+  "What customers should know about it."
+  description: String
+  "What it costs for this cart."
+  price: Money!
+}
+
+"What a customer should know before ordering, for programs."
+enum CartWarningCode {
+  "Something costs more or less than the customer was last told."
+  PRICE_CHANGED
+  "There is less in stock than is wanted."
+  SHORT_STOCK
+  "It can not be had any more."
+  UNAVAILABLE
+  "The discount does not count."
+  DISCOUNT_NOT_APPLICABLE
+  "The shipping method that was chosen can not be had."
+  SHIPPING_NOT_AVAILABLE
+}
+
+"Something that a customer should know before ordering."
+type CartWarning @open {
+  "What it is, for programs."
+  code: CartWarningCode!
+  "What it is, for people."
+  message: String!
+  "The line that it is about."
+  lineId: ID
+  "With ` + "`" + `PRICE_CHANGED` + "`" + `, what one has cost."
+  oldPrice: Money
+  "With ` + "`" + `PRICE_CHANGED` + "`" + `, what one costs."
+  newPrice: Money
+  "With ` + "`" + `SHORT_STOCK` + "`" + `, how many there are, as far as shoppers are told."
+  available: Int
+}
+
+"The outcome of changing a cart."
+type CartPayload @open {
+  "The cart as it is now; null when there are ` + "`" + `userErrors` + "`" + `."
+  cart: Cart @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  "The token by which somebody who is not signed in comes back to the cart: only in the answer that has made it. Whoever has it can do everything with the cart."
+  token: String
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"What comes into a cart."
+input CartLinesAddInput {
+  "The token of the cart; without one it is the viewer's own. If there is none, a cart is made."
+  token: String
+  "The lines, 1 to 100."
+  lines: [CartLineInput!]!
+}
+
+"How many of a variant are added."
+input CartLineInput {
+  "The variant."
+  variantId: ID!
+  "How many, 1 to 9999; so is what the line comes to."
+  quantity: Int! = 1
+}
+
+"How many of lines are wanted."
+input CartLinesUpdateInput {
+  "The token of the cart; without one it is the viewer's own."
+  token: String
+  "The lines, 1 to 100."
+  lines: [CartLineUpdateInput!]!
+}
+
+"How many of a line are wanted."
+input CartLineUpdateInput {
+  "The line."
+  lineId: ID!
+  "How many, up to 9999; 0 takes the line out."
+  quantity: Int!
+}
+
+"Lines that go."
+input CartLinesRemoveInput {
+  "The token of the cart; without one it is the viewer's own."
+  token: String
+  "The lines, 1 to 100. One that is not there any more is no mistake."
+  lineIds: [ID!]!
+}
+
+"What changes of a cart; what is absent stays, null clears."
+input CartUpdateInput {
+  "The token of the cart; without one it is the viewer's own."
+  token: String
+  "Where the shop writes to."
+  email: EmailAddress
+  "Where the goods go."
+  shippingAddress: PostalAddressInput
+  "Where the goods go: an address of the viewer's address book, instead of ` + "`" + `shippingAddress` + "`" + `."
+  shippingAddressId: ID
+  "Where the bill goes; null: to the shipping address."
+  billingAddress: PostalAddressInput
+  "Where the bill goes: an address of the viewer's address book, instead of ` + "`" + `billingAddress` + "`" + `."
+  billingAddressId: ID
+  "How the goods are sent: one of the cart's ` + "`" + `shippingMethods` + "`" + `."
+  shippingMethodId: ID
+  "What the shop should know; up to 2000 characters."
+  note: String
+}
+
+"An address as people write it."
+input PostalAddressInput {
+  "Who gets it."
+  name: String!
+  "The company."
+  company: String
+  "Street and number."
+  line1: String!
+  "Whatever else the carrier should know."
+  line2: String
+  "The city."
+  city: String!
+  "The state, province or region."
+  region: String
+  "The postal code."
+  postalCode: String
+  "The country."
+  country: CountryCode!
+  "Where the carrier can call."
+  phone: String
+}
+
+"The code of a discount."
+input CartDiscountApplyInput {
+  "The token of the cart; without one it is the viewer's own."
+  token: String
+  "The code, in any case."
+  code: String!
+}
+
+"The cart that goes without its discount."
+input CartDiscountRemoveInput {
+  "The token of the cart; without one it is the viewer's own."
+  token: String
+}
+
+"The cart that goes into the viewer's."
+input CartMergeInput {
+  "The token of the cart that was filled before signing in."
+  token: String!
+}
+
+"What a discount takes off."
+enum DiscountKind {
+  "A part of what the goods cost."
+  PERCENTAGE
+  "An amount, at most what the goods cost."
+  FIXED
+  "What shipping costs."
+  FREE_SHIPPING
+}
+
+"What customers get for a code; for staff."
+type Discount {
+  "The global ID."
+  id: ID!
+  "The code, in capitals."
+  code: String!
+  "What is taken off."
+  kind: DiscountKind!
+  "Of a ` + "`" + `PERCENTAGE` + "`" + `, in hundredths of a percent: 1000 is 10 %."
+  basisPoints: Int
+  "Of a ` + "`" + `FIXED` + "`" + ` discount."
+  amount: Money
+  "What the goods have to cost at least."
+  minimumSubtotal: Money!
+  "From when on it is given; null: at once."
+  startsAt: DateTime
+  "Up to when, exclusive; null: for ever."
+  endsAt: DateTime
+  "How many orders may take it in all."
+  usageLimit: Int
+  "How many orders of one customer may take it."
+  customerLimit: Int
+  "How many orders have taken it."
+  used: Int!
+  "It is given."
+  active: Boolean!
+  "When it was made."
+  createdAt: DateTime!
+}
+
+"A page of discounts."
+type DiscountConnection {
+  "The items of the page with their cursors."
+  edges: [DiscountEdge!] @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "The items of the page."
+  nodes: [Discount!] @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "Where the page lies."
+  pageInfo: PageInfo!
+}
+
+"A discount in a list."
+type DiscountEdge {
+  "The position in the list."
+  cursor: String!
+  "The discount."
+  node: Discount @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+}
+
+"A new discount."
+input DiscountCreateInput {
+  "The code: 3 to 32 letters, digits, - and _, in any case."
+  code: String!
+  "What is taken off."
+  kind: DiscountKind!
+  "Of a ` + "`" + `PERCENTAGE` + "`" + `, in hundredths of a percent: 1000 is 10 %."
+  basisPoints: Int
+  "Of a ` + "`" + `FIXED` + "`" + ` discount, in the main unit of the shop's currency."
+  amount: Decimal
+  "What the goods have to cost at least, in the main unit of the shop's currency."
+  minimumSubtotal: Decimal
+  "From when on it is given; without: at once."
+  startsAt: DateTime
+  "Up to when, exclusive; without: for ever."
+  endsAt: DateTime
+  "How many orders may take it in all; without: any number."
+  usageLimit: Int
+  "How many orders of one customer may take it; without: any number. A guest is a new customer each time."
+  customerLimit: Int
+}
+
+"What changes of a discount; what is absent stays, null clears."
+input DiscountUpdateInput {
+  "The discount."
+  discountId: ID!
+  "Of a ` + "`" + `PERCENTAGE` + "`" + `, in hundredths of a percent."
+  basisPoints: Int
+  "Of a ` + "`" + `FIXED` + "`" + ` discount, in the main unit of the shop's currency."
+  amount: Decimal
+  "What the goods have to cost at least, in the main unit of the shop's currency."
+  minimumSubtotal: Decimal
+  "From when on it is given."
+  startsAt: DateTime
+  "Up to when, exclusive."
+  endsAt: DateTime
+  "How many orders may take it in all."
+  usageLimit: Int
+  "How many orders of one customer may take it."
+  customerLimit: Int
+  "Whether it is given."
+  active: Boolean
+}
+
+"The discount that ends."
+input DiscountDeactivateInput {
+  "The discount."
+  discountId: ID!
+}
+
+"The outcome of writing a discount."
+type DiscountPayload @open {
+  "The discount as it is now; null when there are ` + "`" + `userErrors` + "`" + `."
+  discount: Discount @hasRole(anyOf: [MANAGER, ADMIN])
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"A way in which goods are sent."
+type ShippingMethod @open {
+  "The global ID."
+  id: ID!
+  "The name."
+  name: String!
+  "What customers should know about it."
+  description: String
+  "Where it goes to; empty: everywhere."
+  countries: [CountryCode!]!
+  "The place in the shop's order."
+  position: Int!
+  "It is offered."
+  active: Boolean!
+  "What it costs, from the smallest subtotal on."
+  rates: [ShippingRate!]!
+}
+
+"What shipping costs for goods that cost so much after discounts."
+type ShippingRate @open {
+  "What the goods cost at least."
+  fromSubtotal: Money!
+  "What they cost less than; null: any more."
+  toSubtotal: Money
+  "What shipping costs."
+  price: Money!
+}
+
+"A rate of a shipping method, in the main unit of the shop's currency."
+input ShippingRateInput {
+  "What the goods cost at least, after discounts."
+  fromSubtotal: Decimal! = "0"
+  "What they cost less than; without: any more."
+  toSubtotal: Decimal
+  "What shipping costs; ` + "`" + `0` + "`" + ` is free."
+  price: Decimal!
+}
+
+"A new shipping method."
+input ShippingMethodCreateInput {
+  "The name."
+  name: String!
+  "What customers should know about it."
+  description: String
+  "Where it goes to; empty: everywhere."
+  countries: [CountryCode!]! = []
+  "The place in the shop's order."
+  position: Int! = 0
+  "What it costs, 1 to 20 rates. For a subtotal without a rate it can not be had."
+  rates: [ShippingRateInput!]!
+}
+
+"What changes of a shipping method; what is absent stays, a null description clears."
+input ShippingMethodUpdateInput {
+  "The shipping method."
+  shippingMethodId: ID!
+  "The name."
+  name: String
+  "What customers should know about it."
+  description: String
+  "Where it goes to, in place of all countries so far; empty: everywhere."
+  countries: [CountryCode!]
+  "The place in the shop's order."
+  position: Int
+  "What it costs, in place of all rates so far."
+  rates: [ShippingRateInput!]
+  "Whether it is offered."
+  active: Boolean
+}
+
+"The shipping method that ends."
+input ShippingMethodDeactivateInput {
+  "The shipping method."
+  shippingMethodId: ID!
+}
+
+"The outcome of writing a shipping method."
+type ShippingMethodPayload @open {
+  "The shipping method as it is now; null when there are ` + "`" + `userErrors` + "`" + `."
+  shippingMethod: ShippingMethod
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The tax of a country."
+type TaxRate @open {
+  "The country that goods are sent to."
+  country: CountryCode!
+  "The name, for example ` + "`" + `VAT` + "`" + `."
+  name: String!
+  "The rate in hundredths of a percent: 1900 is 19 %."
+  basisPoints: Int!
+  "Shipping bears it, too."
+  appliesToShipping: Boolean!
+}
+
+"The tax of a country, in place of the one so far."
+input TaxRateSetInput {
+  "The country that goods are sent to."
+  country: CountryCode!
+  "The name, for example ` + "`" + `VAT` + "`" + `."
+  name: String!
+  "The rate in hundredths of a percent, 0 to 10000."
+  basisPoints: Int!
+  "Whether shipping bears it, too."
+  appliesToShipping: Boolean! = true
+}
+
+"The outcome of setting a tax."
+type TaxRatePayload @open {
+  "The tax as it is now; null when there are ` + "`" + `userErrors` + "`" + `."
+  taxRate: TaxRate
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Orders
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -4536,6 +6013,16 @@ func (ec *executionContext) childFields_AddressPayload(ctx context.Context, fiel
 	return nil, fmt.Errorf("no field named %q was found under type AddressPayload", field.Name)
 }
 
+func (ec *executionContext) childFields_AppliedDiscount(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "code":
+		return ec.fieldContext_AppliedDiscount_code(ctx, field)
+	case "kind":
+		return ec.fieldContext_AppliedDiscount_kind(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AppliedDiscount", field.Name)
+}
+
 func (ec *executionContext) childFields_AuditConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "edges":
@@ -4586,6 +6073,106 @@ func (ec *executionContext) childFields_Availability(ctx context.Context, field 
 		return ec.fieldContext_Availability_quantity(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Availability", field.Name)
+}
+
+func (ec *executionContext) childFields_Cart(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Cart_id(ctx, field)
+	case "status":
+		return ec.fieldContext_Cart_status(ctx, field)
+	case "email":
+		return ec.fieldContext_Cart_email(ctx, field)
+	case "shippingAddress":
+		return ec.fieldContext_Cart_shippingAddress(ctx, field)
+	case "billingAddress":
+		return ec.fieldContext_Cart_billingAddress(ctx, field)
+	case "note":
+		return ec.fieldContext_Cart_note(ctx, field)
+	case "lines":
+		return ec.fieldContext_Cart_lines(ctx, field)
+	case "itemCount":
+		return ec.fieldContext_Cart_itemCount(ctx, field)
+	case "subtotal":
+		return ec.fieldContext_Cart_subtotal(ctx, field)
+	case "discountTotal":
+		return ec.fieldContext_Cart_discountTotal(ctx, field)
+	case "shippingTotal":
+		return ec.fieldContext_Cart_shippingTotal(ctx, field)
+	case "taxTotal":
+		return ec.fieldContext_Cart_taxTotal(ctx, field)
+	case "taxIncluded":
+		return ec.fieldContext_Cart_taxIncluded(ctx, field)
+	case "taxLines":
+		return ec.fieldContext_Cart_taxLines(ctx, field)
+	case "total":
+		return ec.fieldContext_Cart_total(ctx, field)
+	case "discount":
+		return ec.fieldContext_Cart_discount(ctx, field)
+	case "shippingMethod":
+		return ec.fieldContext_Cart_shippingMethod(ctx, field)
+	case "shippingMethods":
+		return ec.fieldContext_Cart_shippingMethods(ctx, field)
+	case "warnings":
+		return ec.fieldContext_Cart_warnings(ctx, field)
+	case "order":
+		return ec.fieldContext_Cart_order(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_Cart_createdAt(ctx, field)
+	case "updatedAt":
+		return ec.fieldContext_Cart_updatedAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Cart", field.Name)
+}
+
+func (ec *executionContext) childFields_CartLine(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_CartLine_id(ctx, field)
+	case "quantity":
+		return ec.fieldContext_CartLine_quantity(ctx, field)
+	case "unitPrice":
+		return ec.fieldContext_CartLine_unitPrice(ctx, field)
+	case "discount":
+		return ec.fieldContext_CartLine_discount(ctx, field)
+	case "tax":
+		return ec.fieldContext_CartLine_tax(ctx, field)
+	case "total":
+		return ec.fieldContext_CartLine_total(ctx, field)
+	case "variant":
+		return ec.fieldContext_CartLine_variant(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CartLine", field.Name)
+}
+
+func (ec *executionContext) childFields_CartPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cart":
+		return ec.fieldContext_CartPayload_cart(ctx, field)
+	case "token":
+		return ec.fieldContext_CartPayload_token(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_CartPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CartPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_CartWarning(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "code":
+		return ec.fieldContext_CartWarning_code(ctx, field)
+	case "message":
+		return ec.fieldContext_CartWarning_message(ctx, field)
+	case "lineId":
+		return ec.fieldContext_CartWarning_lineId(ctx, field)
+	case "oldPrice":
+		return ec.fieldContext_CartWarning_oldPrice(ctx, field)
+	case "newPrice":
+		return ec.fieldContext_CartWarning_newPrice(ctx, field)
+	case "available":
+		return ec.fieldContext_CartWarning_available(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CartWarning", field.Name)
 }
 
 func (ec *executionContext) childFields_Category(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4656,6 +6243,70 @@ func (ec *executionContext) childFields_CollectionEdge(ctx context.Context, fiel
 		return ec.fieldContext_CollectionEdge_node(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type CollectionEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_Discount(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Discount_id(ctx, field)
+	case "code":
+		return ec.fieldContext_Discount_code(ctx, field)
+	case "kind":
+		return ec.fieldContext_Discount_kind(ctx, field)
+	case "basisPoints":
+		return ec.fieldContext_Discount_basisPoints(ctx, field)
+	case "amount":
+		return ec.fieldContext_Discount_amount(ctx, field)
+	case "minimumSubtotal":
+		return ec.fieldContext_Discount_minimumSubtotal(ctx, field)
+	case "startsAt":
+		return ec.fieldContext_Discount_startsAt(ctx, field)
+	case "endsAt":
+		return ec.fieldContext_Discount_endsAt(ctx, field)
+	case "usageLimit":
+		return ec.fieldContext_Discount_usageLimit(ctx, field)
+	case "customerLimit":
+		return ec.fieldContext_Discount_customerLimit(ctx, field)
+	case "used":
+		return ec.fieldContext_Discount_used(ctx, field)
+	case "active":
+		return ec.fieldContext_Discount_active(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_Discount_createdAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Discount", field.Name)
+}
+
+func (ec *executionContext) childFields_DiscountConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_DiscountConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_DiscountConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_DiscountConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type DiscountConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_DiscountEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_DiscountEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_DiscountEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type DiscountEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_DiscountPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "discount":
+		return ec.fieldContext_DiscountPayload_discount(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_DiscountPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type DiscountPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_FacetValue(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5172,6 +6823,62 @@ func (ec *executionContext) childFields_Seo(ctx context.Context, field graphql.C
 	return nil, fmt.Errorf("no field named %q was found under type Seo", field.Name)
 }
 
+func (ec *executionContext) childFields_ShippingMethod(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_ShippingMethod_id(ctx, field)
+	case "name":
+		return ec.fieldContext_ShippingMethod_name(ctx, field)
+	case "description":
+		return ec.fieldContext_ShippingMethod_description(ctx, field)
+	case "countries":
+		return ec.fieldContext_ShippingMethod_countries(ctx, field)
+	case "position":
+		return ec.fieldContext_ShippingMethod_position(ctx, field)
+	case "active":
+		return ec.fieldContext_ShippingMethod_active(ctx, field)
+	case "rates":
+		return ec.fieldContext_ShippingMethod_rates(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ShippingMethod", field.Name)
+}
+
+func (ec *executionContext) childFields_ShippingMethodPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "shippingMethod":
+		return ec.fieldContext_ShippingMethodPayload_shippingMethod(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ShippingMethodPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ShippingMethodPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_ShippingOffer(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_ShippingOffer_id(ctx, field)
+	case "name":
+		return ec.fieldContext_ShippingOffer_name(ctx, field)
+	case "description":
+		return ec.fieldContext_ShippingOffer_description(ctx, field)
+	case "price":
+		return ec.fieldContext_ShippingOffer_price(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ShippingOffer", field.Name)
+}
+
+func (ec *executionContext) childFields_ShippingRate(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "fromSubtotal":
+		return ec.fieldContext_ShippingRate_fromSubtotal(ctx, field)
+	case "toSubtotal":
+		return ec.fieldContext_ShippingRate_toSubtotal(ctx, field)
+	case "price":
+		return ec.fieldContext_ShippingRate_price(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ShippingRate", field.Name)
+}
+
 func (ec *executionContext) childFields_SignInPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "tokens":
@@ -5250,6 +6957,42 @@ func (ec *executionContext) childFields_StockSetPayload(ctx context.Context, fie
 		return ec.fieldContext_StockSetPayload_userErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type StockSetPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_TaxLine(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "name":
+		return ec.fieldContext_TaxLine_name(ctx, field)
+	case "basisPoints":
+		return ec.fieldContext_TaxLine_basisPoints(ctx, field)
+	case "amount":
+		return ec.fieldContext_TaxLine_amount(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type TaxLine", field.Name)
+}
+
+func (ec *executionContext) childFields_TaxRate(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "country":
+		return ec.fieldContext_TaxRate_country(ctx, field)
+	case "name":
+		return ec.fieldContext_TaxRate_name(ctx, field)
+	case "basisPoints":
+		return ec.fieldContext_TaxRate_basisPoints(ctx, field)
+	case "appliesToShipping":
+		return ec.fieldContext_TaxRate_appliesToShipping(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type TaxRate", field.Name)
+}
+
+func (ec *executionContext) childFields_TaxRatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "taxRate":
+		return ec.fieldContext_TaxRatePayload_taxRate(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_TaxRatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type TaxRatePayload", field.Name)
 }
 
 func (ec *executionContext) childFields_Tokens(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

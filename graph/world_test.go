@@ -12,11 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
 
 	"emporium/graph/loader"
 	"emporium/internal/auth"
 	"emporium/internal/id"
+	"emporium/internal/money"
 	"emporium/internal/order"
 	"emporium/internal/page"
 	"emporium/internal/payment"
@@ -182,6 +184,47 @@ func (w *world) build(size int, hash string) {
 	must(w.services.Users.Load(ctx, slices.Values(accounts), nil))
 	must(w.services.Orders.Load(ctx, slices.Values(orders), nil))
 	must(w.services.Payments.Load(ctx, slices.Values(payments), nil))
+	w.fillCarts(accounts, variants)
+}
+
+// fillCarts gives Ada and the admin carts to which everything applies that can apply to one.
+func (w *world) fillCarts(accounts []*user.Account, variants []uuid.UUID) {
+	t, orders := w.t, w.services.Orders
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	decimal := func(text string) money.Decimal {
+		d, err := money.ParseDecimal(text)
+		must(nil, err)
+		return d
+	}
+	admin := auth.With(t.Context(), auth.Actor{ID: accounts[4].ID, Roles: auth.Roles(auth.RoleAdmin)})
+	must(orders.SetTaxRate(admin, order.TaxRateSetInput{Country: "DE", Name: "VAT", BasisPoints: 1900, AppliesToShipping: true}))
+	shipping, err := orders.CreateShippingMethod(admin, order.ShippingMethodCreateInput{Name: "Parcel", Countries: []string{"DE"},
+		Rates: []order.ShippingRateInput{{FromSubtotal: decimal("0"), Price: decimal("4.90")}}})
+	must(nil, err)
+	must(orders.CreateDiscount(admin, order.DiscountCreateInput{Code: "TENTH", Kind: order.DiscountPercentage, BasisPoints: ptr(1000),
+		CustomerLimit: ptr(5)}))
+	w.ids["Shipping"] = shipping.ShippingMethod.GlobalID()
+	for _, a := range []*user.Account{accounts[0], accounts[4]} {
+		ctx := auth.With(t.Context(), auth.Actor{ID: a.ID, Roles: auth.Roles(a.Roles...)})
+		lines := []order.CartLineInput{}
+		for _, v := range variants[:min(len(variants), 60)] {
+			lines = append(lines, order.CartLineInput{VariantID: id.Of(id.Variant, v), Quantity: 2})
+		}
+		must(orders.AddCartLines(ctx, order.CartLinesAddInput{Lines: lines}))
+		must(orders.UpdateCart(ctx, order.CartUpdateInput{Email: graphql.OmittableOf(a.Email), Note: graphql.OmittableOf(ptr("Ring twice.")),
+			ShippingAddressID: ptr(id.Owned(id.Address, id.Key{Owner: a.ID, ID: a.AddressBook[0].ID})),
+			ShippingMethodID:  graphql.OmittableOf(ptr(shipping.ShippingMethod.GlobalID()))}))
+		p, err := orders.ApplyCartDiscount(ctx, order.CartDiscountApplyInput{Code: "tenth"})
+		must(nil, err)
+		if a == accounts[0] {
+			w.ids["Cart"], w.ids["CartLine"] = p.Cart.GlobalID(), p.Cart.Lines[0].GlobalID()
+		}
+	}
 }
 
 func (w *world) sale(owner uuid.UUID, name string, n int, variants []uuid.UUID, productID uuid.UUID) (*order.Draft, *payment.Draft) {

@@ -171,6 +171,16 @@ var (
 		return many(s.Orders.EventsOf, (*order.Event).OrderKey)
 	})
 
+	Carts = declare("carts", func(s Services) Fetch[id.Key, *order.Cart] {
+		return one(s.Orders.Carts, (*order.Cart).Key)
+	})
+	CartLines = declare("cart_lines", func(s Services) Fetch[id.Key, *order.CartLine] {
+		return one(s.Orders.CartLines, (*order.CartLine).Key)
+	})
+	Quotes = declare("cart.quote", func(s Services) Fetch[*order.Cart, *order.Quote] {
+		return s.Orders.Quotes
+	})
+
 	Payments = declare("payments", func(s Services) Fetch[id.Key, *payment.Payment] {
 		return one(s.Payments.ByKeys, (*payment.Payment).Key)
 	})

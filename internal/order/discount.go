@@ -33,7 +33,7 @@ type Discount struct {
 	ID                   uuid.UUID
 	Code                 string // in capitals
 	Kind                 DiscountKind
-	BasisPoints          *int64 // of a PERCENTAGE
+	BasisPoints          *int   // of a PERCENTAGE
 	AmountMinor          *int64 // of a FIXED
 	Currency             money.Currency
 	MinimumSubtotalMinor int64
@@ -65,7 +65,7 @@ func (d *Discount) MinimumSubtotal() money.Money {
 // DiscountTerms are those of a discount that price looks at.
 type DiscountTerms struct {
 	Kind        DiscountKind
-	BasisPoints int64
+	BasisPoints int
 	AmountMinor int64
 }
 
@@ -86,7 +86,7 @@ func (t *DiscountTerms) of(subtotal int64) int64 {
 	case t == nil:
 		return 0
 	case t.Kind == DiscountPercentage:
-		return mulDiv(subtotal, t.BasisPoints, wholeRate)
+		return mulDiv(subtotal, int64(t.BasisPoints), wholeRate)
 	case t.Kind == DiscountFixed:
 		return min(t.AmountMinor, subtotal)
 	default:
@@ -416,7 +416,7 @@ func (s *Service) fill(d *Discount, in DiscountUpdateInput) (problems []fault.Pr
 		}
 	}
 	if in.BasisPoints != nil {
-		d.BasisPoints = new(int64(*in.BasisPoints))
+		d.BasisPoints = in.BasisPoints
 	}
 	if in.Amount != nil {
 		d.AmountMinor = amount("amount", in.Amount, 1)

@@ -81,7 +81,7 @@ func price(in PricingInput) (Prices, error) {
 		if rate == nil {
 			return 0
 		}
-		t := taxOf(of, rate.BasisPoints, in.TaxIncluded)
+		t := taxOf(of, int64(rate.BasisPoints), in.TaxIncluded)
 		p.TaxMinor += t
 		for i := range p.Taxes {
 			if p.Taxes[i].TaxRate == *rate {

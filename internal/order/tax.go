@@ -36,7 +36,7 @@ type TaxRates struct {
 // TaxRate is a tax. Comparable.
 type TaxRate struct {
 	Name        string // as customers read it
-	BasisPoints int64  // 1900 is 19 %
+	BasisPoints int    // 1900 is 19 %
 }
 
 // tableTax is the rule that a country has one rate, which stands in orders.tax_rates.
@@ -63,7 +63,7 @@ func (t tableTax) Tax(ctx context.Context, q TaxQuery) (TaxRates, error) {
 type CountryTax struct {
 	Country           string
 	Name              string
-	BasisPoints       int64
+	BasisPoints       int
 	AppliesToShipping bool
 }
 
@@ -101,7 +101,7 @@ func (s *Service) SetTaxRate(ctx context.Context, in TaxRateSetInput) (*TaxRateP
 		return nil, err
 	}
 	name, ok := seal.NormalizeText(in.Name, 100)
-	t := &CountryTax{in.Country, name, int64(in.BasisPoints), in.AppliesToShipping}
+	t := &CountryTax{in.Country, name, in.BasisPoints, in.AppliesToShipping}
 	var problems []fault.Problem
 	if !countryCode.MatchString(t.Country) {
 		problems = append(problems, fault.NewProblem(fault.ProblemInvalid, "this must be an ISO 3166-1 country code like DE", "country"))
