@@ -98,16 +98,8 @@ func (s *Service) store(ctx context.Context, tx *postgres.Tx, o *locked) error {
 			WHERE owner_id = $1 AND id = $2`,
 	}, o.Owner, o.ID, o.Status, o.PaymentStatus, o.FulfillmentStatus, o.PaymentRevision, o.CancelReason, o.CancelRestock,
 		o.CancelRefund, o.Failure, o.PlacedAt, o.CanceledAt, o.SubtotalMinor, o.DiscountMinor, o.ShippingMinor, o.TaxMinor,
-		o.TotalMinor, taxes(o.Taxes), o.Paid.Authorized, o.Paid.Voided, o.Paid.Captured, o.Paid.Refunded)
+		o.TotalMinor, o.Taxes, o.Paid.Authorized, o.Paid.Voided, o.Paid.Captured, o.Paid.Refunded)
 	return err
-}
-
-// taxes are those of an order as they are stored.
-func taxes(of []OrderTax) []OrderTax {
-	if of == nil {
-		return []OrderTax{}
-	}
-	return of
 }
 
 // to brings the order to another state if that is allowed; to the one that it is in already always.

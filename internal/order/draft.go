@@ -28,7 +28,7 @@ type Snapshot struct {
 	ImageURL       *string   `json:"imageUrl,omitempty"`
 	UnitPriceMinor int64     `json:"unitPrice"`
 	TaxName        *string   `json:"taxName,omitempty"`
-	TaxBasisPoints *int64    `json:"taxBasisPoints,omitempty"`
+	TaxBasisPoints *int      `json:"taxBasisPoints,omitempty"`
 }
 
 // snapshots returns those of the variants that can be bought as they are now, taxed as goods that are sent to a country;

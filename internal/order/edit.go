@@ -298,7 +298,7 @@ type soldLine struct {
 	*Line
 	HoldID         uuid.UUID
 	TaxName        *string
-	TaxBasisPoints *int64
+	TaxBasisPoints *int
 }
 
 // price works out the total and the tax of a line from its quantity and its discount.
@@ -306,7 +306,7 @@ func (l *soldLine) price(taxIncluded bool) {
 	l.TotalMinor = l.UnitPriceMinor*int64(l.Quantity) - l.DiscountMinor
 	l.TaxMinor = 0
 	if l.TaxBasisPoints != nil {
-		l.TaxMinor = taxOf(l.TotalMinor, *l.TaxBasisPoints, taxIncluded)
+		l.TaxMinor = taxOf(l.TotalMinor, int64(*l.TaxBasisPoints), taxIncluded)
 	}
 }
 
@@ -319,11 +319,11 @@ func (s *Service) soldLines(ctx context.Context, tx *postgres.Tx, key id.Key) ([
 	type rate struct {
 		Line, Hold  uuid.UUID
 		Name        *string
-		BasisPoints *int64
+		BasisPoints *int
 	}
 	rates, err := postgres.Select(ctx, tx, postgres.Stmt{
 		Name:  "orders.tax_of_lines",
-		SQL:   "SELECT id, coalesce(hold_id, order_id), tax_name, tax_basis_points::bigint FROM orders.lines WHERE owner_id = $1 AND order_id = $2",
+		SQL:   "SELECT id, coalesce(hold_id, order_id), tax_name, tax_basis_points FROM orders.lines WHERE owner_id = $1 AND order_id = $2",
 		Reads: postgres.All("orders.lines"),
 	}, pgx.RowToStructByPos[rate], key.Owner, key.ID)
 	if err != nil {
@@ -343,7 +343,7 @@ func (s *Service) soldLines(ctx context.Context, tx *postgres.Tx, key id.Key) ([
 // retaxed are the taxes of an order with other lines: those of the shipping stay.
 func retaxed(before []OrderTax, lines []*soldLine) []OrderTax {
 	var after []OrderTax
-	add := func(name string, basisPoints, minor, shipping int64) {
+	add := func(name string, basisPoints int, minor, shipping int64) {
 		for i := range after {
 			if after[i].Name == name && after[i].BasisPoints == basisPoints {
 				after[i].Minor += minor

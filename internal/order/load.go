@@ -13,7 +13,8 @@ import (
 )
 
 // Draft is an order with all that belongs to it, to be stored as it is. The owner, the order and the currency of the
-// parts are those of the order, whatever they say themselves.
+// parts are those of the order, whatever they say themselves; how many of a line were sent and came back follows from the
+// parcels, and is filled in.
 type Draft struct {
 	Order            Order
 	Lines            []Line
@@ -51,11 +52,11 @@ func (s *Service) write(ctx context.Context, tx *postgres.Tx, chunk []*Draft) er
 		}
 		orders = append(orders, row)
 		numbers = append(numbers, []any{o.Number, o.Owner, o.ID})
-		fulfilled, returned := d.sent()
+		d.countSent()
 		for _, l := range d.Lines {
 			lines = append(lines, []any{o.Owner, l.ID, o.ID, l.Position, l.ProductID, l.VariantID, l.Title, l.VariantTitle,
 				l.SKU, l.ImageURL, l.Quantity, o.Currency, l.UnitPriceMinor, l.DiscountMinor, l.TaxMinor, l.TotalMinor,
-				fulfilled[l.ID], returned[l.ID]})
+				l.Fulfilled, l.Returned})
 		}
 		for _, f := range d.Fulfillments {
 			fulfillments = append(fulfillments, []any{o.Owner, f.ID, o.ID, f.Status, f.Carrier, f.TrackingNumber,
@@ -65,7 +66,7 @@ func (s *Service) write(ctx context.Context, tx *postgres.Tx, chunk []*Draft) er
 			fulfillmentLines = append(fulfillmentLines, []any{o.Owner, l.FulfillmentID, l.LineID, l.Quantity})
 		}
 		for _, e := range d.Events {
-			events = append(events, []any{o.Owner, e.ID, o.ID, e.Kind, e.Message, e.CreatedAt})
+			events = append(events, []any{o.Owner, e.ID, o.ID, e.Kind, e.Message, e.ActorID, e.CreatedAt})
 		}
 	}
 	if _, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "orders.add_owners", SQL: addOwners}, owners); err != nil {
@@ -74,8 +75,8 @@ func (s *Service) write(ctx context.Context, tx *postgres.Tx, chunk []*Draft) er
 	return postgres.CopyParts(ctx, tx, "orders", []postgres.Part{
 		{Table: "orders", Rows: orders, Columns: []string{"owner_id", "id", "number", "status", "payment_status",
 			"fulfillment_status", "email", "email_index", "shipping_address", "billing_address", "currency", "subtotal",
-			"discount_total", "shipping_total", "tax_total", "tax_included", "total", "tax_lines", "created_at", "placed_at", "canceled_at",
-			"settled_at"}},
+			"discount_total", "shipping_total", "tax_total", "tax_included", "total", "tax_lines", "shipping_method",
+			"discount_code", "note", "cancel_reason", "failure", "created_at", "placed_at", "canceled_at", "expires_at", "settled_at"}},
 		{Table: "order_numbers", Rows: numbers, Columns: []string{"number", "owner_id", "order_id"}},
 		{Table: "lines", Rows: lines, Columns: []string{"owner_id", "id", "order_id", "position", "product_id", "variant_id",
 			"title", "variant_title", "sku", "image_url", "quantity", "currency", "unit_price", "discount", "tax", "total", "fulfilled",
@@ -84,7 +85,7 @@ func (s *Service) write(ctx context.Context, tx *postgres.Tx, chunk []*Draft) er
 			"tracking_number", "tracking_url", "created_at", "shipped_at", "delivered_at"}},
 		{Table: "fulfillment_lines", Rows: fulfillmentLines, Columns: []string{"owner_id", "fulfillment_id", "line_id",
 			"quantity"}},
-		{Table: "events", Rows: events, Columns: []string{"owner_id", "id", "order_id", "kind", "message", "created_at"}},
+		{Table: "events", Rows: events, Columns: []string{"owner_id", "id", "order_id", "kind", "message", "actor_id", "created_at"}},
 	})
 }
 
@@ -100,7 +101,8 @@ func (s *Service) row(o *Order) ([]any, error) {
 	}
 	return []any{o.Owner, o.ID, o.Number, o.Status, o.PaymentStatus, o.FulfillmentStatus, sealed.email, sealed.index, sealed.shipping,
 		sealed.billing, o.Currency, o.SubtotalMinor, o.DiscountMinor, o.ShippingMinor, o.TaxMinor, o.TaxIncluded, o.TotalMinor,
-		taxes(o.Taxes), o.CreatedAt, o.PlacedAt, o.CanceledAt, settled}, nil
+		o.Taxes, o.ShippingMethod, o.DiscountCode, s.sealer.SealNullable(field("note", o.Key()), o.Note), o.CancelReason, o.Failure,
+		o.CreatedAt, o.PlacedAt, o.CanceledAt, o.ExpiresAt, settled}, nil
 }
 
 // sealedColumns are those of an order that hold what is personal.
@@ -122,22 +124,24 @@ func (s *Service) sealedColumns(o *Order) (c sealedColumns, err error) {
 	return c, err
 }
 
-// sent returns how many of each line are in parcels, and how many of them came back.
-func (d *Draft) sent() (fulfilled, returned map[uuid.UUID]int) {
-	fulfilled, returned = map[uuid.UUID]int{}, map[uuid.UUID]int{}
+// countSent fills in how many of each line are in parcels, and how many of them came back.
+func (d *Draft) countSent() {
 	status := map[uuid.UUID]ParcelStatus{}
 	for _, f := range d.Fulfillments {
 		status[f.ID] = f.Status
 	}
-	for _, l := range d.FulfillmentLines {
-		switch status[l.FulfillmentID] {
-		case ParcelCanceled:
-		case ParcelReturned:
-			returned[l.LineID] += l.Quantity
-			fallthrough
-		default:
-			fulfilled[l.LineID] += l.Quantity
+	for i := range d.Lines {
+		l := &d.Lines[i]
+		l.Fulfilled, l.Returned = 0, 0
+		for _, packed := range d.FulfillmentLines {
+			switch s := status[packed.FulfillmentID]; {
+			case packed.LineID != l.ID || s == ParcelCanceled:
+			case s == ParcelReturned:
+				l.Returned += packed.Quantity
+				fallthrough
+			default:
+				l.Fulfilled += packed.Quantity
+			}
 		}
 	}
-	return fulfilled, returned
 }

@@ -113,7 +113,7 @@ func (o *Order) Total() money.Money { return money.New(o.TotalMinor, o.Currency)
 // OrderTax is what a tax comes to on an order.
 type OrderTax struct {
 	Name          string `json:"name"`
-	BasisPoints   int64  `json:"basisPoints"`
+	BasisPoints   int    `json:"basisPoints"`
 	Minor         int64  `json:"minor"`         // in all
 	ShippingMinor int64  `json:"shippingMinor"` // of that, of the shipping
 }

@@ -93,6 +93,8 @@ func draft(owner uuid.UUID, at time.Time, edits ...func(*order.Draft)) *order.Dr
 			BillingAddress: &order.PostalAddress{Owner: owner, Name: "Robin Lee", Line1: "Ring 2", City: "Bonn", Country: "DE"},
 			Currency:       "EUR", SubtotalMinor: 5000, DiscountMinor: 500, ShippingMinor: 500, TaxMinor: 798, TaxIncluded: true,
 			TotalMinor: 5000, CreatedAt: at, PlacedAt: new(at.Add(time.Minute)),
+			Taxes: []order.OrderTax{{Name: "VAT", BasisPoints: 1900, Minor: 798}}, ShippingMethod: new("Standard"),
+			DiscountCode: new("TEN"), Note: new("Ring twice."), ExpiresAt: new(at.Add(time.Hour)),
 		},
 		Lines: []order.Line{
 			{Owner: owner, ID: first, OrderID: oid, Position: 1, ProductID: next(), VariantID: next(), Title: "Mug",
@@ -114,7 +116,7 @@ func draft(owner uuid.UUID, at time.Time, edits ...func(*order.Draft)) *order.Dr
 		Events: []order.Event{
 			{Owner: owner, ID: next(), OrderID: oid, Kind: order.EventCreated, CreatedAt: at},
 			{Owner: owner, ID: next(), OrderID: oid, Kind: order.EventPlaced, Message: "Placed.", CreatedAt: at.Add(time.Minute)},
-			{Owner: owner, ID: next(), OrderID: oid, Kind: order.EventShipped, Message: "Sent.", CreatedAt: later},
+			{Owner: owner, ID: next(), OrderID: oid, Kind: order.EventShipped, Message: "Sent.", ActorID: new(id.New()), CreatedAt: later},
 		},
 	}
 	for _, edit := range edits {

@@ -266,7 +266,7 @@ func (s *Service) insert(ctx context.Context, tx *postgres.Tx, o *newOrder) erro
 	}
 	_, err = postgres.Exec(ctx, tx, postgres.Stmt{Name: "orders.insert_order", SQL: insertOrder}, o.Owner, o.ID, o.Number, o.Status,
 		sealed.email, sealed.index, sealed.shipping, sealed.billing, s.sealer.SealNullable(field("note", o.Key()), o.Note),
-		o.Currency, o.SubtotalMinor, o.DiscountMinor, o.ShippingMinor, o.TaxMinor, o.TaxIncluded, o.TotalMinor, taxes(o.Taxes),
+		o.Currency, o.SubtotalMinor, o.DiscountMinor, o.ShippingMinor, o.TaxMinor, o.TaxIncluded, o.TotalMinor, o.Taxes,
 		o.ShippingMethod, o.DiscountCode, o.cart, o.guest, o.payment,
 		s.sealer.SealNullable(field("payment_method", o.Key()), o.method), o.returnURL, o.CreatedAt, o.ExpiresAt)
 	return err

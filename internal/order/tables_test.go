@@ -19,7 +19,9 @@ func TestRowsAreReadAsTheyCome(t *testing.T) {
 	s, owner := open(t), id.New()
 	d := draft(owner, day, func(d *order.Draft) {
 		d.Order.Status, d.Order.CanceledAt = order.StatusCanceled, new(day.Add(3*time.Hour))
-		d.Events = d.Events[1:]
+		d.Order.CancelReason, d.Order.Failure = new(order.CancelOther), new("Refused.")
+		d.Fulfillments[1].Status = order.ParcelReturned
+		d.Events = d.Events[2:]
 	})
 	s.load(t, d)
 	o, line, parcel, packed, event := d.Order, d.Lines[0], d.Fulfillments[0], d.FulfillmentLines[0], d.Events[0]

@@ -359,7 +359,10 @@ func storeOf(t reflect.Type) store {
 	case reflect.Bool:
 		return only(storeBool, pgtype.BinaryFormatCode, pgtype.BoolOID)
 	case reflect.Slice:
-		if t.Elem().Kind() == reflect.String {
+		switch t.Elem().Kind() {
+		case reflect.Struct:
+			return only(storeJSON, pgtype.TextFormatCode, pgtype.JSONBOID)
+		case reflect.String:
 			return only(storeArray(storeText), pgtype.BinaryFormatCode, pgtype.TextArrayOID, pgtype.VarcharArrayOID)
 		}
 	}

@@ -29,7 +29,7 @@ ALTER TABLE orders.orders
     ADD refunded bigint NOT NULL DEFAULT 0,
     ADD shipping_method text,
     ADD discount_code text,
-    ADD tax_lines jsonb NOT NULL DEFAULT '[]',
+    ADD tax_lines jsonb,
     ADD note bytea,                                 -- sealed
     ADD changed_in xid8 NOT NULL DEFAULT pg_current_xact_id(), -- the transaction of the latest change
     ADD CONSTRAINT orders_pending_end CHECK (status <> 'PENDING' OR expires_at IS NOT NULL OR cart_id IS NULL);

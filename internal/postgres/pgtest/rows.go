@@ -118,7 +118,7 @@ func Filled(t testing.TB, what string, row any) {
 	t.Helper()
 	v := reflect.Indirect(reflect.ValueOf(row))
 	for i := range v.NumField() {
-		if v.Field(i).IsZero() {
+		if v.Type().Field(i).IsExported() && v.Field(i).IsZero() {
 			t.Errorf("%s: %s is empty", what, v.Type().Field(i).Name)
 		}
 	}
