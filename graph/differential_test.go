@@ -40,7 +40,7 @@ const (
 
 // oracleHandler answers with gqlgen's executor, which the other one has to agree with.
 func oracleHandler(w *world) http.Handler {
-	root := Resolver{Services: w.options.Services, Cookies: w.options.Cookies}
+	root := Resolver{Services: w.options.Services, Queues: w.options.Queues, Cookies: w.options.Cookies}
 	return w.options.handler(NewExecutableSchema(Config{Resolvers: root, Directives: directives()}))
 }
 

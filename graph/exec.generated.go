@@ -9,6 +9,7 @@ import (
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/id"
+	"emporium/internal/jobs"
 	"emporium/internal/money"
 	"emporium/internal/order"
 	"emporium/internal/page"
@@ -689,6 +690,10 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"status": {Reads: exec.Reads{Names: []string{"Status"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				return exec.AppendString(b, string(o.(*order.Fulfillment).Status)), true
 			}},
+			"nextStates": {Method: true, Reads: exec.Reads{Names: []string{"Status"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				list := o.(*order.Fulfillment).NextStates()
+				return exec.AppendList(b, list, func(b []byte, v order.ParcelStatus) []byte { return exec.AppendString(b, string(v)) }), true
+			}},
 			"carrier": {Reads: exec.Reads{Names: []string{"Carrier"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*order.Fulfillment).Carrier
 				if value == nil {
@@ -737,6 +742,17 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				return exec.AppendInt(b, o.(*order.FulfillmentLine).Quantity), true
 			}},
 		}},
+		{Name: "FulfillmentPayload", Go: reflect.TypeFor[*order.FulfillmentPayload](), Fields: map[string]*exec.Field{
+			"order":       {Reads: exec.Reads{Names: []string{"Order"}}, Get: func(o any) any { return o.(*order.FulfillmentPayload).Order }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Order)) }},
+			"fulfillment": {Reads: exec.Reads{Names: []string{"Fulfillment"}}, Get: func(o any) any { return o.(*order.FulfillmentPayload).Fulfillment }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Fulfillment)) }},
+			"userErrors":  {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*order.FulfillmentPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "GuestAccess", Go: reflect.TypeFor[*order.GuestAccess](), Fields: map[string]*exec.Field{
+			"token": {Reads: exec.Reads{Names: []string{"Token"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*order.GuestAccess).Token), true }},
+			"expiresAt": {Reads: exec.Reads{Names: []string{"ExpiresAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return scalar.AppendDateTime(b, o.(*order.GuestAccess).ExpiresAt), true
+			}},
+		}},
 		{Name: "Inventory", Go: reflect.TypeFor[*product.Stock](), Fields: map[string]*exec.Field{
 			"onHand":    {Reads: exec.Reads{Names: []string{"OnHand"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*product.Stock).OnHand), true }},
 			"held":      {Reads: exec.Reads{Names: []string{"Held"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*product.Stock).Held), true }},
@@ -744,6 +760,58 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"movements": {Args: ec.field_Inventory_movements_args, Spread: func(objects []any, v any) ([]any, bool) {
 				return exec.One(objects, v.(*page.Connection[*product.Movement]))
 			}},
+		}},
+		{Name: "Job", Go: reflect.TypeFor[*jobs.Job](), Fields: map[string]*exec.Field{
+			"id":     {Method: true, Reads: exec.Reads{Names: []string{"Domain", "Number"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*jobs.Job).GlobalID().AppendGQL(b), true }},
+			"domain": {Reads: exec.Reads{Names: []string{"Domain"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, string(o.(*jobs.Job).Domain)), true }},
+			"kind":   {Reads: exec.Reads{Names: []string{"Kind"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*jobs.Job).Kind), true }},
+			"state":  {Reads: exec.Reads{Names: []string{"State"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, string(o.(*jobs.Job).State)), true }},
+			"args": {Reads: exec.Reads{Names: []string{"Args"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*jobs.Job).Args
+				return exec.AppendMarshaler(b, scalar.MarshalJSON(value)), true
+			}},
+			"attempt":     {Reads: exec.Reads{Names: []string{"Attempt"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*jobs.Job).Attempt), true }},
+			"maxAttempts": {Reads: exec.Reads{Names: []string{"MaxAttempts"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*jobs.Job).MaxAttempts), true }},
+			"lastError": {Reads: exec.Reads{Names: []string{"LastError"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*jobs.Job).LastError
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendString(b, *value), true
+			}},
+			"createdAt":   {Reads: exec.Reads{Names: []string{"CreatedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return scalar.AppendDateTime(b, o.(*jobs.Job).CreatedAt), true }},
+			"scheduledAt": {Reads: exec.Reads{Names: []string{"ScheduledAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return scalar.AppendDateTime(b, o.(*jobs.Job).ScheduledAt), true }},
+			"attemptedAt": {Reads: exec.Reads{Names: []string{"AttemptedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*jobs.Job).AttemptedAt
+				if value == nil {
+					return b, false
+				}
+				return scalar.AppendDateTime(b, *value), true
+			}},
+			"finalizedAt": {Reads: exec.Reads{Names: []string{"FinalizedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*jobs.Job).FinalizedAt
+				if value == nil {
+					return b, false
+				}
+				return scalar.AppendDateTime(b, *value), true
+			}},
+		}},
+		{Name: "JobConnection", Go: reflect.TypeFor[*page.Connection[*jobs.Job]](), Fields: map[string]*exec.Field{
+			"edges": {Reads: exec.Reads{Names: []string{"Edges"}}, Get: func(o any) any { return o.(*page.Connection[*jobs.Job]).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.Pointers(objects, v.([]*page.Edge[*jobs.Job]), true)
+			}},
+			"nodes":    {Method: true, Reads: exec.Reads{All: true}, Get: func(o any) any { return o.(*page.Connection[*jobs.Job]).Nodes() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*jobs.Job), true) }},
+			"pageInfo": {Reads: exec.Reads{Names: []string{"PageInfo"}}, Get: func(o any) any { return &o.(*page.Connection[*jobs.Job]).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
+		}},
+		{Name: "JobEdge", Go: reflect.TypeFor[*page.Edge[*jobs.Job]](), Fields: map[string]*exec.Field{
+			"cursor": {Method: true, Reads: exec.Reads{All: true}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, o.(*page.Edge[*jobs.Job]).Cursor()), true
+			}},
+			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*jobs.Job]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*jobs.Job)) }},
+		}},
+		{Name: "JobRetryPayload", Go: reflect.TypeFor[*jobs.RetryPayload](), Fields: map[string]*exec.Field{
+			"job":        {Reads: exec.Reads{Names: []string{"Job"}}, Get: func(o any) any { return o.(*jobs.RetryPayload).Job }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*jobs.Job)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*jobs.RetryPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
 		{Name: "Media", Go: reflect.TypeFor[*product.Media](), Fields: map[string]*exec.Field{
 			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*product.Media).GlobalID().AppendGQL(b), true }},
@@ -819,6 +887,51 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"userSetRoles": {Args: ec.field_Mutation_userSetRoles_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Mutation().UserSetRoles(ctx, args["input"].(user.UserSetRolesInput))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.UserPayload)) }},
+			"orderPlace": {Args: ec.field_Mutation_orderPlace_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().OrderPlace(ctx, args["input"].(order.PlaceInput), args["idempotencyKey"].(string))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.PlacePayload)) }},
+			"orderPay": {Args: ec.field_Mutation_orderPay_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().OrderPay(ctx, args["input"].(order.PayInput), args["idempotencyKey"].(string))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Payload)) }},
+			"orderCancel": {Args: ec.field_Mutation_orderCancel_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().OrderCancel(ctx, args["input"].(order.CancelInput), args["idempotencyKey"].(string))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Payload)) }},
+			"orderConfirm": {Args: ec.field_Mutation_orderConfirm_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().OrderConfirm(ctx, args["input"].(order.ConfirmInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Payload)) }},
+			"orderFulfill": {Args: ec.field_Mutation_orderFulfill_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().OrderFulfill(ctx, args["input"].(order.FulfillInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.FulfillmentPayload)) }},
+			"fulfillmentShip": {Args: ec.field_Mutation_fulfillmentShip_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().FulfillmentShip(ctx, args["input"].(order.ParcelInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.FulfillmentPayload)) }},
+			"fulfillmentDeliver": {Args: ec.field_Mutation_fulfillmentDeliver_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().FulfillmentDeliver(ctx, args["input"].(order.DeliverInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.FulfillmentPayload)) }},
+			"fulfillmentCancel": {Args: ec.field_Mutation_fulfillmentCancel_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().FulfillmentCancel(ctx, args["input"].(order.ParcelCancelInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.FulfillmentPayload)) }},
+			"orderReturn": {Args: ec.field_Mutation_orderReturn_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().OrderReturn(ctx, args["input"].(order.ReturnInput), args["idempotencyKey"].(string))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Payload)) }},
+			"orderEdit": {Args: ec.field_Mutation_orderEdit_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().OrderEdit(ctx, args["input"].(order.EditInput), args["idempotencyKey"].(string))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.EditPayload)) }},
+			"orderNoteAdd": {Args: ec.field_Mutation_orderNoteAdd_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().OrderNoteAdd(ctx, args["input"].(order.NoteInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Payload)) }},
+			"orderDraftCreate": {Args: ec.field_Mutation_orderDraftCreate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().OrderDraftCreate(ctx, args["input"].(order.DraftInput), args["idempotencyKey"].(string))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Payload)) }},
+			"orderDraftUpdate": {Args: ec.field_Mutation_orderDraftUpdate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().OrderDraftUpdate(ctx, args["input"].(order.DraftUpdateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Payload)) }},
+			"orderDraftPlace": {Args: ec.field_Mutation_orderDraftPlace_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().OrderDraftPlace(ctx, args["input"].(order.DraftPlaceInput), args["idempotencyKey"].(string))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Payload)) }},
+			"jobRetry": {Args: ec.field_Mutation_jobRetry_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().JobRetry(ctx, args["input"].(jobs.RetryInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*jobs.RetryPayload)) }},
 			"stockAdjust": {Args: ec.field_Mutation_stockAdjust_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Mutation().StockAdjust(ctx, args["input"].(product.StockAdjustInput), args["idempotencyKey"].(string))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.StockAdjustPayload)) }},
@@ -908,7 +1021,47 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"shippingTotal":   {Method: true, Reads: exec.Reads{Names: []string{"Currency", "ShippingMinor"}}, Get: func(o any) any { v := o.(*order.Order).ShippingTotal(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
 			"taxTotal":        {Method: true, Reads: exec.Reads{Names: []string{"Currency", "TaxMinor"}}, Get: func(o any) any { v := o.(*order.Order).TaxTotal(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
 			"taxIncluded":     {Reads: exec.Reads{Names: []string{"TaxIncluded"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendBoolean(b, o.(*order.Order).TaxIncluded), true }},
+			"taxLines":        {Method: true, Reads: exec.Reads{Names: []string{"Currency", "Taxes"}}, Get: func(o any) any { return o.(*order.Order).TaxLines() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*order.TaxLine), false) }},
 			"total":           {Method: true, Reads: exec.Reads{Names: []string{"Currency", "TotalMinor"}}, Get: func(o any) any { v := o.(*order.Order).Total(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"shippingMethod": {Reads: exec.Reads{Names: []string{"ShippingMethod"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*order.Order).ShippingMethod
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendString(b, *value), true
+			}},
+			"discountCode": {Reads: exec.Reads{Names: []string{"DiscountCode"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*order.Order).DiscountCode
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendString(b, *value), true
+			}},
+			"note": {Reads: exec.Reads{Names: []string{"Note"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*order.Order).Note
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendString(b, *value), true
+			}},
+			"nextStates": {Method: true, Reads: exec.Reads{Names: []string{"FulfillmentStatus", "Status"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				list := o.(*order.Order).NextStates()
+				return exec.AppendList(b, list, func(b []byte, v order.Status) []byte { return exec.AppendString(b, string(v)) }), true
+			}},
+			"cancelReason": {Reads: exec.Reads{Names: []string{"CancelReason"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*order.Order).CancelReason
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendString(b, string(*value)), true
+			}},
+			"failure": {Reads: exec.Reads{Names: []string{"Failure"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*order.Order).Failure
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendString(b, *value), true
+			}},
 			"authorizedTotal": {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
 			"capturedTotal":   {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
 			"refundedTotal":   {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
@@ -935,6 +1088,13 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				}
 				return scalar.AppendDateTime(b, *value), true
 			}},
+			"expiresAt": {Reads: exec.Reads{Names: []string{"ExpiresAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*order.Order).ExpiresAt
+				if value == nil {
+					return b, false
+				}
+				return scalar.AppendDateTime(b, *value), true
+			}},
 		}},
 		{Name: "OrderConnection", Go: reflect.TypeFor[*order.Connection](), Fields: map[string]*exec.Field{
 			"edges": {Reads: exec.Reads{Names: []string{"Connection"}}, Get: func(o any) any { return o.(*order.Connection).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
@@ -949,6 +1109,18 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				return exec.AppendString(b, o.(*page.Edge[*order.Order]).Cursor()), true
 			}},
 			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*order.Order]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Order)) }},
+		}},
+		{Name: "OrderEditPayload", Go: reflect.TypeFor[*order.EditPayload](), Fields: map[string]*exec.Field{
+			"order":      {Reads: exec.Reads{Names: []string{"Order"}}, Get: func(o any) any { return o.(*order.EditPayload).Order }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Order)) }},
+			"preview":    {Reads: exec.Reads{Names: []string{"Preview"}}, Get: func(o any) any { return o.(*order.EditPayload).Preview }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.EditPreview)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*order.EditPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "OrderEditPreview", Go: reflect.TypeFor[*order.EditPreview](), Fields: map[string]*exec.Field{
+			"subtotal":      {Method: true, Reads: exec.Reads{All: true}, Get: func(o any) any { v := o.(*order.EditPreview).Subtotal(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"discountTotal": {Method: true, Reads: exec.Reads{All: true}, Get: func(o any) any { v := o.(*order.EditPreview).DiscountTotal(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"taxTotal":      {Method: true, Reads: exec.Reads{All: true}, Get: func(o any) any { v := o.(*order.EditPreview).TaxTotal(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"total":         {Method: true, Reads: exec.Reads{All: true}, Get: func(o any) any { v := o.(*order.EditPreview).Total(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"due":           {Method: true, Reads: exec.Reads{Names: []string{"Currency", "DueMinor"}}, Get: func(o any) any { v := o.(*order.EditPreview).Due(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
 		}},
 		{Name: "OrderEvent", Go: reflect.TypeFor[*order.Event](), Fields: map[string]*exec.Field{
 			"id":      {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*order.Event).GlobalID().AppendGQL(b), true }},
@@ -988,7 +1160,18 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"discount":  {Method: true, Reads: exec.Reads{Names: []string{"Currency", "DiscountMinor"}}, Get: func(o any) any { v := o.(*order.Line).Discount(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
 			"tax":       {Method: true, Reads: exec.Reads{Names: []string{"Currency", "TaxMinor"}}, Get: func(o any) any { v := o.(*order.Line).Tax(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
 			"total":     {Method: true, Reads: exec.Reads{Names: []string{"Currency", "TotalMinor"}}, Get: func(o any) any { v := o.(*order.Line).Total(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"fulfilled": {Reads: exec.Reads{Names: []string{"Fulfilled"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*order.Line).Fulfilled), true }},
+			"returned":  {Reads: exec.Reads{Names: []string{"Returned"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*order.Line).Returned), true }},
 			"variant":   {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Variant)) }},
+		}},
+		{Name: "OrderPayload", Go: reflect.TypeFor[*order.Payload](), Fields: map[string]*exec.Field{
+			"order":      {Reads: exec.Reads{Names: []string{"Order"}}, Get: func(o any) any { return o.(*order.Payload).Order }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Order)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*order.Payload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "OrderPlacePayload", Go: reflect.TypeFor[*order.PlacePayload](), Fields: map[string]*exec.Field{
+			"order":      {Reads: exec.Reads{Names: []string{"Order"}}, Get: func(o any) any { return o.(*order.PlacePayload).Order }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Order)) }},
+			"guest":      {Reads: exec.Reads{Names: []string{"Guest"}}, Get: func(o any) any { return o.(*order.PlacePayload).Guest }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.GuestAccess)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*order.PlacePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
 		{Name: "PageInfo", Go: reflect.TypeFor[*page.Info](), Fields: map[string]*exec.Field{
 			"hasNextPage": {Reads: exec.Reads{Names: []string{"HasNextPage"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendBoolean(b, o.(*page.Info).HasNextPage), true }},
@@ -1312,6 +1495,9 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"payments": {Args: ec.field_Query_payments_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Query().Payments(ctx, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*payment.Filter), args["sort"].(payment.Sort))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Connection)) }},
+			"jobs": {Args: ec.field_Query_jobs_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Query().Jobs(ctx, args["domain"].(jobs.Domain), args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*jobs.Filter))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Connection[*jobs.Job])) }},
 		}},
 		{Name: "Seo", Go: reflect.TypeFor[*product.SEO](), Fields: map[string]*exec.Field{
 			"title": {Reads: exec.Reads{Names: []string{"Title"}}, Leaf: func(b []byte, o any) ([]byte, bool) {

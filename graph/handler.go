@@ -21,12 +21,14 @@ import (
 	"emporium/graph/loader"
 	"emporium/internal/auth"
 	"emporium/internal/fault"
+	"emporium/internal/jobs"
 	"emporium/internal/telemetry"
 )
 
 // Options are what the handler needs.
 type Options struct {
 	Services      loader.Services
+	Queues        jobs.Queues // by domain; staff sees the jobs in them
 	Cookies       CookiePolicy
 	Verifier      *auth.Verifier
 	Metrics       *telemetry.Metrics
@@ -56,7 +58,7 @@ const (
 // NewHandler returns the GraphQL endpoint: POST with JSON. It fails if the schema breaks a rule of access, so that the
 // server does not start.
 func NewHandler(o Options) (http.Handler, error) {
-	root := Resolver{Services: o.Services, Cookies: o.Cookies}
+	root := Resolver{Services: o.Services, Queues: o.Queues, Cookies: o.Cookies}
 	gates := directives()
 	generated := NewExecutableSchema(Config{Schema: o.Schema, Resolvers: root, Directives: gates})
 	if err := errors.Join(CheckAccess(generated.Schema()), checkFunctions(gates)); err != nil {

@@ -70,3 +70,59 @@ func (r queryResolver) Order(ctx context.Context, orderID *id.ID, number *string
 func (r queryResolver) Orders(ctx context.Context, first *int, after *string, last *int, before *string, filter *order.Filter, sort order.Sort) (*order.Connection, error) {
 	return r.Services.Orders.List(ctx, or(filter), sort, pageArgs(first, after, last, before))
 }
+
+func (r mutationResolver) OrderPlace(ctx context.Context, in order.PlaceInput, key string) (*order.PlacePayload, error) {
+	return r.Services.Orders.Place(ctx, in, key)
+}
+
+func (r mutationResolver) OrderPay(ctx context.Context, in order.PayInput, key string) (*order.Payload, error) {
+	return r.Services.Orders.Pay(ctx, in, key)
+}
+
+func (r mutationResolver) OrderCancel(ctx context.Context, in order.CancelInput, key string) (*order.Payload, error) {
+	return r.Services.Orders.Cancel(ctx, in, key)
+}
+
+func (r mutationResolver) OrderConfirm(ctx context.Context, in order.ConfirmInput) (*order.Payload, error) {
+	return r.Services.Orders.Confirm(ctx, in)
+}
+
+func (r mutationResolver) OrderFulfill(ctx context.Context, in order.FulfillInput) (*order.FulfillmentPayload, error) {
+	return r.Services.Orders.Fulfill(ctx, in)
+}
+
+func (r mutationResolver) FulfillmentShip(ctx context.Context, in order.ParcelInput) (*order.FulfillmentPayload, error) {
+	return r.Services.Orders.Ship(ctx, in)
+}
+
+func (r mutationResolver) FulfillmentDeliver(ctx context.Context, in order.DeliverInput) (*order.FulfillmentPayload, error) {
+	return r.Services.Orders.Deliver(ctx, in)
+}
+
+func (r mutationResolver) FulfillmentCancel(ctx context.Context, in order.ParcelCancelInput) (*order.FulfillmentPayload, error) {
+	return r.Services.Orders.CancelParcel(ctx, in)
+}
+
+func (r mutationResolver) OrderReturn(ctx context.Context, in order.ReturnInput, key string) (*order.Payload, error) {
+	return r.Services.Orders.Return(ctx, in, key)
+}
+
+func (r mutationResolver) OrderEdit(ctx context.Context, in order.EditInput, key string) (*order.EditPayload, error) {
+	return r.Services.Orders.Edit(ctx, in, key)
+}
+
+func (r mutationResolver) OrderNoteAdd(ctx context.Context, in order.NoteInput) (*order.Payload, error) {
+	return r.Services.Orders.AddNote(ctx, in)
+}
+
+func (r mutationResolver) OrderDraftCreate(ctx context.Context, in order.DraftInput, key string) (*order.Payload, error) {
+	return r.Services.Orders.CreateDraft(ctx, in, key)
+}
+
+func (r mutationResolver) OrderDraftUpdate(ctx context.Context, in order.DraftUpdateInput) (*order.Payload, error) {
+	return r.Services.Orders.UpdateDraft(ctx, in)
+}
+
+func (r mutationResolver) OrderDraftPlace(ctx context.Context, in order.DraftPlaceInput, key string) (*order.Payload, error) {
+	return r.Services.Orders.PlaceDraft(ctx, in, key)
+}

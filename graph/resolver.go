@@ -5,12 +5,14 @@ package graph
 import (
 	"emporium/graph/loader"
 	"emporium/internal/fault"
+	"emporium/internal/jobs"
 	"emporium/internal/page"
 )
 
 // Resolver is the root of all resolvers.
 type Resolver struct {
 	loader.Services
+	Queues  jobs.Queues
 	Cookies CookiePolicy
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"emporium/internal/auth"
 	"emporium/internal/id"
+	"emporium/internal/jobs"
 	"emporium/internal/order"
 	"emporium/internal/payment"
 	"emporium/internal/product"
@@ -245,6 +246,7 @@ type ComplexityRoot struct {
 		DeliveredAt    func(childComplexity int) int
 		GlobalID       func(childComplexity int) int
 		Lines          func(childComplexity int) int
+		NextStates     func(childComplexity int) int
 		ShippedAt      func(childComplexity int) int
 		Status         func(childComplexity int) int
 		TrackingNumber func(childComplexity int) int
@@ -256,11 +258,53 @@ type ComplexityRoot struct {
 		Quantity func(childComplexity int) int
 	}
 
+	FulfillmentPayload struct {
+		Fulfillment func(childComplexity int) int
+		Order       func(childComplexity int) int
+		UserErrors  func(childComplexity int) int
+	}
+
+	GuestAccess struct {
+		ExpiresAt func(childComplexity int) int
+		Token     func(childComplexity int) int
+	}
+
 	Inventory struct {
 		Available func(childComplexity int) int
 		Held      func(childComplexity int) int
 		Movements func(childComplexity int, first *int, after *string, last *int, before *string) int
 		OnHand    func(childComplexity int) int
+	}
+
+	Job struct {
+		Args        func(childComplexity int) int
+		Attempt     func(childComplexity int) int
+		AttemptedAt func(childComplexity int) int
+		CreatedAt   func(childComplexity int) int
+		Domain      func(childComplexity int) int
+		FinalizedAt func(childComplexity int) int
+		GlobalID    func(childComplexity int) int
+		Kind        func(childComplexity int) int
+		LastError   func(childComplexity int) int
+		MaxAttempts func(childComplexity int) int
+		ScheduledAt func(childComplexity int) int
+		State       func(childComplexity int) int
+	}
+
+	JobConnection struct {
+		Edges    func(childComplexity int) int
+		Nodes    func(childComplexity int) int
+		PageInfo func(childComplexity int) int
+	}
+
+	JobEdge struct {
+		Cursor func(childComplexity int) int
+		Node   func(childComplexity int) int
+	}
+
+	JobRetryPayload struct {
+		Job        func(childComplexity int) int
+		UserErrors func(childComplexity int) int
 	}
 
 	Media struct {
@@ -293,6 +337,21 @@ type ComplexityRoot struct {
 		DiscountCreate           func(childComplexity int, input order.DiscountCreateInput) int
 		DiscountDeactivate       func(childComplexity int, input order.DiscountDeactivateInput) int
 		DiscountUpdate           func(childComplexity int, input order.DiscountUpdateInput) int
+		FulfillmentCancel        func(childComplexity int, input order.ParcelCancelInput) int
+		FulfillmentDeliver       func(childComplexity int, input order.DeliverInput) int
+		FulfillmentShip          func(childComplexity int, input order.ParcelInput) int
+		JobRetry                 func(childComplexity int, input jobs.RetryInput) int
+		OrderCancel              func(childComplexity int, input order.CancelInput, idempotencyKey string) int
+		OrderConfirm             func(childComplexity int, input order.ConfirmInput) int
+		OrderDraftCreate         func(childComplexity int, input order.DraftInput, idempotencyKey string) int
+		OrderDraftPlace          func(childComplexity int, input order.DraftPlaceInput, idempotencyKey string) int
+		OrderDraftUpdate         func(childComplexity int, input order.DraftUpdateInput) int
+		OrderEdit                func(childComplexity int, input order.EditInput, idempotencyKey string) int
+		OrderFulfill             func(childComplexity int, input order.FulfillInput) int
+		OrderNoteAdd             func(childComplexity int, input order.NoteInput) int
+		OrderPay                 func(childComplexity int, input order.PayInput, idempotencyKey string) int
+		OrderPlace               func(childComplexity int, input order.PlaceInput, idempotencyKey string) int
+		OrderReturn              func(childComplexity int, input order.ReturnInput, idempotencyKey string) int
 		PasswordChange           func(childComplexity int, input user.PasswordChangeInput) int
 		ProfileUpdate            func(childComplexity int, input user.ProfileUpdateInput) int
 		ShippingMethodCreate     func(childComplexity int, input order.ShippingMethodCreateInput) int
@@ -325,27 +384,35 @@ type ComplexityRoot struct {
 		AuthorizedTotal   func(childComplexity int) int
 		Balance           func(childComplexity int) int
 		BillingAddress    func(childComplexity int) int
+		CancelReason      func(childComplexity int) int
 		CanceledAt        func(childComplexity int) int
 		CapturedTotal     func(childComplexity int) int
 		CreatedAt         func(childComplexity int) int
 		Customer          func(childComplexity int) int
+		DiscountCode      func(childComplexity int) int
 		DiscountTotal     func(childComplexity int) int
 		Email             func(childComplexity int) int
 		Events            func(childComplexity int) int
+		ExpiresAt         func(childComplexity int) int
+		Failure           func(childComplexity int) int
 		FulfillmentStatus func(childComplexity int) int
 		Fulfillments      func(childComplexity int) int
 		GlobalID          func(childComplexity int) int
 		Lines             func(childComplexity int) int
+		NextStates        func(childComplexity int) int
+		Note              func(childComplexity int) int
 		Number            func(childComplexity int) int
 		PaymentStatus     func(childComplexity int) int
 		Payments          func(childComplexity int) int
 		PlacedAt          func(childComplexity int) int
 		RefundedTotal     func(childComplexity int) int
 		ShippingAddress   func(childComplexity int) int
+		ShippingMethod    func(childComplexity int) int
 		ShippingTotal     func(childComplexity int) int
 		Status            func(childComplexity int) int
 		Subtotal          func(childComplexity int) int
 		TaxIncluded       func(childComplexity int) int
+		TaxLines          func(childComplexity int) int
 		TaxTotal          func(childComplexity int) int
 		Total             func(childComplexity int) int
 	}
@@ -362,6 +429,20 @@ type ComplexityRoot struct {
 		Node   func(childComplexity int) int
 	}
 
+	OrderEditPayload struct {
+		Order      func(childComplexity int) int
+		Preview    func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	OrderEditPreview struct {
+		DiscountTotal func(childComplexity int) int
+		Due           func(childComplexity int) int
+		Subtotal      func(childComplexity int) int
+		TaxTotal      func(childComplexity int) int
+		Total         func(childComplexity int) int
+	}
+
 	OrderEvent struct {
 		CreatedAt func(childComplexity int) int
 		GlobalID  func(childComplexity int) int
@@ -371,10 +452,12 @@ type ComplexityRoot struct {
 
 	OrderLine struct {
 		Discount     func(childComplexity int) int
+		Fulfilled    func(childComplexity int) int
 		GlobalID     func(childComplexity int) int
 		ImageURL     func(childComplexity int) int
 		Position     func(childComplexity int) int
 		Quantity     func(childComplexity int) int
+		Returned     func(childComplexity int) int
 		SKU          func(childComplexity int) int
 		Tax          func(childComplexity int) int
 		Title        func(childComplexity int) int
@@ -382,6 +465,17 @@ type ComplexityRoot struct {
 		UnitPrice    func(childComplexity int) int
 		Variant      func(childComplexity int) int
 		VariantTitle func(childComplexity int) int
+	}
+
+	OrderPayload struct {
+		Order      func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	OrderPlacePayload struct {
+		Guest      func(childComplexity int) int
+		Order      func(childComplexity int) int
+		UserErrors func(childComplexity int) int
 	}
 
 	PageInfo struct {
@@ -527,6 +621,7 @@ type ComplexityRoot struct {
 		Collection      func(childComplexity int, id *id.ID, slug *string) int
 		Collections     func(childComplexity int, first *int, after *string, last *int, before *string) int
 		Discounts       func(childComplexity int, first *int, after *string, last *int, before *string) int
+		Jobs            func(childComplexity int, domain jobs.Domain, first *int, after *string, last *int, before *string, filter *jobs.Filter) int
 		Node            func(childComplexity int, id id.ID) int
 		Nodes           func(childComplexity int, ids []*id.ID) int
 		Order           func(childComplexity int, id *id.ID, number *string) int
@@ -1444,6 +1539,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Fulfillment.Lines(childComplexity), true
+	case "Fulfillment.nextStates":
+		if e.ComplexityRoot.Fulfillment.NextStates == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Fulfillment.NextStates(childComplexity), true
 	case "Fulfillment.shippedAt":
 		if e.ComplexityRoot.Fulfillment.ShippedAt == nil {
 			break
@@ -1482,6 +1583,38 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.FulfillmentLine.Quantity(childComplexity), true
 
+	case "FulfillmentPayload.fulfillment":
+		if e.ComplexityRoot.FulfillmentPayload.Fulfillment == nil {
+			break
+		}
+
+		return e.ComplexityRoot.FulfillmentPayload.Fulfillment(childComplexity), true
+	case "FulfillmentPayload.order":
+		if e.ComplexityRoot.FulfillmentPayload.Order == nil {
+			break
+		}
+
+		return e.ComplexityRoot.FulfillmentPayload.Order(childComplexity), true
+	case "FulfillmentPayload.userErrors":
+		if e.ComplexityRoot.FulfillmentPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.FulfillmentPayload.UserErrors(childComplexity), true
+
+	case "GuestAccess.expiresAt":
+		if e.ComplexityRoot.GuestAccess.ExpiresAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GuestAccess.ExpiresAt(childComplexity), true
+	case "GuestAccess.token":
+		if e.ComplexityRoot.GuestAccess.Token == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GuestAccess.Token(childComplexity), true
+
 	case "Inventory.available":
 		if e.ComplexityRoot.Inventory.Available == nil {
 			break
@@ -1511,6 +1644,124 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Inventory.OnHand(childComplexity), true
+
+	case "Job.args":
+		if e.ComplexityRoot.Job.Args == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.Args(childComplexity), true
+	case "Job.attempt":
+		if e.ComplexityRoot.Job.Attempt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.Attempt(childComplexity), true
+	case "Job.attemptedAt":
+		if e.ComplexityRoot.Job.AttemptedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.AttemptedAt(childComplexity), true
+	case "Job.createdAt":
+		if e.ComplexityRoot.Job.CreatedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.CreatedAt(childComplexity), true
+	case "Job.domain":
+		if e.ComplexityRoot.Job.Domain == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.Domain(childComplexity), true
+	case "Job.finalizedAt":
+		if e.ComplexityRoot.Job.FinalizedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.FinalizedAt(childComplexity), true
+	case "Job.id":
+		if e.ComplexityRoot.Job.GlobalID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.GlobalID(childComplexity), true
+	case "Job.kind":
+		if e.ComplexityRoot.Job.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.Kind(childComplexity), true
+	case "Job.lastError":
+		if e.ComplexityRoot.Job.LastError == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.LastError(childComplexity), true
+	case "Job.maxAttempts":
+		if e.ComplexityRoot.Job.MaxAttempts == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.MaxAttempts(childComplexity), true
+	case "Job.scheduledAt":
+		if e.ComplexityRoot.Job.ScheduledAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.ScheduledAt(childComplexity), true
+	case "Job.state":
+		if e.ComplexityRoot.Job.State == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.State(childComplexity), true
+
+	case "JobConnection.edges":
+		if e.ComplexityRoot.JobConnection.Edges == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobConnection.Edges(childComplexity), true
+	case "JobConnection.nodes":
+		if e.ComplexityRoot.JobConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobConnection.Nodes(childComplexity), true
+	case "JobConnection.pageInfo":
+		if e.ComplexityRoot.JobConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobConnection.PageInfo(childComplexity), true
+
+	case "JobEdge.cursor":
+		if e.ComplexityRoot.JobEdge.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobEdge.Cursor(childComplexity), true
+	case "JobEdge.node":
+		if e.ComplexityRoot.JobEdge.Node == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobEdge.Node(childComplexity), true
+
+	case "JobRetryPayload.job":
+		if e.ComplexityRoot.JobRetryPayload.Job == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobRetryPayload.Job(childComplexity), true
+	case "JobRetryPayload.userErrors":
+		if e.ComplexityRoot.JobRetryPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobRetryPayload.UserErrors(childComplexity), true
 
 	case "Media.alt":
 		if e.ComplexityRoot.Media.Alt == nil {
@@ -1722,6 +1973,171 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.DiscountUpdate(childComplexity, args["input"].(order.DiscountUpdateInput)), true
+	case "Mutation.fulfillmentCancel":
+		if e.ComplexityRoot.Mutation.FulfillmentCancel == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_fulfillmentCancel_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.FulfillmentCancel(childComplexity, args["input"].(order.ParcelCancelInput)), true
+	case "Mutation.fulfillmentDeliver":
+		if e.ComplexityRoot.Mutation.FulfillmentDeliver == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_fulfillmentDeliver_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.FulfillmentDeliver(childComplexity, args["input"].(order.DeliverInput)), true
+	case "Mutation.fulfillmentShip":
+		if e.ComplexityRoot.Mutation.FulfillmentShip == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_fulfillmentShip_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.FulfillmentShip(childComplexity, args["input"].(order.ParcelInput)), true
+	case "Mutation.jobRetry":
+		if e.ComplexityRoot.Mutation.JobRetry == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_jobRetry_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.JobRetry(childComplexity, args["input"].(jobs.RetryInput)), true
+	case "Mutation.orderCancel":
+		if e.ComplexityRoot.Mutation.OrderCancel == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_orderCancel_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.OrderCancel(childComplexity, args["input"].(order.CancelInput), args["idempotencyKey"].(string)), true
+	case "Mutation.orderConfirm":
+		if e.ComplexityRoot.Mutation.OrderConfirm == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_orderConfirm_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.OrderConfirm(childComplexity, args["input"].(order.ConfirmInput)), true
+	case "Mutation.orderDraftCreate":
+		if e.ComplexityRoot.Mutation.OrderDraftCreate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_orderDraftCreate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.OrderDraftCreate(childComplexity, args["input"].(order.DraftInput), args["idempotencyKey"].(string)), true
+	case "Mutation.orderDraftPlace":
+		if e.ComplexityRoot.Mutation.OrderDraftPlace == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_orderDraftPlace_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.OrderDraftPlace(childComplexity, args["input"].(order.DraftPlaceInput), args["idempotencyKey"].(string)), true
+	case "Mutation.orderDraftUpdate":
+		if e.ComplexityRoot.Mutation.OrderDraftUpdate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_orderDraftUpdate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.OrderDraftUpdate(childComplexity, args["input"].(order.DraftUpdateInput)), true
+	case "Mutation.orderEdit":
+		if e.ComplexityRoot.Mutation.OrderEdit == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_orderEdit_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.OrderEdit(childComplexity, args["input"].(order.EditInput), args["idempotencyKey"].(string)), true
+	case "Mutation.orderFulfill":
+		if e.ComplexityRoot.Mutation.OrderFulfill == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_orderFulfill_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.OrderFulfill(childComplexity, args["input"].(order.FulfillInput)), true
+	case "Mutation.orderNoteAdd":
+		if e.ComplexityRoot.Mutation.OrderNoteAdd == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_orderNoteAdd_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.OrderNoteAdd(childComplexity, args["input"].(order.NoteInput)), true
+	case "Mutation.orderPay":
+		if e.ComplexityRoot.Mutation.OrderPay == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_orderPay_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.OrderPay(childComplexity, args["input"].(order.PayInput), args["idempotencyKey"].(string)), true
+	case "Mutation.orderPlace":
+		if e.ComplexityRoot.Mutation.OrderPlace == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_orderPlace_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.OrderPlace(childComplexity, args["input"].(order.PlaceInput), args["idempotencyKey"].(string)), true
+	case "Mutation.orderReturn":
+		if e.ComplexityRoot.Mutation.OrderReturn == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_orderReturn_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.OrderReturn(childComplexity, args["input"].(order.ReturnInput), args["idempotencyKey"].(string)), true
 	case "Mutation.passwordChange":
 		if e.ComplexityRoot.Mutation.PasswordChange == nil {
 			break
@@ -1933,6 +2349,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Order.BillingAddress(childComplexity), true
+	case "Order.cancelReason":
+		if e.ComplexityRoot.Order.CancelReason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Order.CancelReason(childComplexity), true
 	case "Order.canceledAt":
 		if e.ComplexityRoot.Order.CanceledAt == nil {
 			break
@@ -1957,6 +2379,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Order.Customer(childComplexity), true
+	case "Order.discountCode":
+		if e.ComplexityRoot.Order.DiscountCode == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Order.DiscountCode(childComplexity), true
 	case "Order.discountTotal":
 		if e.ComplexityRoot.Order.DiscountTotal == nil {
 			break
@@ -1975,6 +2403,18 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Order.Events(childComplexity), true
+	case "Order.expiresAt":
+		if e.ComplexityRoot.Order.ExpiresAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Order.ExpiresAt(childComplexity), true
+	case "Order.failure":
+		if e.ComplexityRoot.Order.Failure == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Order.Failure(childComplexity), true
 	case "Order.fulfillmentStatus":
 		if e.ComplexityRoot.Order.FulfillmentStatus == nil {
 			break
@@ -1999,6 +2439,18 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Order.Lines(childComplexity), true
+	case "Order.nextStates":
+		if e.ComplexityRoot.Order.NextStates == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Order.NextStates(childComplexity), true
+	case "Order.note":
+		if e.ComplexityRoot.Order.Note == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Order.Note(childComplexity), true
 	case "Order.number":
 		if e.ComplexityRoot.Order.Number == nil {
 			break
@@ -2035,6 +2487,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Order.ShippingAddress(childComplexity), true
+	case "Order.shippingMethod":
+		if e.ComplexityRoot.Order.ShippingMethod == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Order.ShippingMethod(childComplexity), true
 	case "Order.shippingTotal":
 		if e.ComplexityRoot.Order.ShippingTotal == nil {
 			break
@@ -2059,6 +2517,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Order.TaxIncluded(childComplexity), true
+	case "Order.taxLines":
+		if e.ComplexityRoot.Order.TaxLines == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Order.TaxLines(childComplexity), true
 	case "Order.taxTotal":
 		if e.ComplexityRoot.Order.TaxTotal == nil {
 			break
@@ -2110,6 +2574,56 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.OrderEdge.Node(childComplexity), true
 
+	case "OrderEditPayload.order":
+		if e.ComplexityRoot.OrderEditPayload.Order == nil {
+			break
+		}
+
+		return e.ComplexityRoot.OrderEditPayload.Order(childComplexity), true
+	case "OrderEditPayload.preview":
+		if e.ComplexityRoot.OrderEditPayload.Preview == nil {
+			break
+		}
+
+		return e.ComplexityRoot.OrderEditPayload.Preview(childComplexity), true
+	case "OrderEditPayload.userErrors":
+		if e.ComplexityRoot.OrderEditPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.OrderEditPayload.UserErrors(childComplexity), true
+
+	case "OrderEditPreview.discountTotal":
+		if e.ComplexityRoot.OrderEditPreview.DiscountTotal == nil {
+			break
+		}
+
+		return e.ComplexityRoot.OrderEditPreview.DiscountTotal(childComplexity), true
+	case "OrderEditPreview.due":
+		if e.ComplexityRoot.OrderEditPreview.Due == nil {
+			break
+		}
+
+		return e.ComplexityRoot.OrderEditPreview.Due(childComplexity), true
+	case "OrderEditPreview.subtotal":
+		if e.ComplexityRoot.OrderEditPreview.Subtotal == nil {
+			break
+		}
+
+		return e.ComplexityRoot.OrderEditPreview.Subtotal(childComplexity), true
+	case "OrderEditPreview.taxTotal":
+		if e.ComplexityRoot.OrderEditPreview.TaxTotal == nil {
+			break
+		}
+
+		return e.ComplexityRoot.OrderEditPreview.TaxTotal(childComplexity), true
+	case "OrderEditPreview.total":
+		if e.ComplexityRoot.OrderEditPreview.Total == nil {
+			break
+		}
+
+		return e.ComplexityRoot.OrderEditPreview.Total(childComplexity), true
+
 	case "OrderEvent.createdAt":
 		if e.ComplexityRoot.OrderEvent.CreatedAt == nil {
 			break
@@ -2141,6 +2655,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.OrderLine.Discount(childComplexity), true
+	case "OrderLine.fulfilled":
+		if e.ComplexityRoot.OrderLine.Fulfilled == nil {
+			break
+		}
+
+		return e.ComplexityRoot.OrderLine.Fulfilled(childComplexity), true
 	case "OrderLine.id":
 		if e.ComplexityRoot.OrderLine.GlobalID == nil {
 			break
@@ -2165,6 +2685,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.OrderLine.Quantity(childComplexity), true
+	case "OrderLine.returned":
+		if e.ComplexityRoot.OrderLine.Returned == nil {
+			break
+		}
+
+		return e.ComplexityRoot.OrderLine.Returned(childComplexity), true
 	case "OrderLine.sku":
 		if e.ComplexityRoot.OrderLine.SKU == nil {
 			break
@@ -2207,6 +2733,38 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.OrderLine.VariantTitle(childComplexity), true
+
+	case "OrderPayload.order":
+		if e.ComplexityRoot.OrderPayload.Order == nil {
+			break
+		}
+
+		return e.ComplexityRoot.OrderPayload.Order(childComplexity), true
+	case "OrderPayload.userErrors":
+		if e.ComplexityRoot.OrderPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.OrderPayload.UserErrors(childComplexity), true
+
+	case "OrderPlacePayload.guest":
+		if e.ComplexityRoot.OrderPlacePayload.Guest == nil {
+			break
+		}
+
+		return e.ComplexityRoot.OrderPlacePayload.Guest(childComplexity), true
+	case "OrderPlacePayload.order":
+		if e.ComplexityRoot.OrderPlacePayload.Order == nil {
+			break
+		}
+
+		return e.ComplexityRoot.OrderPlacePayload.Order(childComplexity), true
+	case "OrderPlacePayload.userErrors":
+		if e.ComplexityRoot.OrderPlacePayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.OrderPlacePayload.UserErrors(childComplexity), true
 
 	case "PageInfo.endCursor":
 		if e.ComplexityRoot.PageInfo.EndCursor == nil {
@@ -2802,6 +3360,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Query.Discounts(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string)), true
 
+	case "Query.jobs":
+		if e.ComplexityRoot.Query.Jobs == nil {
+			break
+		}
+
+		args, err := ec.field_Query_jobs_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Jobs(childComplexity, args["domain"].(jobs.Domain), args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*jobs.Filter)), true
 	case "Query.node":
 		if e.ComplexityRoot.Query.Node == nil {
 			break
@@ -3518,8 +4087,27 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("DiscountCreateInput", ec.unmarshalInputDiscountCreateInput),
 			graphql.NewInputUnmarshaler("DiscountDeactivateInput", ec.unmarshalInputDiscountDeactivateInput),
 			graphql.NewInputUnmarshaler("DiscountUpdateInput", ec.unmarshalInputDiscountUpdateInput),
+			graphql.NewInputUnmarshaler("FulfillmentCancelInput", ec.unmarshalInputFulfillmentCancelInput),
+			graphql.NewInputUnmarshaler("FulfillmentDeliverInput", ec.unmarshalInputFulfillmentDeliverInput),
+			graphql.NewInputUnmarshaler("FulfillmentShipInput", ec.unmarshalInputFulfillmentShipInput),
+			graphql.NewInputUnmarshaler("JobFilter", ec.unmarshalInputJobFilter),
+			graphql.NewInputUnmarshaler("JobRetryInput", ec.unmarshalInputJobRetryInput),
 			graphql.NewInputUnmarshaler("OptionFilter", ec.unmarshalInputOptionFilter),
+			graphql.NewInputUnmarshaler("OrderCancelInput", ec.unmarshalInputOrderCancelInput),
+			graphql.NewInputUnmarshaler("OrderConfirmInput", ec.unmarshalInputOrderConfirmInput),
+			graphql.NewInputUnmarshaler("OrderDraftInput", ec.unmarshalInputOrderDraftInput),
+			graphql.NewInputUnmarshaler("OrderDraftLineInput", ec.unmarshalInputOrderDraftLineInput),
+			graphql.NewInputUnmarshaler("OrderDraftPlaceInput", ec.unmarshalInputOrderDraftPlaceInput),
+			graphql.NewInputUnmarshaler("OrderDraftUpdateInput", ec.unmarshalInputOrderDraftUpdateInput),
+			graphql.NewInputUnmarshaler("OrderEditAddInput", ec.unmarshalInputOrderEditAddInput),
+			graphql.NewInputUnmarshaler("OrderEditInput", ec.unmarshalInputOrderEditInput),
 			graphql.NewInputUnmarshaler("OrderFilter", ec.unmarshalInputOrderFilter),
+			graphql.NewInputUnmarshaler("OrderFulfillInput", ec.unmarshalInputOrderFulfillInput),
+			graphql.NewInputUnmarshaler("OrderLineQuantityInput", ec.unmarshalInputOrderLineQuantityInput),
+			graphql.NewInputUnmarshaler("OrderNoteAddInput", ec.unmarshalInputOrderNoteAddInput),
+			graphql.NewInputUnmarshaler("OrderPayInput", ec.unmarshalInputOrderPayInput),
+			graphql.NewInputUnmarshaler("OrderPlaceInput", ec.unmarshalInputOrderPlaceInput),
+			graphql.NewInputUnmarshaler("OrderReturnInput", ec.unmarshalInputOrderReturnInput),
 			graphql.NewInputUnmarshaler("OrderSort", ec.unmarshalInputOrderSort),
 			graphql.NewInputUnmarshaler("PasswordChangeInput", ec.unmarshalInputPasswordChangeInput),
 			graphql.NewInputUnmarshaler("PaymentFilter", ec.unmarshalInputPaymentFilter),
@@ -3746,6 +4334,8 @@ enum UserErrorCode {
   UNAVAILABLE
   "What is needed was not given yet."
   MISSING
+  "The payment was refused."
+  PAYMENT_FAILED
 }
 
 "The direction of a sort."
@@ -3955,6 +4545,22 @@ type Query {
     "The order of the list."
     sort: PaymentSort! = { field: CREATED_AT, direction: DESC }
   ): PaymentConnection @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+
+  "The background jobs of a domain, the newest first; for managers and admins. What is done is kept for a day, what was given up for a week."
+  jobs(
+    "Whose jobs."
+    domain: JobDomain!
+    "How many, from the start of the list; at most 100."
+    first: Int
+    "Only what comes after this cursor."
+    after: String
+    "How many, from the end of the list; at most 100."
+    last: Int
+    "Only what comes before this cursor."
+    before: String
+    "Only jobs that match."
+    filter: JobFilter
+  ): JobConnection @hasRole(anyOf: [MANAGER, ADMIN])
 }
 
 "The way into the graph for writing."
@@ -4025,6 +4631,97 @@ type Mutation {
     "Which user, and which roles."
     input: UserSetRolesInput!
   ): UserPayload @hasRole(anyOf: [ADMIN])
+
+  "Orders what is in a cart: the viewer's, or the one of the token. Answers when the order is placed, came to nothing, or waits for the customer or the provider; then it goes on by itself."
+  orderPlace(
+    "What, and how it is paid."
+    input: OrderPlaceInput!
+    "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is done twice."
+    idempotencyKey: String!
+  ): OrderPlacePayload @public
+  "Pays what is still owed for an order that was placed."
+  orderPay(
+    "Which order, and how it is paid."
+    input: OrderPayInput!
+    "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is done twice."
+    idempotencyKey: String!
+  ): OrderPayload @authenticated
+  "Cancels an order of which nothing was sent. Customers may until the shop has begun to work on it, and get their money back; managers and admins say what becomes of goods and money."
+  orderCancel(
+    "Which order, and why."
+    input: OrderCancelInput!
+    "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is done twice."
+    idempotencyKey: String!
+  ): OrderPayload @authenticated
+  "Says that the shop works on an order from now on."
+  orderConfirm(
+    "Which order."
+    input: OrderConfirmInput!
+  ): OrderPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Packs goods of an order into a parcel, and sends it if that is said. An order that was placed is confirmed by it."
+  orderFulfill(
+    "What goes into the parcel."
+    input: OrderFulfillInput!
+  ): FulfillmentPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Says that a parcel is on its way."
+  fulfillmentShip(
+    "Which parcel, and how it is followed."
+    input: FulfillmentShipInput!
+  ): FulfillmentPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Says that a parcel has arrived."
+  fulfillmentDeliver(
+    "Which parcel."
+    input: FulfillmentDeliverInput!
+  ): FulfillmentPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Unpacks a parcel that was not sent."
+  fulfillmentCancel(
+    "Which parcel."
+    input: FulfillmentCancelInput!
+  ): FulfillmentPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Takes goods back that were sent. The money goes back by ` + "`" + `paymentRefund` + "`" + `."
+  orderReturn(
+    "What has come back."
+    input: OrderReturnInput!
+    "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is done twice."
+    idempotencyKey: String!
+  ): OrderPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Changes the lines of an order that was placed, or says what that would come to."
+  orderEdit(
+    "What changes."
+    input: OrderEditInput!
+    "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is done twice."
+    idempotencyKey: String!
+  ): OrderEditPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Writes something down about an order. Its customer reads it too."
+  orderNoteAdd(
+    "About which order, and what."
+    input: OrderNoteAddInput!
+  ): OrderPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Writes an order for a customer, which holds and charges nothing yet."
+  orderDraftCreate(
+    "The draft."
+    input: OrderDraftInput!
+    "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is done twice."
+    idempotencyKey: String!
+  ): OrderPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Writes a draft anew."
+  orderDraftUpdate(
+    "Which draft, and what it is from now on."
+    input: OrderDraftUpdateInput!
+  ): OrderPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Places a draft: from here on it goes the way of every order."
+  orderDraftPlace(
+    "Which draft, and how it is paid."
+    input: OrderDraftPlaceInput!
+    "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is done twice."
+    idempotencyKey: String!
+  ): OrderPayload @hasRole(anyOf: [MANAGER, ADMIN])
+
+  "Lets a job that has failed, was given up or waits run at once."
+  jobRetry(
+    "Which job."
+    input: JobRetryInput!
+  ): JobRetryPayload @hasRole(anyOf: [MANAGER, ADMIN])
 
   "Changes what is on hand of a variant by an amount; never below what orders hold."
   stockAdjust(
@@ -5514,6 +6211,8 @@ type TaxRatePayload @open {
 
 "Where an order is on its way."
 enum OrderStatus {
+  "Written by the shop for a customer; nothing is held or charged."
+  DRAFT
   "Being placed: stock and payment are under way."
   PENDING
   "Placed: the customer has bought."
@@ -5594,8 +6293,22 @@ type Order implements Node {
   taxTotal: Money!
   "Whether the prices contain the tax."
   taxIncluded: Boolean!
+  "The taxes, which add up to ` + "`" + `taxTotal` + "`" + `."
+  taxLines: [TaxLine!]!
   "What the customer owes for the whole order."
   total: Money!
+  "The shipping method that was chosen."
+  shippingMethod: String
+  "The code of the discount that was given."
+  discountCode: String
+  "What the customer wants the shop to know."
+  note: String
+  "The states that can follow."
+  nextStates: [OrderStatus!]!
+  "Why it was cancelled."
+  cancelReason: OrderCancelReason
+  "Why nothing was bought, for the customer."
+  failure: String
   "What providers have promised, less what was given back."
   authorizedTotal: Money!
   "What providers have collected."
@@ -5616,6 +6329,22 @@ type Order implements Node {
   placedAt: DateTime
   "When it was cancelled."
   canceledAt: DateTime
+  "When it is given up if it is still ` + "`" + `PENDING` + "`" + `."
+  expiresAt: DateTime
+}
+
+"Why an order was cancelled."
+enum OrderCancelReason {
+  "The customer wanted it."
+  CUSTOMER
+  "The shop wanted it."
+  STAFF
+  "It was fraud."
+  FRAUD
+  "Not everything was there."
+  OUT_OF_STOCK
+  "Anything else."
+  OTHER
 }
 
 "A line of an order, as it was bought."
@@ -5642,6 +6371,10 @@ type OrderLine implements Node {
   tax: Money!
   "The price of the line: quantity times unit price, less the discount."
   total: Money!
+  "How many of it are in parcels."
+  fulfilled: Int!
+  "How many of those have come back."
+  returned: Int!
   "The variant as it is today; null when it is no longer on sale."
   variant: Variant
 }
@@ -5674,6 +6407,8 @@ type Fulfillment implements Node {
   id: ID!
   "Where the parcel is."
   status: FulfillmentStatus!
+  "The states that can follow."
+  nextStates: [FulfillmentStatus!]!
   "Who carries it."
   carrier: String
   "Its number at the carrier."
@@ -5738,8 +6473,12 @@ enum OrderEventKind {
   PAYMENT_CAPTURED
   "A payment was refused."
   PAYMENT_FAILED
+  "A promise of money was given back."
+  PAYMENT_VOIDED
   "Money was paid back."
   REFUNDED
+  "A parcel was packed."
+  PACKED
   "A parcel was sent."
   SHIPPED
   "A parcel arrived."
@@ -5752,6 +6491,8 @@ enum OrderEventKind {
   EXPIRED
   "It is done."
   COMPLETED
+  "Its lines were changed."
+  EDITED
   "Somebody wrote something down."
   NOTE
 }
@@ -5810,6 +6551,248 @@ enum OrderSortField {
   CREATED_AT
   "The total."
   TOTAL
+}
+
+"What is ordered, and how it is paid."
+input OrderPlaceInput {
+  "The token of the cart, for somebody without an account. Given by a viewer who is signed in, the cart is merged into theirs first."
+  cartToken: String
+  "The total that the customer was shown; if it is another one by now, nothing is ordered."
+  expectedTotal: Decimal!
+  "What the payment provider's form has given for the customer's card. Not needed for what costs nothing."
+  paymentMethod: String
+  "Where the customer comes back to after an action, for example at their bank."
+  returnUrl: URL
+}
+
+"The outcome of ordering."
+type OrderPlacePayload @open {
+  "The order, also one that has come to nothing; null if none was made."
+  order: Order @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  "How somebody without an account comes back to the order."
+  guest: GuestAccess
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"How somebody without an account comes back to their order."
+type GuestAccess @open {
+  "An access token, to be sent like any other."
+  token: String!
+  "Until when it holds."
+  expiresAt: DateTime!
+}
+
+"How what is still owed for an order is paid."
+input OrderPayInput {
+  "Which order."
+  orderId: ID!
+  "What the payment provider's form has given for the customer's card."
+  paymentMethod: String!
+  "Where the customer comes back to after an action, for example at their bank."
+  returnUrl: URL
+}
+
+"The outcome of changing an order."
+type OrderPayload @open {
+  "The order as it is now."
+  order: Order @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"Which order is cancelled, and what becomes of it."
+input OrderCancelInput {
+  "Which order."
+  orderId: ID!
+  "Why; of customers it is ` + "`" + `CUSTOMER` + "`" + `."
+  reason: OrderCancelReason
+  "What the customer reads about it."
+  note: String
+  "Puts the goods back on sale; of customers always."
+  restock: Boolean! = true
+  "Pays back what was captured; of customers always. What was authorized is given back in any case."
+  refund: Boolean! = true
+}
+
+"Which order the shop works on."
+input OrderConfirmInput {
+  "Which order."
+  orderId: ID!
+}
+
+"How many of a line."
+input OrderLineQuantityInput {
+  "Which line."
+  orderLineId: ID!
+  "How many."
+  quantity: Int!
+}
+
+"What goes into a parcel."
+input OrderFulfillInput {
+  "Of which order."
+  orderId: ID!
+  "Which lines; all that is left if it is left out."
+  lines: [OrderLineQuantityInput!]
+  "Who carries it."
+  carrier: String
+  "Its number at the carrier."
+  trackingNumber: String
+  "Where it can be followed."
+  trackingUrl: URL
+  "It leaves at once."
+  ship: Boolean! = false
+}
+
+"Which parcel leaves."
+input FulfillmentShipInput {
+  "Which parcel."
+  fulfillmentId: ID!
+  "Who carries it."
+  carrier: String
+  "Its number at the carrier."
+  trackingNumber: String
+  "Where it can be followed."
+  trackingUrl: URL
+}
+
+"Which parcel has arrived."
+input FulfillmentDeliverInput {
+  "Which parcel."
+  fulfillmentId: ID!
+}
+
+"Which parcel is unpacked."
+input FulfillmentCancelInput {
+  "Which parcel."
+  fulfillmentId: ID!
+}
+
+"The outcome of changing a parcel."
+type FulfillmentPayload @open {
+  "The order."
+  order: Order @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  "The parcel."
+  fulfillment: Fulfillment @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"What has come back."
+input OrderReturnInput {
+  "Of which order."
+  orderId: ID!
+  "Which lines."
+  lines: [OrderLineQuantityInput!]!
+  "Why."
+  reason: String
+  "Puts the goods back on sale."
+  restock: Boolean! = true
+}
+
+"What changes of an order."
+input OrderEditInput {
+  "Which order."
+  orderId: ID!
+  "What comes in addition, at the price of today."
+  add: [OrderEditAddInput!]! = []
+  "How many of a line remain: no fewer than were sent."
+  reduce: [OrderLineQuantityInput!]! = []
+  "Why; its customer reads it."
+  reason: String
+  "Says what it would come to, and changes nothing."
+  dryRun: Boolean! = false
+}
+
+"What comes in addition."
+input OrderEditAddInput {
+  "Which variant."
+  variantId: ID!
+  "How many."
+  quantity: Int!
+}
+
+"The outcome of editing an order."
+type OrderEditPayload @open {
+  "The order as it is now."
+  order: Order @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  "What a dry run would come to."
+  preview: OrderEditPreview @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"What an edit would come to."
+type OrderEditPreview {
+  "The sum of the lines before discounts."
+  subtotal: Money!
+  "What would be taken off."
+  discountTotal: Money!
+  "The tax in, or on top of, the prices."
+  taxTotal: Money!
+  "What the order would cost."
+  total: Money!
+  "What would be neither promised nor paid; negative for what would be too much."
+  due: Money!
+}
+
+"What is written down about an order."
+input OrderNoteAddInput {
+  "Which order."
+  orderId: ID!
+  "What; at most 1,000 characters."
+  message: String!
+}
+
+"An order that the shop writes for a customer."
+input OrderDraftInput {
+  "Who buys; otherwise give an e-mail address, of a guest."
+  customerId: ID
+  "Where messages go; without it to the customer's address."
+  email: EmailAddress
+  "What is bought; at most 100 lines."
+  lines: [OrderDraftLineInput!]!
+  "Where the goods go."
+  shippingAddress: PostalAddressInput
+  "Where the invoice goes; without it to the same address."
+  billingAddress: PostalAddressInput
+  "The name of the shipping method."
+  shippingMethod: String
+  "What shipping costs, in the shop's currency."
+  shippingTotal: Decimal
+  "What is taken off the goods, in the shop's currency."
+  discount: Decimal
+  "What is to be known."
+  note: String
+}
+
+"A line of a draft."
+input OrderDraftLineInput {
+  "Which variant."
+  variantId: ID!
+  "How many."
+  quantity: Int!
+  "What one costs, in the shop's currency; without it as much as today."
+  unitPrice: Decimal
+}
+
+"What a draft is from now on."
+input OrderDraftUpdateInput {
+  "Which draft."
+  orderId: ID!
+  "All of it; its customer stays."
+  draft: OrderDraftInput!
+}
+
+"Which draft is placed, and how it is paid."
+input OrderDraftPlaceInput {
+  "Which draft."
+  orderId: ID!
+  "What the payment provider's form has given; without it the order is placed unpaid, and ` + "`" + `orderPay` + "`" + ` pays it."
+  paymentMethod: String
+  "Where the customer comes back to after an action, for example at their bank."
+  returnUrl: URL
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -5954,6 +6937,110 @@ input PaymentSort {
 enum PaymentSortField {
   "When it began."
   CREATED_AT
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Jobs
+# ---------------------------------------------------------------------------------------------------------------------
+
+"Whose jobs."
+enum JobDomain {
+  "Of accounts."
+  USERS
+  "Of the catalogue and the stock."
+  PRODUCTS
+  "Of orders and carts."
+  ORDERS
+  "Of payments."
+  PAYMENTS
+}
+
+"Where a job is."
+enum JobState {
+  "To be done at once."
+  AVAILABLE
+  "Waits for something else."
+  PENDING
+  "To be done later."
+  SCHEDULED
+  "Being done."
+  RUNNING
+  "Has failed, and is tried again."
+  RETRYABLE
+  "Done."
+  COMPLETED
+  "Will not be done: trying again is of no use."
+  CANCELLED
+  "Given up after many tries."
+  DISCARDED
+}
+
+"Something that is done in the background."
+type Job {
+  "The ID."
+  id: ID!
+  "Whose it is."
+  domain: JobDomain!
+  "What it does, for example ` + "`" + `orders.drive` + "`" + `."
+  kind: String!
+  "Where it is."
+  state: JobState!
+  "What it is given: keys of what it is about."
+  args: JSON!
+  "How often it was tried."
+  attempt: Int!
+  "How often it is tried at most."
+  maxAttempts: Int!
+  "Why the latest try has failed."
+  lastError: String
+  "When it was added."
+  createdAt: DateTime!
+  "When it is, or was, to be done."
+  scheduledAt: DateTime!
+  "When it was tried last."
+  attemptedAt: DateTime
+  "When it was done, or given up."
+  finalizedAt: DateTime
+}
+
+"A page of jobs."
+type JobConnection {
+  "The items of the page with their cursors."
+  edges: [JobEdge!] @hasRole(anyOf: [MANAGER, ADMIN])
+  "The items of the page."
+  nodes: [Job!] @hasRole(anyOf: [MANAGER, ADMIN])
+  "Where the page lies."
+  pageInfo: PageInfo!
+}
+
+"A job in a list."
+type JobEdge {
+  "The position in the list."
+  cursor: String!
+  "The job."
+  node: Job @hasRole(anyOf: [MANAGER, ADMIN])
+}
+
+"Which jobs; all that is given has to match."
+input JobFilter {
+  "Is in one of these states. ` + "`" + `[RETRYABLE, CANCELLED, DISCARDED]` + "`" + ` are those that have failed."
+  states: [JobState!]
+  "Is of this kind."
+  kind: String
+}
+
+"Which job runs at once."
+input JobRetryInput {
+  "Which job."
+  jobId: ID!
+}
+
+"The outcome of letting a job run."
+type JobRetryPayload @open {
+  "The job as it is now."
+  job: Job @hasRole(anyOf: [MANAGER, ADMIN])
+  "What the user can mend."
+  userErrors: [UserError!]!
 }
 `, BuiltIn: false},
 }
@@ -6325,6 +7412,8 @@ func (ec *executionContext) childFields_Fulfillment(ctx context.Context, field g
 		return ec.fieldContext_Fulfillment_id(ctx, field)
 	case "status":
 		return ec.fieldContext_Fulfillment_status(ctx, field)
+	case "nextStates":
+		return ec.fieldContext_Fulfillment_nextStates(ctx, field)
 	case "carrier":
 		return ec.fieldContext_Fulfillment_carrier(ctx, field)
 	case "trackingNumber":
@@ -6353,6 +7442,28 @@ func (ec *executionContext) childFields_FulfillmentLine(ctx context.Context, fie
 	return nil, fmt.Errorf("no field named %q was found under type FulfillmentLine", field.Name)
 }
 
+func (ec *executionContext) childFields_FulfillmentPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "order":
+		return ec.fieldContext_FulfillmentPayload_order(ctx, field)
+	case "fulfillment":
+		return ec.fieldContext_FulfillmentPayload_fulfillment(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_FulfillmentPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type FulfillmentPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_GuestAccess(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "token":
+		return ec.fieldContext_GuestAccess_token(ctx, field)
+	case "expiresAt":
+		return ec.fieldContext_GuestAccess_expiresAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type GuestAccess", field.Name)
+}
+
 func (ec *executionContext) childFields_Inventory(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "onHand":
@@ -6365,6 +7476,68 @@ func (ec *executionContext) childFields_Inventory(ctx context.Context, field gra
 		return ec.fieldContext_Inventory_movements(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Inventory", field.Name)
+}
+
+func (ec *executionContext) childFields_Job(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Job_id(ctx, field)
+	case "domain":
+		return ec.fieldContext_Job_domain(ctx, field)
+	case "kind":
+		return ec.fieldContext_Job_kind(ctx, field)
+	case "state":
+		return ec.fieldContext_Job_state(ctx, field)
+	case "args":
+		return ec.fieldContext_Job_args(ctx, field)
+	case "attempt":
+		return ec.fieldContext_Job_attempt(ctx, field)
+	case "maxAttempts":
+		return ec.fieldContext_Job_maxAttempts(ctx, field)
+	case "lastError":
+		return ec.fieldContext_Job_lastError(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_Job_createdAt(ctx, field)
+	case "scheduledAt":
+		return ec.fieldContext_Job_scheduledAt(ctx, field)
+	case "attemptedAt":
+		return ec.fieldContext_Job_attemptedAt(ctx, field)
+	case "finalizedAt":
+		return ec.fieldContext_Job_finalizedAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Job", field.Name)
+}
+
+func (ec *executionContext) childFields_JobConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_JobConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_JobConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_JobConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type JobConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_JobEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_JobEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_JobEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type JobEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_JobRetryPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "job":
+		return ec.fieldContext_JobRetryPayload_job(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_JobRetryPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type JobRetryPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_Media(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -6449,8 +7622,22 @@ func (ec *executionContext) childFields_Order(ctx context.Context, field graphql
 		return ec.fieldContext_Order_taxTotal(ctx, field)
 	case "taxIncluded":
 		return ec.fieldContext_Order_taxIncluded(ctx, field)
+	case "taxLines":
+		return ec.fieldContext_Order_taxLines(ctx, field)
 	case "total":
 		return ec.fieldContext_Order_total(ctx, field)
+	case "shippingMethod":
+		return ec.fieldContext_Order_shippingMethod(ctx, field)
+	case "discountCode":
+		return ec.fieldContext_Order_discountCode(ctx, field)
+	case "note":
+		return ec.fieldContext_Order_note(ctx, field)
+	case "nextStates":
+		return ec.fieldContext_Order_nextStates(ctx, field)
+	case "cancelReason":
+		return ec.fieldContext_Order_cancelReason(ctx, field)
+	case "failure":
+		return ec.fieldContext_Order_failure(ctx, field)
 	case "authorizedTotal":
 		return ec.fieldContext_Order_authorizedTotal(ctx, field)
 	case "capturedTotal":
@@ -6471,6 +7658,8 @@ func (ec *executionContext) childFields_Order(ctx context.Context, field graphql
 		return ec.fieldContext_Order_placedAt(ctx, field)
 	case "canceledAt":
 		return ec.fieldContext_Order_canceledAt(ctx, field)
+	case "expiresAt":
+		return ec.fieldContext_Order_expiresAt(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Order", field.Name)
 }
@@ -6497,6 +7686,34 @@ func (ec *executionContext) childFields_OrderEdge(ctx context.Context, field gra
 		return ec.fieldContext_OrderEdge_node(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type OrderEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_OrderEditPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "order":
+		return ec.fieldContext_OrderEditPayload_order(ctx, field)
+	case "preview":
+		return ec.fieldContext_OrderEditPayload_preview(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_OrderEditPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type OrderEditPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_OrderEditPreview(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "subtotal":
+		return ec.fieldContext_OrderEditPreview_subtotal(ctx, field)
+	case "discountTotal":
+		return ec.fieldContext_OrderEditPreview_discountTotal(ctx, field)
+	case "taxTotal":
+		return ec.fieldContext_OrderEditPreview_taxTotal(ctx, field)
+	case "total":
+		return ec.fieldContext_OrderEditPreview_total(ctx, field)
+	case "due":
+		return ec.fieldContext_OrderEditPreview_due(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type OrderEditPreview", field.Name)
 }
 
 func (ec *executionContext) childFields_OrderEvent(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -6537,10 +7754,36 @@ func (ec *executionContext) childFields_OrderLine(ctx context.Context, field gra
 		return ec.fieldContext_OrderLine_tax(ctx, field)
 	case "total":
 		return ec.fieldContext_OrderLine_total(ctx, field)
+	case "fulfilled":
+		return ec.fieldContext_OrderLine_fulfilled(ctx, field)
+	case "returned":
+		return ec.fieldContext_OrderLine_returned(ctx, field)
 	case "variant":
 		return ec.fieldContext_OrderLine_variant(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type OrderLine", field.Name)
+}
+
+func (ec *executionContext) childFields_OrderPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "order":
+		return ec.fieldContext_OrderPayload_order(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_OrderPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type OrderPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_OrderPlacePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "order":
+		return ec.fieldContext_OrderPlacePayload_order(ctx, field)
+	case "guest":
+		return ec.fieldContext_OrderPlacePayload_guest(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_OrderPlacePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type OrderPlacePayload", field.Name)
 }
 
 func (ec *executionContext) childFields_PageInfo(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

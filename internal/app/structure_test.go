@@ -16,7 +16,7 @@ var mayImport = map[string][]string{
 	"emporium":                       {"internal/app"},
 	"bench":                          {"internal/devstack", "internal/seal", "internal/id", "internal/money", "bench/…"},
 	"bench/handwritten":              {"internal/seal", "internal/id", "internal/money"},
-	"graph":                          {"graph/…", "internal/user", "internal/product", "internal/order", "internal/payment", "internal/auth", "internal/fault", "internal/id", "internal/money", "internal/page", "internal/postgres", "internal/telemetry"},
+	"graph":                          {"graph/…", "internal/user", "internal/product", "internal/order", "internal/payment", "internal/auth", "internal/fault", "internal/id", "internal/jobs", "internal/money", "internal/page", "internal/postgres", "internal/telemetry"},
 	"graph/exec":                     {},
 	"graph/generate":                 {},
 	"graph/loader":                   {"internal/user", "internal/product", "internal/order", "internal/payment", "internal/fault", "internal/id", "internal/page"},

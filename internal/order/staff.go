@@ -380,14 +380,20 @@ func (s *Service) Ship(ctx context.Context, in ParcelInput) (*FulfillmentPayload
 	return s.parcel(ctx, in.FulfillmentID, ParcelShipped, &in)
 }
 
+// DeliverInput is the parcel that has arrived.
+type DeliverInput struct{ FulfillmentID id.ID }
+
 // Deliver says that a parcel has arrived.
-func (s *Service) Deliver(ctx context.Context, parcel id.ID) (*FulfillmentPayload, error) {
-	return s.parcel(ctx, parcel, ParcelDelivered, nil)
+func (s *Service) Deliver(ctx context.Context, in DeliverInput) (*FulfillmentPayload, error) {
+	return s.parcel(ctx, in.FulfillmentID, ParcelDelivered, nil)
 }
 
+// ParcelCancelInput is the parcel that is unpacked.
+type ParcelCancelInput struct{ FulfillmentID id.ID }
+
 // CancelParcel unpacks a parcel that was not sent.
-func (s *Service) CancelParcel(ctx context.Context, parcel id.ID) (*FulfillmentPayload, error) {
-	return s.parcel(ctx, parcel, ParcelCanceled, nil)
+func (s *Service) CancelParcel(ctx context.Context, in ParcelCancelInput) (*FulfillmentPayload, error) {
+	return s.parcel(ctx, in.FulfillmentID, ParcelCanceled, nil)
 }
 
 // parcel brings a parcel to another state.
