@@ -10,10 +10,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caarlos0/env/v11"
 	"github.com/urfave/cli/v3"
 
 	"emporium/internal/auth"
 	"emporium/internal/config"
+	"emporium/internal/payment/testprovider"
 	"emporium/internal/product"
 	"emporium/internal/productcsv"
 	"emporium/internal/seal"
@@ -75,6 +77,13 @@ func Command(ctx context.Context, args, environ []string, out, errs io.Writer) e
 					{Name: "retire", Usage: "accept nothing of a key any more", ArgsUsage: "KEY", Action: p.signingChange((*auth.Keyring).Retire)},
 				}},
 			}},
+			{Name: "testprovider", Usage: "be a payment provider that moves no money, until interrupted",
+				Description: "TEST_PROVIDER_KEY and TEST_PROVIDER_WEBHOOK_SECRET come from the environment. See docs/payments-providers.md.",
+				Flags: []cli.Flag{
+					&cli.StringFlag{Name: "addr", Value: "127.0.0.1:8099", Usage: "`HOST:PORT` of this machine to listen on"},
+					&cli.StringFlag{Name: "books", Value: ".emporium/testprovider.db", Usage: "the `FILE` that payments are kept in"},
+					&cli.StringFlag{Name: "webhook-url", Usage: "where events go"},
+				}, Action: p.testProvider},
 			{Name: "token", Usage: "open a session of an account and print its access token", Flags: []cli.Flag{
 				&cli.StringFlag{Name: "email", Required: true, Usage: "whose"},
 			}, Action: p.token},
@@ -330,6 +339,15 @@ func (p *program) exportProducts(ctx context.Context, c *cli.Command) error {
 		}
 		p.say("%d products exported", count)
 		return nil
+	})
+}
+
+func (p *program) testProvider(ctx context.Context, c *cli.Command) error {
+	secrets := env.ToMap(p.environ)
+	slog.SetDefault(telemetry.NewLogger(p.errs, slog.LevelInfo))
+	return testprovider.Run(ctx, testprovider.Config{
+		Addr: c.String("addr"), Books: c.String("books"), WebhookURL: c.String("webhook-url"),
+		APIKey: secrets["TEST_PROVIDER_KEY"], WebhookSecret: secrets["TEST_PROVIDER_WEBHOOK_SECRET"],
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -266,6 +267,40 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// Lost is the error of a call that got no answer, by what the HTTP client says.
+func Lost(err error) *Error {
+	e := &Error{Code: CodeNetwork, Temporary: true, Unknown: true, Err: err}
+	var dial *net.OpError
+	var slow interface{ Timeout() bool }
+	switch {
+	case errors.Is(err, context.Canceled):
+		e.Code = CodeCanceled
+	case errors.As(err, &dial) && dial.Op == "dial":
+		e.Unknown = false // nothing was sent
+	case errors.As(err, &slow) && slow.Timeout():
+		e.Code = CodeTimeout
+	}
+	return e
+}
+
+// Refused is the error of an answer with a status of HTTP that is not 2xx.
+func Refused(status int, err error) *Error {
+	e := &Error{Code: CodeBadRequest, Err: err}
+	switch {
+	case status >= 500:
+		e.Code, e.Temporary, e.Unknown = CodeUnavailable, true, true
+	case status == http.StatusTooManyRequests:
+		e.Code, e.Temporary = CodeRateLimited, true
+	case status == http.StatusConflict:
+		e.Code, e.Temporary, e.Unknown = CodeInProgress, true, true
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		e.Code = CodeCredentials
+	case status == http.StatusNotFound:
+		e.Code = CodeNotFound
+	}
+	return e
+}
+
 // IsTemporary reports whether another try with the same key may succeed.
 func IsTemporary(err error) bool {
 	var e *Error
@@ -278,13 +313,23 @@ func IsUnknown(err error) bool {
 	return err != nil && (!errors.As(err, &e) || e.Unknown)
 }
 
+// CodeOf returns the code of an error, empty when it is no *Error.
+func CodeOf(err error) ErrorCode {
+	var e *Error
+	if !errors.As(err, &e) {
+		return ""
+	}
+	return e.Code
+}
+
 // ErrorCode says what went wrong.
 type ErrorCode string
 
-// Temporary codes. Of the first four the outcome is unknown: it may have been done.
+// Temporary codes. Of the first five the outcome is unknown: it may have been done.
 const (
 	CodeNetwork     ErrorCode = "network"      // the connection failed or broke
-	CodeTimeout     ErrorCode = "timeout"      // the deadline passed, or the caller left
+	CodeTimeout     ErrorCode = "timeout"      // the deadline passed
+	CodeCanceled    ErrorCode = "canceled"     // the caller left
 	CodeUnavailable ErrorCode = "unavailable"  // the provider failed
 	CodeInProgress  ErrorCode = "in_progress"  // the same key is being worked on
 	CodeRateLimited ErrorCode = "rate_limited" // too many calls: not done
