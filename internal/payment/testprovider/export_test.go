@@ -1,0 +1,4 @@
+package testprovider
+
+// Sign signs webhooks.
+var Sign = sign
