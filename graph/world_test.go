@@ -71,7 +71,7 @@ func newWorld(t testing.TB, size int) *world {
 		Users: user.New(user.Config{DB: dbs.Users, Sealer: sealer, Hasher: hasher, Throttle: throttle,
 			Issuer: auth.NewIssuer("test", "test", keys), AccessTTL: 24 * time.Hour, PhoneRegion: "DE"}),
 		Products: product.New(dbs.Products, "EUR"),
-		Payments: payment.New(dbs.Payments, sealer, "EUR"),
+		Payments: payment.New(payment.Config{DB: dbs.Payments, Sealer: sealer, Currency: "EUR"}),
 	}
 	w.services.Orders = order.New(order.Config{DB: dbs.Orders, Sealer: sealer, Currency: "EUR",
 		Products: w.services.Products, Users: w.services.Users, TaxIncluded: true})

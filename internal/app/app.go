@@ -174,7 +174,8 @@ func (a *App) compose() error {
 			Issuer:    auth.NewIssuer(a.cfg.TokenIssuer, a.cfg.TokenAudience, &a.secrets.signing),
 			AccessTTL: a.cfg.AccessTokenTTL, SessionTTL: a.cfg.SessionTTL, PhoneRegion: a.cfg.PhoneRegion}),
 		Products: product.New(a.dbs.products, a.cfg.Currency),
-		Payments: payment.New(a.dbs.payments, a.secrets.sealer, a.cfg.Currency),
+		Payments: payment.New(payment.Config{DB: a.dbs.payments, Sealer: a.secrets.sealer, Currency: a.cfg.Currency,
+			Jobs: a.queues[jobs.Payments], Log: a.log}),
 	}
 	a.services.Orders = order.New(order.Config{DB: a.dbs.orders, Sealer: a.secrets.sealer, Currency: a.cfg.Currency,
 		Products: a.services.Products, Users: a.services.Users, TaxIncluded: a.cfg.TaxIncluded})

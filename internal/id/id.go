@@ -41,6 +41,8 @@ const (
 	Discount       Kind = 17
 	ShippingMethod Kind = 18
 
+	PaymentCommand Kind = 19
+
 	Job Kind = 20
 )
 
@@ -52,7 +54,8 @@ var owned = map[Kind]bool{
 	Payment: true, PaymentEvent: true,
 	StockMovement: true, // by its variant, which its table is keyed by first
 	Cart:          true, CartLine: true, Discount: false, ShippingMethod: false,
-	Job: false,
+	PaymentCommand: true,
+	Job:            false,
 }
 
 // isOwned is owned as a table, for speed.

@@ -6,6 +6,7 @@ import (
 	"iter"
 
 	"emporium/internal/postgres"
+	"emporium/internal/seal"
 )
 
 // Draft is a payment with its ledger, to be stored as it is. The owner, the payment and the order of the events are those
@@ -39,9 +40,19 @@ func (s *Service) write(ctx context.Context, tx *postgres.Tx, chunk []*Draft) er
 	var payments, references, events, providerEvents [][]any
 	for _, d := range chunk {
 		p := &d.Payment
+		action, err := seal.SealJSON(s.sealer, field("action", p.Owner, p.ID), p.Action)
+		if err != nil {
+			return err
+		}
+		captured := int64(0)
+		for _, e := range d.Events {
+			if e.Event.Kind == EventCaptured && e.Event.Currency == p.Currency {
+				captured += e.Event.AmountMinor
+			}
+		}
 		payments = append(payments, []any{p.Owner, p.ID, p.OrderID, p.Provider, p.Status, p.Method.Kind, p.Method.Brand,
-			p.Method.LastFour, p.Currency, p.AmountMinor, s.sealer.SealNullable(field(p.Owner, p.ID), p.Reference),
-			p.CreatedAt})
+			p.Method.LastFour, p.Currency, p.AmountMinor, s.sealer.SealNullable(field("reference", p.Owner, p.ID), p.Reference),
+			action, p.Status.live(), captured, p.CreatedAt})
 		if p.Reference != nil {
 			index := s.sealer.Index(referenceIndex, canonicalReference(p.Provider, *p.Reference))
 			references = append(references, []any{p.Provider, index, p.Owner, p.ID})
@@ -54,7 +65,8 @@ func (s *Service) write(ctx context.Context, tx *postgres.Tx, chunk []*Draft) er
 	}
 	return postgres.CopyParts(ctx, tx, "payments", []postgres.Part{
 		{Table: "payments", Rows: payments, Columns: []string{"owner_id", "id", "order_id", "provider", "status", "method_kind",
-			"method_brand", "method_last_four", "currency", "amount", "reference", "created_at"}},
+			"method_brand", "method_last_four", "currency", "amount", "reference", "action", "live", "captured",
+			"created_at"}},
 		{Table: "provider_references", Rows: references, Columns: []string{"provider", "reference_index", "owner_id",
 			"payment_id"}},
 		{Table: "events", Rows: events, Columns: []string{"owner_id", "id", "payment_id", "order_id", "provider", "event_id",

@@ -27,6 +27,43 @@ const (
 	StatusFailed            Status = "FAILED"
 )
 
+// nextStates are the steps that a payment can take; it may be seen to take several at once, since what a provider reports
+// can come late. What was refused may still be authorized, where the provider lets the customer try another card, and
+// money that was paid back can come back.
+var nextStates = map[Status][]Status{
+	StatusPending:           {StatusActionRequired, StatusAuthorized, StatusVoided, StatusFailed},
+	StatusActionRequired:    {StatusAuthorized, StatusVoided, StatusFailed},
+	StatusAuthorized:        {StatusPartiallyCaptured, StatusCaptured, StatusVoided},
+	StatusPartiallyCaptured: {StatusCaptured, StatusPartiallyRefunded, StatusRefunded},
+	StatusCaptured:          {StatusPartiallyRefunded, StatusRefunded},
+	StatusPartiallyRefunded: {StatusRefunded, StatusPartiallyCaptured, StatusCaptured},
+	StatusRefunded:          {StatusPartiallyRefunded, StatusPartiallyCaptured, StatusCaptured},
+	StatusVoided:            {},
+	StatusFailed:            {StatusAuthorized},
+}
+
+// live reports whether an order's attempt to pay is under way.
+func (s Status) live() bool {
+	return s == StatusPending || s == StatusActionRequired || s == StatusAuthorized
+}
+
+// canBecome reports whether steps lead from one status to another.
+func canBecome(from, to Status) bool {
+	seen := map[Status]bool{from: true}
+	for todo := []Status{from}; len(todo) > 0; todo = todo[1:] {
+		if todo[0] == to {
+			return true
+		}
+		for _, next := range nextStates[todo[0]] {
+			if !seen[next] {
+				seen[next] = true
+				todo = append(todo, next)
+			}
+		}
+	}
+	return false
+}
+
 // Payment is money on its way from a customer, by one provider.
 type Payment struct {
 	Owner       uuid.UUID
@@ -38,6 +75,7 @@ type Payment struct {
 	Currency    money.Currency
 	AmountMinor int64
 	Reference   *string // the provider's own, opened
+	Action      *Action // what the customer has to do; for the owner alone
 	CreatedAt   time.Time
 }
 
@@ -56,6 +94,9 @@ func (p *Payment) OwnedBy(owner uuid.UUID) bool { return p.Owner == owner }
 // Amount is how much was asked for.
 func (p *Payment) Amount() money.Money { return money.New(p.AmountMinor, p.Currency) }
 
+// NextStates are the statuses that it can have next.
+func (p *Payment) NextStates() []Status { return nextStates[p.Status] }
+
 // ProviderDetails returns how the provider knows the payment.
 func (p *Payment) ProviderDetails() *ProviderDetails { return &ProviderDetails{Reference: p.Reference} }
 
@@ -65,6 +106,15 @@ type Method struct {
 	Brand    *string
 	LastFour *string
 }
+
+// Action is what the customer has to do: to go to the URL, or to let the provider's script do it with the secret.
+type Action struct {
+	URL          *string
+	ClientSecret *string
+}
+
+// OwnedBy returns true: it is read for the payment's owner alone.
+func (*Action) OwnedBy(uuid.UUID) bool { return true }
 
 // ProviderDetails is how the provider knows a payment.
 type ProviderDetails struct{ Reference *string }
@@ -77,6 +127,7 @@ const (
 	EventAuthorized     EventKind = "AUTHORIZED"
 	EventCaptured       EventKind = "CAPTURED"
 	EventRefunded       EventKind = "REFUNDED"
+	EventRefundFailed   EventKind = "REFUND_FAILED" // what was refunded came back; of nothing if it never left
 	EventVoided         EventKind = "VOIDED"
 	EventFailed         EventKind = "FAILED"
 )

@@ -39,7 +39,7 @@ type shop struct {
 func open(t testing.TB) *shop {
 	t.Helper()
 	dbs, keys := pgtest.New(t), seal.New()
-	return &shop{payment.New(dbs.Payments, sealer(t, keys), "EUR"), dbs.Payments, keys, dbs}
+	return &shop{payment.New(payment.Config{DB: dbs.Payments, Sealer: sealer(t, keys), Currency: "EUR"}), dbs.Payments, keys, dbs}
 }
 
 func sealer(t testing.TB, keys *seal.Keyset) *seal.Sealer {
@@ -689,7 +689,7 @@ func TestReseal(t *testing.T) {
 	}
 	t.Cleanup(between.Close)
 	var told []int
-	n, err := payment.New(between, sealer(t, rotated), "EUR").Reseal(t.Context(), func(done int) { told = append(told, done) })
+	n, err := payment.New(payment.Config{DB: between, Sealer: sealer(t, rotated), Currency: "EUR"}).Reseal(t.Context(), func(done int) { told = append(told, done) })
 	if err != nil || n != sealed || !slices.Equal(told, []int{499, sealed - 1, sealed}) {
 		t.Errorf("Reseal = %d, %v; progress %v", n, err, told)
 	}
@@ -699,7 +699,7 @@ func TestReseal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := payment.New(s.db, sealer(t, pruned), "EUR").ByKeys(staff(t.Context()), keys)
+	got, err := payment.New(payment.Config{DB: s.db, Sealer: sealer(t, pruned), Currency: "EUR"}).ByKeys(staff(t.Context()), keys)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -745,7 +745,7 @@ func TestBatchesUseIndexes(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	svc := payment.New(db, sealer(t, s.keys), "EUR")
+	svc := payment.New(payment.Config{DB: db, Sealer: sealer(t, s.keys), Currency: "EUR"})
 	for name, viewer := range map[string]struct {
 		ctx    context.Context
 		drafts []*payment.Draft

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -11,8 +13,11 @@ import (
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/id"
+	"emporium/internal/jobs"
 	"emporium/internal/money"
+	"emporium/internal/order"
 	"emporium/internal/page"
+	"emporium/internal/payment/provider"
 	"emporium/internal/postgres"
 	"emporium/internal/seal"
 )
@@ -27,14 +32,54 @@ type Service struct {
 	db       *postgres.DB
 	sealer   *seal.Sealer
 	currency money.Currency
+	cfg      Config
 	tables   tables
 }
 
-// New returns the service over the database that holds the schema "payments". The currency is the shop's, in which
-// filters give their amounts.
-func New(db *postgres.DB, sealer *seal.Sealer, currency money.Currency) *Service {
-	s := &Service{db: db, sealer: sealer, currency: currency}
+// Config is what New needs.
+type Config struct {
+	DB       *postgres.DB // holds the schema "payments"
+	Sealer   *seal.Sealer
+	Currency money.Currency // the shop's, in which filters give their amounts
+
+	// Without providers payments are read and nothing is asked of anybody; with them, Jobs is needed.
+	Jobs      *jobs.Queue
+	Providers map[string]provider.Provider // by name
+	Default   string                       // the one that new payments go to
+
+	// Tell is told what is known of an order's money, as often as that changes, and again. May be nil.
+	Tell func(ctx context.Context, order id.Key, f order.PaymentFacts) error
+	// LineAmounts is what lines of an order are worth, in minor units; nil: nothing is refunded by lines. Errors with a code
+	// are shown.
+	LineAmounts func(ctx context.Context, order id.Key, lines []LineQuantity) (int64, error)
+
+	Log *slog.Logger // nil: nothing is logged
+	// TakeOver is how long a request has to finish what it began, before a job does; 0: 15 seconds.
+	TakeOver time.Duration
+	// At is for the injection of faults: called before and after each commit and each call of a provider, with the name of
+	// the point. Nil in production.
+	At func(point string)
+}
+
+// New returns the service, with its jobs in the queue.
+func New(c Config) *Service {
+	if len(c.Providers) > 0 && c.Jobs == nil {
+		panic("payment: providers without a queue of jobs")
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.TakeOver == 0 {
+		c.TakeOver = 15 * time.Second
+	}
+	if c.At == nil {
+		c.At = func(string) {}
+	}
+	s := &Service{db: c.DB, sealer: c.Sealer, currency: c.Currency, cfg: c}
 	s.tables = s.newTables()
+	if c.Jobs != nil {
+		s.handleJobs()
+	}
 	return s
 }
 
@@ -154,11 +199,8 @@ func (s sums) totals() Totals {
 // filter returns the conditions on payments.payments p for what the filter lets through, or refuses the viewer. An empty
 // list of statuses asks for nothing.
 func (s *Service) filter(ctx context.Context, f Filter) (*postgres.Builder, error) {
-	switch viewer := auth.From(ctx); {
-	case !viewer.SignedIn():
-		return nil, fault.New(fault.Unauthenticated, "sign in to see payments")
-	case !viewer.Staff():
-		return nil, fault.New(fault.Forbidden, "only staff may list payments")
+	if err := mayList(ctx); err != nil {
+		return nil, err
 	}
 	b := &postgres.Builder{}
 	if len(f.Statuses) > 0 {
@@ -195,4 +237,15 @@ func (s *Service) filter(ctx context.Context, f Filter) (*postgres.Builder, erro
 		}
 	}
 	return b, nil
+}
+
+// mayList refuses those who are not staff.
+func mayList(ctx context.Context) error {
+	switch viewer := auth.From(ctx); {
+	case !viewer.SignedIn():
+		return fault.New(fault.Unauthenticated, "sign in to see payments")
+	case !viewer.Staff():
+		return fault.New(fault.Forbidden, "only staff may list payments")
+	}
+	return nil
 }

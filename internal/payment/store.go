@@ -14,7 +14,7 @@ import (
 const (
 	paymentColumns = `p.owner_id AS owner, p.id, p.order_id, p.provider, p.status, p.method_kind AS "method.kind",
 		p.method_brand AS "method.brand", p.method_last_four AS "method.last_four", p.currency, p.amount AS amount_minor,
-		p.reference, p.created_at`
+		p.reference, p.action, p.created_at`
 	fromPayments = `FROM payments.payments p`
 
 	eventColumns = `e.owner_id AS owner, e.id, e.payment_id, e.order_id, e.kind, e.currency, e.amount AS amount_minor,
@@ -26,7 +26,7 @@ const (
 		coalesce(sum(e.amount) FILTER (WHERE e.kind = 'AUTHORIZED'), 0)::bigint AS authorized,
 		coalesce(sum(e.amount) FILTER (WHERE e.kind = 'VOIDED'), 0)::bigint AS voided,
 		coalesce(sum(e.amount) FILTER (WHERE e.kind = 'CAPTURED'), 0)::bigint AS captured,
-		coalesce(sum(e.amount) FILTER (WHERE e.kind = 'REFUNDED'), 0)::bigint AS refunded`
+		coalesce(sum(CASE e.kind WHEN 'REFUNDED' THEN e.amount WHEN 'REFUND_FAILED' THEN -e.amount END), 0)::bigint AS refunded`
 	fromSums = `FROM payments.events e
 		JOIN payments.payments p ON p.owner_id = e.owner_id AND p.id = e.payment_id AND p.currency = e.currency`
 	groupSums = " GROUP BY e.owner_id, e.payment_id, e.order_id"
@@ -58,6 +58,9 @@ type tables struct {
 	payments *postgres.Table[Payment]
 	events   *postgres.Table[Event]
 	sums     *postgres.Table[sums]
+
+	commands    *postgres.Table[Command]
+	differences *postgres.Table[Difference]
 }
 
 func (s *Service) newTables() tables {
@@ -65,13 +68,27 @@ func (s *Service) newTables() tables {
 		payments: postgres.TableOf(paymentColumns, map[string]postgres.Unseal[Payment]{
 			"Reference": func(ctx context.Context, p *Payment, sealed []byte) (err error) {
 				if auth.From(ctx).Staff() {
-					p.Reference, err = s.sealer.OpenNullable(field(p.Owner, p.ID), sealed)
+					p.Reference, err = s.sealer.OpenNullable(field("reference", p.Owner, p.ID), sealed)
+				}
+				return err
+			},
+			"Action": func(ctx context.Context, p *Payment, sealed []byte) (err error) {
+				if auth.From(ctx).Is(p.Owner) {
+					p.Action, err = seal.OpenJSON[*Action](s.sealer, field("action", p.Owner, p.ID), sealed)
 				}
 				return err
 			},
 		}),
 		events: postgres.TableOf[Event](eventColumns, nil),
 		sums:   postgres.TableOf[sums](sumColumns, nil),
+
+		commands: postgres.TableOf[Command](commandColumns, nil),
+		differences: postgres.TableOf(differenceColumns, map[string]postgres.Unseal[Difference]{
+			"Reference": func(_ context.Context, d *Difference, sealed []byte) (err error) {
+				d.Reference, err = s.sealer.OpenNullable(differenceField(d.ID), sealed)
+				return err
+			},
+		}),
 	}
 }
 
@@ -87,9 +104,12 @@ func canonicalReference(provider, reference string) string { return provider + "
 // referenceIndex is the kind of the blind index of references.
 const referenceIndex = "payments.reference"
 
-// field is where the reference of a payment is sealed for.
-func field(owner, payment uuid.UUID) seal.Field {
+// refundIndex is that of refunds.
+const refundIndex = "payments.refund"
+
+// field is where a column of a payment is sealed for.
+func field(column string, owner, payment uuid.UUID) seal.Field {
 	row := make([]byte, 0, 32)
 	row = append(row, owner[:]...)
-	return seal.Field{Table: "payments.payments", Column: "reference", Row: append(row, payment[:]...)}
+	return seal.Field{Table: "payments.payments", Column: column, Row: append(row, payment[:]...)}
 }

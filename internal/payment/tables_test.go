@@ -3,6 +3,7 @@ package payment_test
 import (
 	"testing"
 
+	"emporium/internal/auth"
 	"emporium/internal/id"
 	"emporium/internal/page"
 	"emporium/internal/payment"
@@ -15,6 +16,7 @@ func TestRowsAreReadAsTheyCome(t *testing.T) {
 	t.Parallel()
 	s, owner := open(t), id.New()
 	d := draft(owner, day, []entry{{payment.EventAuthorized, 5000}, {payment.EventVoided, 1000}, {payment.EventCaptured, 3000}, {payment.EventRefunded, 500}})
+	d.Payment.Action = &payment.Action{URL: new("https://bank.example"), ClientSecret: new("secret")}
 	s.load(t, d)
 	p := d.Payment
 	var ledger []payment.Event
@@ -27,7 +29,7 @@ func TestRowsAreReadAsTheyCome(t *testing.T) {
 	}
 
 	of := pgtest.NewTables(t, s.dbs.URLs["payments"])
-	v, ctx := payment.New(of.DB, sealer(t, s.keys), "EUR"), staff(t.Context())
+	v, ctx := payment.New(payment.Config{DB: of.DB, Sealer: sealer(t, s.keys), Currency: "EUR"}), as(t.Context(), owner, auth.RoleSupport)
 	payments, orders := []id.Key{p.Key()}, []id.Key{p.OrderKey()}
 	others := []id.Key{p.Key(), {Owner: id.New(), ID: id.New()}}
 

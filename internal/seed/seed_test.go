@@ -60,7 +60,7 @@ func newWorld(t testing.TB, c money.Currency) *world {
 		Users: user.New(user.Config{DB: w.dbs.Users, Sealer: sealer, Hasher: hasher, Throttle: throttle,
 			Issuer: auth.NewIssuer("emporium", "emporium", &ring)}),
 		Products:  product.New(w.dbs.Products, c),
-		Payments:  payment.New(w.dbs.Payments, sealer, c),
+		Payments:  payment.New(payment.Config{DB: w.dbs.Payments, Sealer: sealer, Currency: c}),
 		Hasher:    hasher,
 		Currency:  c,
 		Databases: []*postgres.DB{w.dbs.Users, w.dbs.Products, w.dbs.Orders, w.dbs.Payments},
