@@ -399,8 +399,8 @@ func Errors(t *testing.T, build func(url string) provider.Provider) {
 				_, err := c.p.Refund(ctx, provider.RefundRequest{Reference: "x", CommandID: uuid.New(), Amount: 1, Currency: "EUR"})
 				return err
 			},
-			"find":           func(ctx context.Context) error { _, _, err := c.p.Find(ctx, uuid.New(), "x"); return err },
-			"find by our ID": func(ctx context.Context) error { _, _, err := c.p.Find(ctx, uuid.New(), ""); return err },
+			"find":           func(ctx context.Context) error { _, _, err := c.p.Find(ctx, uuid.Nil, "x"); return err },
+			"find by our ID": func(ctx context.Context) error { _, _, err := c.p.Find(ctx, uuid.Must(uuid.NewV7()), ""); return err },
 			"since":          func(ctx context.Context) error { _, _, err := c.p.Since(ctx, time.Now(), ""); return err },
 		} {
 			ctx, cancel := context.WithCancel(t.Context())
