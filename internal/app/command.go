@@ -344,10 +344,10 @@ func (p *program) exportProducts(ctx context.Context, c *cli.Command) error {
 
 func (p *program) testProvider(ctx context.Context, c *cli.Command) error {
 	secrets := env.ToMap(p.environ)
-	slog.SetDefault(telemetry.NewLogger(p.errs, slog.LevelInfo))
 	return testprovider.Run(ctx, testprovider.Config{
 		Addr: c.String("addr"), Books: c.String("books"), WebhookURL: c.String("webhook-url"),
 		APIKey: secrets["TEST_PROVIDER_KEY"], WebhookSecret: secrets["TEST_PROVIDER_WEBHOOK_SECRET"],
+		Log: telemetry.NewLogger(p.errs, slog.LevelInfo),
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -285,4 +286,38 @@ func TestKeysAreChangedByOneAtATime(t *testing.T) {
 		t.Errorf("%d rotations worked at the same time", worked)
 	}
 	must(t, env, "keys", "prune", "--settle", "1ms")
+}
+
+func TestTestProviderCommand(t *testing.T) {
+	t.Parallel()
+	books := filepath.Join(t.TempDir(), "new", "books.db")
+	args := []string{"testprovider", "--addr", "127.0.0.1:0", "--books", books}
+	if _, err := command(t, nil, args...); err == nil || !strings.Contains(err.Error(), "TEST_PROVIDER_KEY") {
+		t.Errorf("without secrets: %v", err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	log, errs := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		env := []string{"TEST_PROVIDER_KEY=k", "TEST_PROVIDER_WEBHOOK_SECRET=s"}
+		ended <- app.Command(ctx, append([]string{"emporium"}, args...), env, io.Discard, errs)
+		_ = errs.Close()
+	}()
+	var line struct{ URL string }
+	if err := json.NewDecoder(log).Decode(&line); err != nil {
+		t.Fatalf("%v, %v", err, <-ended)
+	}
+	go func() { _, _ = io.Copy(io.Discard, log) }()
+	response, err := http.Get(line.URL + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	stop()
+	if err := <-ended; err != nil || response.StatusCode != http.StatusOK {
+		t.Errorf("status %d, %v", response.StatusCode, err)
+	}
+	if _, err := os.Stat(books); err != nil {
+		t.Error(err)
+	}
 }

@@ -39,6 +39,7 @@ type Config struct {
 	WebhookURL    string        // empty: as the books say, which is nowhere until somebody tells them
 	Late          time.Duration // what card_late takes; 3 s
 	RefundDelay   time.Duration // what a pending refund takes; 3 s
+	Log           *slog.Logger  // slog.Default()
 	Ready         func(url string)
 }
 
@@ -46,6 +47,9 @@ type Config struct {
 func Run(ctx context.Context, c Config) (err error) {
 	if c.APIKey == "" || c.WebhookSecret == "" {
 		return errors.New("test provider: TEST_PROVIDER_KEY and TEST_PROVIDER_WEBHOOK_SECRET are needed")
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
 	}
 	if c.Late == 0 {
 		c.Late = 3 * time.Second
@@ -78,7 +82,7 @@ func Run(ctx context.Context, c Config) (err error) {
 	if c.Ready != nil {
 		c.Ready(s.url)
 	}
-	slog.InfoContext(ctx, "test provider", "url", s.url, "books", filepath.Base(c.Books))
+	c.Log.InfoContext(ctx, "test provider", "url", s.url, "books", filepath.Base(c.Books))
 	return work.Wait()
 }
 
@@ -104,7 +108,7 @@ func (s *server) routes() http.Handler {
 				r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 				body, err = do(r)
 			}
-			respond(w, body, err)
+			s.respond(w, body, err)
 		})
 	}
 	api("POST /v1/payments", s.authorize)
@@ -122,14 +126,14 @@ func (s *server) routes() http.Handler {
 	return mux
 }
 
-func respond(w http.ResponseWriter, body any, err error) {
+func (s *server) respond(w http.ResponseWriter, body any, err error) {
 	status := http.StatusOK
 	var refused *refusal
 	switch {
 	case errors.As(err, &refused):
 		status, body = refused.Status, refused
 	case err != nil:
-		slog.Error("test provider", "error", err)
+		s.Log.Error("test provider", "error", err)
 		status, body = http.StatusInternalServerError, refusal{Code: provider.CodeUnavailable, Message: "internal error"}
 	}
 	if done, ok := body.(answer); ok {
@@ -381,7 +385,7 @@ func (s *server) decide(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) show(w http.ResponseWriter, p *Payment, err error) {
 	if err != nil {
-		respond(w, nil, err)
+		s.respond(w, nil, err)
 		return
 	}
 	h := w.Header()
@@ -390,7 +394,7 @@ func (s *server) show(w http.ResponseWriter, p *Payment, err error) {
 	h.Set("Cache-Control", "no-store")
 	if err := payPage.Execute(w, map[string]any{"State": &p.State, "Amount": money.New(p.State.Amount, p.State.Currency).String(),
 		"Open": p.State.Status == provider.ActionRequired}); err != nil {
-		slog.Error("test provider", "error", err)
+		s.Log.Error("test provider", "error", err)
 	}
 }
 

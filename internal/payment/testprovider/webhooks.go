@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -172,19 +171,19 @@ func (s *server) deliver(ctx context.Context) error {
 func (s *server) post(ctx context.Context, url string, e *event) bool {
 	body, err := json.Marshal(e)
 	if err != nil {
-		slog.ErrorContext(ctx, "test provider: webhook", "error", err)
+		s.Log.ErrorContext(ctx, "test provider: webhook", "error", err)
 		return false
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
-		slog.ErrorContext(ctx, "test provider: webhook", "error", err)
+		s.Log.ErrorContext(ctx, "test provider: webhook", "error", err)
 		return false
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set(signatureHeader, sign(s.WebhookSecret, time.Now(), body))
 	response, err := s.client.Do(r)
 	if err != nil {
-		slog.DebugContext(ctx, "test provider: webhook", "error", err)
+		s.Log.DebugContext(ctx, "test provider: webhook", "error", err)
 		return false
 	}
 	defer response.Body.Close()
