@@ -44,7 +44,9 @@ var edges = map[string]fields{
 	"Order": orderEdges, "OrderConnection": orderConnectionEdges, "OrderLine": orderLineEdges,
 	"Fulfillment": fulfillmentEdges, "FulfillmentLine": fulfillmentLineEdges,
 	"Cart": cartEdges, "CartLine": cartLineEdges,
-	"Payment": paymentEdges, "PaymentConnection": paymentConnectionEdges,
+	"Payment": paymentEdges, "PaymentConnection": paymentConnectionEdges, "PaymentCommand": paymentCommandEdges,
+	"PaymentCapturePayload": paymentCaptureEdges, "PaymentVoidPayload": paymentVoidEdges, "PaymentRefundPayload": paymentRefundEdges,
+	"PaymentDifference": paymentDifferenceEdges,
 }
 
 // follow is what the generated resolvers call.

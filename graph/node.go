@@ -37,6 +37,8 @@ var nodeRules = map[string]nodeRule{
 	"Payment":      {id.Payment, byOwnedKey(loader.Payments)},
 	"PaymentEvent": {id.PaymentEvent, byOwnedKey(loader.PaymentEvents)},
 
+	"PaymentCommand": {id.PaymentCommand, byOwnedKey(loader.PaymentCommands)}, // for staff
+
 	"StockMovement": {id.StockMovement, byOwnedKey(loader.StockMovements)}, // by its variant; for staff
 }
 

@@ -42,7 +42,12 @@ type ResolverRoot interface {
 	OrderConnection() OrderConnectionResolver
 	OrderLine() OrderLineResolver
 	Payment() PaymentResolver
+	PaymentCapturePayload() PaymentCapturePayloadResolver
+	PaymentCommand() PaymentCommandResolver
 	PaymentConnection() PaymentConnectionResolver
+	PaymentDifference() PaymentDifferenceResolver
+	PaymentRefundPayload() PaymentRefundPayloadResolver
+	PaymentVoidPayload() PaymentVoidPayloadResolver
 	Product() ProductResolver
 	ProductConnection() ProductConnectionResolver
 	Query() QueryResolver
@@ -353,6 +358,9 @@ type ComplexityRoot struct {
 		OrderPlace               func(childComplexity int, input order.PlaceInput, idempotencyKey string) int
 		OrderReturn              func(childComplexity int, input order.ReturnInput, idempotencyKey string) int
 		PasswordChange           func(childComplexity int, input user.PasswordChangeInput) int
+		PaymentCapture           func(childComplexity int, input payment.CaptureInput, idempotencyKey string) int
+		PaymentRefund            func(childComplexity int, input payment.RefundInput, idempotencyKey string) int
+		PaymentVoid              func(childComplexity int, input payment.VoidInput, idempotencyKey string) int
 		ProfileUpdate            func(childComplexity int, input user.ProfileUpdateInput) int
 		ShippingMethodCreate     func(childComplexity int, input order.ShippingMethodCreateInput) int
 		ShippingMethodDeactivate func(childComplexity int, input order.ShippingMethodDeactivateInput) int
@@ -491,13 +499,16 @@ type ComplexityRoot struct {
 	}
 
 	Payment struct {
+		Action          func(childComplexity int) int
 		Amount          func(childComplexity int) int
 		Authorized      func(childComplexity int) int
 		Captured        func(childComplexity int) int
+		Commands        func(childComplexity int) int
 		CreatedAt       func(childComplexity int) int
 		Events          func(childComplexity int) int
 		GlobalID        func(childComplexity int) int
 		Method          func(childComplexity int) int
+		NextStates      func(childComplexity int) int
 		Order           func(childComplexity int) int
 		Provider        func(childComplexity int) int
 		ProviderDetails func(childComplexity int) int
@@ -505,11 +516,62 @@ type ComplexityRoot struct {
 		Status          func(childComplexity int) int
 	}
 
+	PaymentAction struct {
+		ClientSecret func(childComplexity int) int
+		URL          func(childComplexity int) int
+	}
+
+	PaymentCapturePayload struct {
+		Command    func(childComplexity int) int
+		Payment    func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	PaymentCommand struct {
+		Actor          func(childComplexity int) int
+		Amount         func(childComplexity int) int
+		CreatedAt      func(childComplexity int) int
+		Failure        func(childComplexity int) int
+		FinishedAt     func(childComplexity int) int
+		GlobalID       func(childComplexity int) int
+		Kind           func(childComplexity int) int
+		LineQuantities func(childComplexity int) int
+		Note           func(childComplexity int) int
+		Reason         func(childComplexity int) int
+		Status         func(childComplexity int) int
+	}
+
+	PaymentCommandLine struct {
+		OrderLineID func(childComplexity int) int
+		Quantity    func(childComplexity int) int
+	}
+
 	PaymentConnection struct {
 		Edges      func(childComplexity int) int
 		Nodes      func(childComplexity int) int
 		PageInfo   func(childComplexity int) int
 		TotalCount func(childComplexity int) int
+	}
+
+	PaymentDifference struct {
+		Details    func(childComplexity int) int
+		FoundAt    func(childComplexity int) int
+		Kind       func(childComplexity int) int
+		Payment    func(childComplexity int) int
+		Provider   func(childComplexity int) int
+		Reference  func(childComplexity int) int
+		ResolvedAt func(childComplexity int) int
+	}
+
+	PaymentDifferenceConnection struct {
+		Edges    func(childComplexity int) int
+		Nodes    func(childComplexity int) int
+		PageInfo func(childComplexity int) int
+	}
+
+	PaymentDifferenceEdge struct {
+		Cursor func(childComplexity int) int
+		Node   func(childComplexity int) int
 	}
 
 	PaymentEdge struct {
@@ -532,6 +594,18 @@ type ComplexityRoot struct {
 
 	PaymentProviderDetails struct {
 		Reference func(childComplexity int) int
+	}
+
+	PaymentRefundPayload struct {
+		Command    func(childComplexity int) int
+		Payment    func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	PaymentVoidPayload struct {
+		Command    func(childComplexity int) int
+		Payment    func(childComplexity int) int
+		UserErrors func(childComplexity int) int
 	}
 
 	PostalAddress struct {
@@ -614,29 +688,30 @@ type ComplexityRoot struct {
 	}
 
 	Query struct {
-		AuditLog        func(childComplexity int, first *int, after *string, last *int, before *string, filter *user.AuditFilter) int
-		Cart            func(childComplexity int, token *string) int
-		Categories      func(childComplexity int) int
-		Category        func(childComplexity int, id *id.ID, slug *string) int
-		Collection      func(childComplexity int, id *id.ID, slug *string) int
-		Collections     func(childComplexity int, first *int, after *string, last *int, before *string) int
-		Discounts       func(childComplexity int, first *int, after *string, last *int, before *string) int
-		Jobs            func(childComplexity int, domain jobs.Domain, first *int, after *string, last *int, before *string, filter *jobs.Filter) int
-		Node            func(childComplexity int, id id.ID) int
-		Nodes           func(childComplexity int, ids []*id.ID) int
-		Order           func(childComplexity int, id *id.ID, number *string) int
-		Orders          func(childComplexity int, first *int, after *string, last *int, before *string, filter *order.Filter, sort order.Sort) int
-		Payment         func(childComplexity int, id id.ID) int
-		Payments        func(childComplexity int, first *int, after *string, last *int, before *string, filter *payment.Filter, sort payment.Sort) int
-		Product         func(childComplexity int, id *id.ID, slug *string) int
-		ProductSuggest  func(childComplexity int, prefix string, first int) int
-		Products        func(childComplexity int, first *int, after *string, last *int, before *string, query *string, filter *product.Filter, sort *product.Sort) int
-		ShippingMethods func(childComplexity int) int
-		TaxRates        func(childComplexity int) int
-		User            func(childComplexity int, id *id.ID, email *string, orderNumber *string) int
-		Users           func(childComplexity int, first *int, after *string, last *int, before *string, filter *user.Filter, sort user.Sort) int
-		Variant         func(childComplexity int, id *id.ID, sku *string) int
-		Viewer          func(childComplexity int) int
+		AuditLog           func(childComplexity int, first *int, after *string, last *int, before *string, filter *user.AuditFilter) int
+		Cart               func(childComplexity int, token *string) int
+		Categories         func(childComplexity int) int
+		Category           func(childComplexity int, id *id.ID, slug *string) int
+		Collection         func(childComplexity int, id *id.ID, slug *string) int
+		Collections        func(childComplexity int, first *int, after *string, last *int, before *string) int
+		Discounts          func(childComplexity int, first *int, after *string, last *int, before *string) int
+		Jobs               func(childComplexity int, domain jobs.Domain, first *int, after *string, last *int, before *string, filter *jobs.Filter) int
+		Node               func(childComplexity int, id id.ID) int
+		Nodes              func(childComplexity int, ids []*id.ID) int
+		Order              func(childComplexity int, id *id.ID, number *string) int
+		Orders             func(childComplexity int, first *int, after *string, last *int, before *string, filter *order.Filter, sort order.Sort) int
+		Payment            func(childComplexity int, id id.ID) int
+		PaymentDifferences func(childComplexity int, first *int, after *string, last *int, before *string, filter *payment.DifferenceFilter) int
+		Payments           func(childComplexity int, first *int, after *string, last *int, before *string, filter *payment.Filter, sort payment.Sort) int
+		Product            func(childComplexity int, id *id.ID, slug *string) int
+		ProductSuggest     func(childComplexity int, prefix string, first int) int
+		Products           func(childComplexity int, first *int, after *string, last *int, before *string, query *string, filter *product.Filter, sort *product.Sort) int
+		ShippingMethods    func(childComplexity int) int
+		TaxRates           func(childComplexity int) int
+		User               func(childComplexity int, id *id.ID, email *string, orderNumber *string) int
+		Users              func(childComplexity int, first *int, after *string, last *int, before *string, filter *user.Filter, sort user.Sort) int
+		Variant            func(childComplexity int, id *id.ID, sku *string) int
+		Viewer             func(childComplexity int) int
 	}
 
 	Seo struct {
@@ -2149,6 +2224,39 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.PasswordChange(childComplexity, args["input"].(user.PasswordChangeInput)), true
+	case "Mutation.paymentCapture":
+		if e.ComplexityRoot.Mutation.PaymentCapture == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_paymentCapture_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.PaymentCapture(childComplexity, args["input"].(payment.CaptureInput), args["idempotencyKey"].(string)), true
+	case "Mutation.paymentRefund":
+		if e.ComplexityRoot.Mutation.PaymentRefund == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_paymentRefund_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.PaymentRefund(childComplexity, args["input"].(payment.RefundInput), args["idempotencyKey"].(string)), true
+	case "Mutation.paymentVoid":
+		if e.ComplexityRoot.Mutation.PaymentVoid == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_paymentVoid_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.PaymentVoid(childComplexity, args["input"].(payment.VoidInput), args["idempotencyKey"].(string)), true
 	case "Mutation.profileUpdate":
 		if e.ComplexityRoot.Mutation.ProfileUpdate == nil {
 			break
@@ -2804,6 +2912,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.PasswordChangePayload.UserErrors(childComplexity), true
 
+	case "Payment.action":
+		if e.ComplexityRoot.Payment.Action == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Payment.Action(childComplexity), true
 	case "Payment.amount":
 		if e.ComplexityRoot.Payment.Amount == nil {
 			break
@@ -2822,6 +2936,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Payment.Captured(childComplexity), true
+	case "Payment.commands":
+		if e.ComplexityRoot.Payment.Commands == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Payment.Commands(childComplexity), true
 	case "Payment.createdAt":
 		if e.ComplexityRoot.Payment.CreatedAt == nil {
 			break
@@ -2846,6 +2966,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Payment.Method(childComplexity), true
+	case "Payment.nextStates":
+		if e.ComplexityRoot.Payment.NextStates == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Payment.NextStates(childComplexity), true
 	case "Payment.order":
 		if e.ComplexityRoot.Payment.Order == nil {
 			break
@@ -2877,6 +3003,118 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Payment.Status(childComplexity), true
 
+	case "PaymentAction.clientSecret":
+		if e.ComplexityRoot.PaymentAction.ClientSecret == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentAction.ClientSecret(childComplexity), true
+	case "PaymentAction.url":
+		if e.ComplexityRoot.PaymentAction.URL == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentAction.URL(childComplexity), true
+
+	case "PaymentCapturePayload.command":
+		if e.ComplexityRoot.PaymentCapturePayload.Command == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCapturePayload.Command(childComplexity), true
+	case "PaymentCapturePayload.payment":
+		if e.ComplexityRoot.PaymentCapturePayload.Payment == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCapturePayload.Payment(childComplexity), true
+	case "PaymentCapturePayload.userErrors":
+		if e.ComplexityRoot.PaymentCapturePayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCapturePayload.UserErrors(childComplexity), true
+
+	case "PaymentCommand.actor":
+		if e.ComplexityRoot.PaymentCommand.Actor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.Actor(childComplexity), true
+	case "PaymentCommand.amount":
+		if e.ComplexityRoot.PaymentCommand.Amount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.Amount(childComplexity), true
+	case "PaymentCommand.createdAt":
+		if e.ComplexityRoot.PaymentCommand.CreatedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.CreatedAt(childComplexity), true
+	case "PaymentCommand.failure":
+		if e.ComplexityRoot.PaymentCommand.Failure == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.Failure(childComplexity), true
+	case "PaymentCommand.finishedAt":
+		if e.ComplexityRoot.PaymentCommand.FinishedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.FinishedAt(childComplexity), true
+	case "PaymentCommand.id":
+		if e.ComplexityRoot.PaymentCommand.GlobalID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.GlobalID(childComplexity), true
+	case "PaymentCommand.kind":
+		if e.ComplexityRoot.PaymentCommand.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.Kind(childComplexity), true
+	case "PaymentCommand.lines":
+		if e.ComplexityRoot.PaymentCommand.LineQuantities == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.LineQuantities(childComplexity), true
+	case "PaymentCommand.note":
+		if e.ComplexityRoot.PaymentCommand.Note == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.Note(childComplexity), true
+	case "PaymentCommand.reason":
+		if e.ComplexityRoot.PaymentCommand.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.Reason(childComplexity), true
+	case "PaymentCommand.status":
+		if e.ComplexityRoot.PaymentCommand.Status == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.Status(childComplexity), true
+
+	case "PaymentCommandLine.orderLineId":
+		if e.ComplexityRoot.PaymentCommandLine.OrderLineID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommandLine.OrderLineID(childComplexity), true
+	case "PaymentCommandLine.quantity":
+		if e.ComplexityRoot.PaymentCommandLine.Quantity == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommandLine.Quantity(childComplexity), true
+
 	case "PaymentConnection.edges":
 		if e.ComplexityRoot.PaymentConnection.Edges == nil {
 			break
@@ -2901,6 +3139,81 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.PaymentConnection.TotalCount(childComplexity), true
+
+	case "PaymentDifference.details":
+		if e.ComplexityRoot.PaymentDifference.Details == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifference.Details(childComplexity), true
+	case "PaymentDifference.foundAt":
+		if e.ComplexityRoot.PaymentDifference.FoundAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifference.FoundAt(childComplexity), true
+	case "PaymentDifference.kind":
+		if e.ComplexityRoot.PaymentDifference.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifference.Kind(childComplexity), true
+	case "PaymentDifference.payment":
+		if e.ComplexityRoot.PaymentDifference.Payment == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifference.Payment(childComplexity), true
+	case "PaymentDifference.provider":
+		if e.ComplexityRoot.PaymentDifference.Provider == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifference.Provider(childComplexity), true
+	case "PaymentDifference.reference":
+		if e.ComplexityRoot.PaymentDifference.Reference == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifference.Reference(childComplexity), true
+	case "PaymentDifference.resolvedAt":
+		if e.ComplexityRoot.PaymentDifference.ResolvedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifference.ResolvedAt(childComplexity), true
+
+	case "PaymentDifferenceConnection.edges":
+		if e.ComplexityRoot.PaymentDifferenceConnection.Edges == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifferenceConnection.Edges(childComplexity), true
+	case "PaymentDifferenceConnection.nodes":
+		if e.ComplexityRoot.PaymentDifferenceConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifferenceConnection.Nodes(childComplexity), true
+	case "PaymentDifferenceConnection.pageInfo":
+		if e.ComplexityRoot.PaymentDifferenceConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifferenceConnection.PageInfo(childComplexity), true
+
+	case "PaymentDifferenceEdge.cursor":
+		if e.ComplexityRoot.PaymentDifferenceEdge.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifferenceEdge.Cursor(childComplexity), true
+	case "PaymentDifferenceEdge.node":
+		if e.ComplexityRoot.PaymentDifferenceEdge.Node == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifferenceEdge.Node(childComplexity), true
 
 	case "PaymentEdge.cursor":
 		if e.ComplexityRoot.PaymentEdge.Cursor == nil {
@@ -2965,6 +3278,44 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.PaymentProviderDetails.Reference(childComplexity), true
+
+	case "PaymentRefundPayload.command":
+		if e.ComplexityRoot.PaymentRefundPayload.Command == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentRefundPayload.Command(childComplexity), true
+	case "PaymentRefundPayload.payment":
+		if e.ComplexityRoot.PaymentRefundPayload.Payment == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentRefundPayload.Payment(childComplexity), true
+	case "PaymentRefundPayload.userErrors":
+		if e.ComplexityRoot.PaymentRefundPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentRefundPayload.UserErrors(childComplexity), true
+
+	case "PaymentVoidPayload.command":
+		if e.ComplexityRoot.PaymentVoidPayload.Command == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentVoidPayload.Command(childComplexity), true
+	case "PaymentVoidPayload.payment":
+		if e.ComplexityRoot.PaymentVoidPayload.Payment == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentVoidPayload.Payment(childComplexity), true
+	case "PaymentVoidPayload.userErrors":
+		if e.ComplexityRoot.PaymentVoidPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentVoidPayload.UserErrors(childComplexity), true
 
 	case "PostalAddress.city":
 		if e.ComplexityRoot.PostalAddress.City == nil {
@@ -3426,6 +3777,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Payment(childComplexity, args["id"].(id.ID)), true
+	case "Query.paymentDifferences":
+		if e.ComplexityRoot.Query.PaymentDifferences == nil {
+			break
+		}
+
+		args, err := ec.field_Query_paymentDifferences_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.PaymentDifferences(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*payment.DifferenceFilter)), true
 	case "Query.payments":
 		if e.ComplexityRoot.Query.Payments == nil {
 			break
@@ -4110,8 +4472,13 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("OrderReturnInput", ec.unmarshalInputOrderReturnInput),
 			graphql.NewInputUnmarshaler("OrderSort", ec.unmarshalInputOrderSort),
 			graphql.NewInputUnmarshaler("PasswordChangeInput", ec.unmarshalInputPasswordChangeInput),
+			graphql.NewInputUnmarshaler("PaymentCaptureInput", ec.unmarshalInputPaymentCaptureInput),
+			graphql.NewInputUnmarshaler("PaymentDifferenceFilter", ec.unmarshalInputPaymentDifferenceFilter),
 			graphql.NewInputUnmarshaler("PaymentFilter", ec.unmarshalInputPaymentFilter),
+			graphql.NewInputUnmarshaler("PaymentRefundInput", ec.unmarshalInputPaymentRefundInput),
+			graphql.NewInputUnmarshaler("PaymentRefundLineInput", ec.unmarshalInputPaymentRefundLineInput),
 			graphql.NewInputUnmarshaler("PaymentSort", ec.unmarshalInputPaymentSort),
+			graphql.NewInputUnmarshaler("PaymentVoidInput", ec.unmarshalInputPaymentVoidInput),
 			graphql.NewInputUnmarshaler("PostalAddressInput", ec.unmarshalInputPostalAddressInput),
 			graphql.NewInputUnmarshaler("ProductFilter", ec.unmarshalInputProductFilter),
 			graphql.NewInputUnmarshaler("ProductSort", ec.unmarshalInputProductSort),
@@ -4545,6 +4912,19 @@ type Query {
     "The order of the list."
     sort: PaymentSort! = { field: CREATED_AT, direction: DESC }
   ): PaymentConnection @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "Where the books of payment providers and the shop's own differ, or did, newest first; for staff."
+  paymentDifferences(
+    "How many, from the start of the list; at most 100."
+    first: Int
+    "Only what comes after this cursor."
+    after: String
+    "How many, from the end of the list; at most 100."
+    last: Int
+    "Only what comes before this cursor."
+    before: String
+    "Only differences that match."
+    filter: PaymentDifferenceFilter
+  ): PaymentDifferenceConnection @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
 
   "The background jobs of a domain, the newest first; for managers and admins. What is done is kept for a day, what was given up for a week."
   jobs(
@@ -4809,6 +5189,28 @@ type Mutation {
     "The tax."
     input: TaxRateSetInput!
   ): TaxRatePayload @hasRole(anyOf: [MANAGER, ADMIN])
+
+  "Collects what a payment's provider has promised, or a part of it."
+  paymentCapture(
+    "Of what, and how much."
+    input: PaymentCaptureInput!
+    "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is moved twice."
+    idempotencyKey: String!
+  ): PaymentCapturePayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Gives back what a payment's provider has promised and the shop has not collected, or cancels a payment that is under way."
+  paymentVoid(
+    "Of what."
+    input: PaymentVoidInput!
+    "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is moved twice."
+    idempotencyKey: String!
+  ): PaymentVoidPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Pays back what was collected, or a part of it: an amount, or what lines of the order are worth."
+  paymentRefund(
+    "Of what, how much, and why."
+    input: PaymentRefundInput!
+    "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is moved twice."
+    idempotencyKey: String!
+  ): PaymentRefundPayload @hasRole(anyOf: [MANAGER, ADMIN])
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -6843,6 +7245,12 @@ type Payment implements Node {
   order: Order @owner(orRole: [SUPPORT, MANAGER, ADMIN])
   "What the provider has reported, oldest first."
   events: [PaymentEvent!] @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  "What the customer has to do while the status is ` + "`" + `ACTION_REQUIRED` + "`" + `; for the customer alone."
+  action: PaymentAction @owner
+  "The statuses that the payment can have next."
+  nextStates: [PaymentStatus!]!
+  "What the shop has asked of the provider, oldest first, for staff."
+  commands: [PaymentCommand!] @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
   "How the provider knows the payment, for staff."
   providerDetails: PaymentProviderDetails @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
   "When it began."
@@ -6857,6 +7265,208 @@ type PaymentMethod @open {
   brand: String
   "The last four digits of a card."
   lastFour: String
+}
+
+"What a customer has to do for a payment: go to the URL, or let the provider's script in the page do it with the secret."
+type PaymentAction {
+  "Where to go."
+  url: String
+  "What the provider's script needs."
+  clientSecret: String
+}
+
+"What the shop has asked of a provider."
+type PaymentCommand implements Node {
+  "The global ID."
+  id: ID!
+  "What was asked for."
+  kind: PaymentCommandKind!
+  "How much it is about; of a void, what there was to give back."
+  amount: Money!
+  "Where it is. One that is pending goes on by itself."
+  status: PaymentCommandStatus!
+  "Why money is paid back."
+  reason: RefundReason
+  "What was written down with it."
+  note: String
+  "The lines of the order that are paid back, if it was asked for by lines."
+  lines: [PaymentCommandLine!]!
+  "Why it failed."
+  failure: String
+  "Who has asked for it; null for the shop itself."
+  actor: User @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "When it was asked for."
+  createdAt: DateTime!
+  "When it was done or refused."
+  finishedAt: DateTime
+}
+
+"A part of a line of an order that is paid back."
+type PaymentCommandLine @open {
+  "The line."
+  orderLineId: ID!
+  "How many."
+  quantity: Int!
+}
+
+"What the shop can ask of a provider."
+enum PaymentCommandKind {
+  "To collect what was promised."
+  CAPTURE
+  "To give back what was promised."
+  VOID
+  "To pay back what was collected."
+  REFUND
+}
+
+"Where a command is."
+enum PaymentCommandStatus {
+  "Not done yet; the shop goes on with it."
+  PENDING
+  "Done."
+  SUCCEEDED
+  "Refused. A refund that was done can still fail, when the money comes back."
+  FAILED
+}
+
+"Why money is paid back."
+enum RefundReason {
+  "The customer wants it."
+  CUSTOMER_REQUEST
+  "It was sent back."
+  RETURNED
+  "It was defective."
+  DEFECTIVE
+  "It was paid twice."
+  DUPLICATE
+  "It was fraud."
+  FRAUD
+  "The order was cancelled."
+  CANCELED
+  "Another reason."
+  OTHER
+}
+
+"What is to be collected."
+input PaymentCaptureInput {
+  "The payment."
+  paymentId: ID!
+  "How much, in the payment's currency; everything that is left when it is not given."
+  amount: Decimal
+}
+
+"What is to be given back."
+input PaymentVoidInput {
+  "The payment."
+  paymentId: ID!
+}
+
+"What is to be paid back: an amount or lines."
+input PaymentRefundInput {
+  "The payment."
+  paymentId: ID!
+  "How much, in the payment's currency."
+  amount: Decimal
+  "The lines of the order, and how many of each; at most 250."
+  lines: [PaymentRefundLineInput!]
+  "Why."
+  reason: RefundReason!
+  "What is written down with it, at most 1,000 characters."
+  note: String
+}
+
+"A part of a line of the order that is to be paid back."
+input PaymentRefundLineInput {
+  "The line."
+  orderLineId: ID!
+  "How many."
+  quantity: Int!
+}
+
+"The outcome of collecting."
+type PaymentCapturePayload @open {
+  "The payment as it is now; null when there is none."
+  payment: Payment @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "What was asked of the provider; null when it was not."
+  command: PaymentCommand @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The outcome of giving back."
+type PaymentVoidPayload @open {
+  "The payment as it is now; null when there is none."
+  payment: Payment @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "What was asked of the provider; null when it was not."
+  command: PaymentCommand @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The outcome of paying back."
+type PaymentRefundPayload @open {
+  "The payment as it is now; null when there is none."
+  payment: Payment @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "What was asked of the provider; null when it was not."
+  command: PaymentCommand @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"Where the books of a provider and the shop's own differ, or did."
+type PaymentDifference {
+  "How they differ."
+  kind: PaymentDifferenceKind!
+  "The provider."
+  provider: String!
+  "How the provider knows the payment."
+  reference: String
+  "The payment; null when it is not known here."
+  payment: Payment @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "What the provider's books say, or the shop's own where the provider's say nothing; amounts in minor units."
+  details: JSON!
+  "When it was found."
+  foundAt: DateTime!
+  "When it was no longer so."
+  resolvedAt: DateTime
+}
+
+"How the books of a provider and the shop's own can differ."
+enum PaymentDifferenceKind {
+  "The shop had not heard of something; it has been applied."
+  MISSING_FACT
+  "The shop does not know the payment."
+  UNKNOWN_PAYMENT
+  "The amounts or the currency differ."
+  AMOUNT_MISMATCH
+  "The provider does not know the payment."
+  MISSING_AT_PROVIDER
+}
+
+"A page of differences."
+type PaymentDifferenceConnection {
+  "The items of the page with their cursors."
+  edges: [PaymentDifferenceEdge!] @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "The items of the page."
+  nodes: [PaymentDifference!] @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "Where the page lies."
+  pageInfo: PageInfo!
+}
+
+"A difference in a list."
+type PaymentDifferenceEdge {
+  "The position in the list."
+  cursor: String!
+  "The difference."
+  node: PaymentDifference @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+}
+
+"Which differences; all that is given has to match."
+input PaymentDifferenceFilter {
+  "Whether it is no longer so."
+  resolved: Boolean
+  "Is one of these kinds."
+  kinds: [PaymentDifferenceKind!]
 }
 
 "How the provider knows a payment."
@@ -6887,6 +7497,8 @@ enum PaymentEventKind {
   CAPTURED
   "Money was paid back."
   REFUNDED
+  "Paying back has failed, before or after it seemed done: the money is the shop's."
+  REFUND_FAILED
   "A promise was given back."
   VOIDED
   "The payment was refused."
@@ -7832,12 +8444,78 @@ func (ec *executionContext) childFields_Payment(ctx context.Context, field graph
 		return ec.fieldContext_Payment_order(ctx, field)
 	case "events":
 		return ec.fieldContext_Payment_events(ctx, field)
+	case "action":
+		return ec.fieldContext_Payment_action(ctx, field)
+	case "nextStates":
+		return ec.fieldContext_Payment_nextStates(ctx, field)
+	case "commands":
+		return ec.fieldContext_Payment_commands(ctx, field)
 	case "providerDetails":
 		return ec.fieldContext_Payment_providerDetails(ctx, field)
 	case "createdAt":
 		return ec.fieldContext_Payment_createdAt(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Payment", field.Name)
+}
+
+func (ec *executionContext) childFields_PaymentAction(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "url":
+		return ec.fieldContext_PaymentAction_url(ctx, field)
+	case "clientSecret":
+		return ec.fieldContext_PaymentAction_clientSecret(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PaymentAction", field.Name)
+}
+
+func (ec *executionContext) childFields_PaymentCapturePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "payment":
+		return ec.fieldContext_PaymentCapturePayload_payment(ctx, field)
+	case "command":
+		return ec.fieldContext_PaymentCapturePayload_command(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_PaymentCapturePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PaymentCapturePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_PaymentCommand(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_PaymentCommand_id(ctx, field)
+	case "kind":
+		return ec.fieldContext_PaymentCommand_kind(ctx, field)
+	case "amount":
+		return ec.fieldContext_PaymentCommand_amount(ctx, field)
+	case "status":
+		return ec.fieldContext_PaymentCommand_status(ctx, field)
+	case "reason":
+		return ec.fieldContext_PaymentCommand_reason(ctx, field)
+	case "note":
+		return ec.fieldContext_PaymentCommand_note(ctx, field)
+	case "lines":
+		return ec.fieldContext_PaymentCommand_lines(ctx, field)
+	case "failure":
+		return ec.fieldContext_PaymentCommand_failure(ctx, field)
+	case "actor":
+		return ec.fieldContext_PaymentCommand_actor(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_PaymentCommand_createdAt(ctx, field)
+	case "finishedAt":
+		return ec.fieldContext_PaymentCommand_finishedAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PaymentCommand", field.Name)
+}
+
+func (ec *executionContext) childFields_PaymentCommandLine(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "orderLineId":
+		return ec.fieldContext_PaymentCommandLine_orderLineId(ctx, field)
+	case "quantity":
+		return ec.fieldContext_PaymentCommandLine_quantity(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PaymentCommandLine", field.Name)
 }
 
 func (ec *executionContext) childFields_PaymentConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -7852,6 +8530,48 @@ func (ec *executionContext) childFields_PaymentConnection(ctx context.Context, f
 		return ec.fieldContext_PaymentConnection_totalCount(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type PaymentConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_PaymentDifference(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "kind":
+		return ec.fieldContext_PaymentDifference_kind(ctx, field)
+	case "provider":
+		return ec.fieldContext_PaymentDifference_provider(ctx, field)
+	case "reference":
+		return ec.fieldContext_PaymentDifference_reference(ctx, field)
+	case "payment":
+		return ec.fieldContext_PaymentDifference_payment(ctx, field)
+	case "details":
+		return ec.fieldContext_PaymentDifference_details(ctx, field)
+	case "foundAt":
+		return ec.fieldContext_PaymentDifference_foundAt(ctx, field)
+	case "resolvedAt":
+		return ec.fieldContext_PaymentDifference_resolvedAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PaymentDifference", field.Name)
+}
+
+func (ec *executionContext) childFields_PaymentDifferenceConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_PaymentDifferenceConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_PaymentDifferenceConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_PaymentDifferenceConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PaymentDifferenceConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_PaymentDifferenceEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_PaymentDifferenceEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_PaymentDifferenceEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PaymentDifferenceEdge", field.Name)
 }
 
 func (ec *executionContext) childFields_PaymentEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -7896,6 +8616,30 @@ func (ec *executionContext) childFields_PaymentProviderDetails(ctx context.Conte
 		return ec.fieldContext_PaymentProviderDetails_reference(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type PaymentProviderDetails", field.Name)
+}
+
+func (ec *executionContext) childFields_PaymentRefundPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "payment":
+		return ec.fieldContext_PaymentRefundPayload_payment(ctx, field)
+	case "command":
+		return ec.fieldContext_PaymentRefundPayload_command(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_PaymentRefundPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PaymentRefundPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_PaymentVoidPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "payment":
+		return ec.fieldContext_PaymentVoidPayload_payment(ctx, field)
+	case "command":
+		return ec.fieldContext_PaymentVoidPayload_command(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_PaymentVoidPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PaymentVoidPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_PostalAddress(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

@@ -196,6 +196,12 @@ var (
 	PaymentEventsOf = declare("payment.events", func(s Services) Fetch[id.Key, []*payment.Event] {
 		return many(s.Payments.EventsOf, (*payment.Event).PaymentKey)
 	})
+	PaymentCommands = declare("payment_commands", func(s Services) Fetch[id.Key, *payment.Command] {
+		return one(s.Payments.Commands, (*payment.Command).Key)
+	})
+	PaymentCommandsOf = declare("payment.commands", func(s Services) Fetch[id.Key, []*payment.Command] {
+		return many(s.Payments.CommandsOf, (*payment.Command).PaymentKey)
+	})
 	PaymentTotals = declare("payment.totals", func(s Services) Fetch[id.Key, payment.Totals] {
 		return s.Payments.TotalsOf
 	})

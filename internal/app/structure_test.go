@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"internal/payment/provider":              {"internal/money"},
 	"internal/payment/provider/providertest": {"internal/payment/provider"},
 	"internal/payment/stripe":                {"internal/money", "internal/payment/provider"},
+	"internal/payment/webhook":               {"internal/fault"},
 	"internal/payment/testprovider":          {"internal/httpserver", "internal/money", "internal/payment/provider"},
 	"internal/productcsv":                    {"internal/product", "internal/fault", "internal/id", "internal/money"},
 	"internal/seed":                          {"internal/user", "internal/product", "internal/order", "internal/payment", "internal/auth", "internal/fault", "internal/id", "internal/money", "internal/page", "internal/postgres"},

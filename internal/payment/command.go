@@ -82,7 +82,6 @@ type Command struct {
 type RefundLine struct {
 	OrderLineID uuid.UUID `json:"orderLineId"`
 	Quantity    int       `json:"quantity"`
-	Owner       uuid.UUID `json:"-"`
 }
 
 // Key returns the owner-first key.
@@ -96,6 +95,15 @@ func (c *Command) GlobalID() id.ID { return id.Owned(id.PaymentCommand, c.Key())
 
 // OwnedBy returns false: what staff does is not shown to customers.
 func (*Command) OwnedBy(uuid.UUID) bool { return false }
+
+// LineQuantities are the lines that were refunded, with IDs of the graph.
+func (c *Command) LineQuantities() []LineQuantity {
+	lines := make([]LineQuantity, len(c.Lines))
+	for i, l := range c.Lines {
+		lines[i] = LineQuantity{id.Owned(id.OrderLine, id.Key{Owner: c.Owner, ID: l.OrderLineID}), l.Quantity}
+	}
+	return lines
+}
 
 // Amount is how much it is about.
 func (c *Command) Amount() money.Money { return money.New(c.AmountMinor, c.Currency) }

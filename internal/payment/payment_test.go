@@ -77,7 +77,8 @@ func (s *shop) exec(t testing.TB, sql string, args ...any) {
 
 var tables = []string{"payments.payments", "payments.events", "payments.provider_events", "payments.provider_references"}
 
-var allTables = postgres.All(tables...)
+var allTables = postgres.All(append(tables, "payments.commands", "payments.closed_orders", "payments.inbox", "payments.differences",
+	"payments.idempotency_keys", "payments.river_job")...)
 
 func as(ctx context.Context, user uuid.UUID, roles ...auth.Role) context.Context {
 	return auth.With(ctx, auth.Actor{ID: user, Roles: auth.Roles(roles...)})

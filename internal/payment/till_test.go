@@ -259,7 +259,6 @@ func (x *till) refund(r order.PaymentRequest, amount string) *payment.RefundPayl
 	return p
 }
 
-
 // approve is the customer, who confirms on the provider's page.
 func (x *till) approve(r order.PaymentRequest) {
 	x.t.Helper()

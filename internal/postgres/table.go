@@ -365,6 +365,9 @@ func storeOf(t reflect.Type) store {
 		case reflect.String:
 			return only(storeArray(storeText), pgtype.BinaryFormatCode, pgtype.TextArrayOID, pgtype.VarcharArrayOID)
 		}
+		if t.Elem().Kind() == reflect.Struct {
+			return only(storeJSON, pgtype.TextFormatCode, pgtype.JSONBOID)
+		}
 	}
 	return func(uint32, int16) storeRaw { return nil }
 }
