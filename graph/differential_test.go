@@ -576,6 +576,7 @@ func newVariedWorld(t testing.TB) *world {
 	}
 	must(w.services.Orders.Load(t.Context(), slices.Values(orders), nil))
 	must(w.services.Payments.Load(t.Context(), slices.Values(payments), nil))
+	w.commands(payments)
 	_, err := postgres.Exec(t.Context(), w.dbs.Products, postgres.Stmt{Name: "test.hold",
 		SQL: "UPDATE products.stock SET held = on_hand - on_hand / 3"})
 	must(err)

@@ -640,7 +640,7 @@ func newVocabulary(w *world) *vocabulary {
 	for _, query := range []string{
 		`{ users(first: 100) { nodes { __typename id email phone addresses { __typename id } } } }`,
 		`{ orders(first: 100) { nodes { __typename id number email lines { __typename id } events { __typename id }
-			fulfillments { __typename id } payments { __typename id provider events { __typename id } } } } }`,
+			fulfillments { __typename id } payments { __typename id provider events { __typename id } commands { __typename id } } } } }`,
 		`{ products(first: 100) { nodes { __typename id slug title vendor type tags options { __typename name values }
 			variants { __typename id sku inventory { movements(first: 3) { nodes { __typename id } } } } media { __typename id } } } }`,
 		`{ categories { __typename id slug children { __typename id slug children { __typename id slug } } } }`,
@@ -680,7 +680,7 @@ func newVocabulary(w *world) *vocabulary {
 	for _, l := range []struct{ field, connection, fields string }{
 		{"users", "UserConnection", "CREATED_AT"}, {"orders", "OrderConnection", "CREATED_AT TOTAL"}, {"payments", "PaymentConnection", "CREATED_AT"},
 		{"products", "ProductConnection", "CREATED_AT PRICE TITLE RELEVANCE"}, {"collections", "CollectionConnection", ""},
-		{"auditLog", "AuditConnection", ""}, {"discounts", "DiscountConnection", ""},
+		{"auditLog", "AuditConnection", ""}, {"discounts", "DiscountConnection", ""}, {"paymentDifferences", "PaymentDifferenceConnection", ""},
 	} {
 		for _, sort := range orders {
 			arguments := "first: 12"

@@ -34,7 +34,7 @@ func paths(t *testing.T, w *world) []path {
 		"categories": `categories`, "collection": `collection(id: $collection)`, "collections": `collections(first: 5)`,
 		"order": `order(id: $order)`, "orders": `orders(first: 50)`, "payment": `payment(id: $payment)`, "payments": `payments(first: 50)`,
 		"auditLog": `auditLog(first: 50)`, "cart": `cart`, "discounts": `discounts(first: 50)`, "shippingMethods": `shippingMethods`,
-		"taxRates": `taxRates`,
+		"taxRates": `taxRates`, "paymentDifferences": `paymentDifferences(first: 50)`,
 	}
 	// A cart is read with its lines, by its owner or beginning with one of them.
 	dearer := map[string]int{"cart": 2, "node on Cart": 1, "nodes on Cart": 1, "node on CartLine": 2, "nodes on CartLine": 2}
@@ -196,6 +196,9 @@ func TestStatementsOfWideOperations(t *testing.T) {
 			[]string{"orders.active_shipping_methods", "orders.cart_lines_by_cart", "orders.cart_of_owner", "orders.carts_by_key",
 				"orders.discount_uses", "orders.discounts_by_id", "orders.tax_rate_of_country", "products.by_ids", "products.by_ids",
 				"products.media_by_product", "products.stock_by_variant", "products.variants_by_ids", "products.variants_by_ids"}},
+		{"what was commanded, by whom, and what differs", `{ payments(first: 20) { nodes { commands { kind amount { amount } actor { name } } } }
+			paymentDifferences(first: 20) { nodes { kind payment { status } } } }`,
+			[]string{"payments.commands_by_payment", "payments.differences", "payments.list", "payments.payments_by_key", "users.by_id"}},
 		{"two pages of one edge are two edges", `{ users(first: 5) { nodes { a: orders(first: 1) { nodes { id } } b: orders(first: 2) { nodes { id } } } } }`,
 			[]string{"orders.list_by_owner", "orders.list_by_owner", "users.list"}},
 	} {

@@ -40,6 +40,7 @@ type world struct {
 	ids      map[string]id.ID  // of Ada's things and of the catalogue, by type; see build
 	numbers  map[string]string // order numbers by owner
 	dbs      *pgtest.Databases
+	sealer   *seal.Sealer
 }
 
 var roles = map[string]auth.Role{
@@ -66,7 +67,7 @@ func newWorld(t testing.TB, size int) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, dbs: dbs, tokens: map[string]string{}, ids: map[string]id.ID{}, numbers: map[string]string{}}
+	w := &world{t: t, dbs: dbs, sealer: sealer, tokens: map[string]string{}, ids: map[string]id.ID{}, numbers: map[string]string{}}
 	w.services = loader.Services{
 		Users: user.New(user.Config{DB: dbs.Users, Sealer: sealer, Hasher: hasher, Throttle: throttle,
 			Issuer: auth.NewIssuer("test", "test", keys), AccessTTL: 24 * time.Hour, PhoneRegion: "DE"}),
@@ -185,6 +186,7 @@ func (w *world) build(size int, hash string) {
 	must(w.services.Orders.Load(ctx, slices.Values(orders), nil))
 	must(w.services.Payments.Load(ctx, slices.Values(payments), nil))
 	w.fillCarts(accounts, variants)
+	w.commands(payments)
 }
 
 // fillCarts gives Ada and the admin carts to which everything applies that can apply to one.
@@ -224,6 +226,34 @@ func (w *world) fillCarts(accounts []*user.Account, variants []uuid.UUID) {
 		if a == accounts[0] {
 			w.ids["Cart"], w.ids["CartLine"] = p.Cart.GlobalID(), p.Cart.Lines[0].GlobalID()
 		}
+	}
+}
+
+// commands gives each payment a refund that failed and one that is under way, and finds something of each that differs.
+func (w *world) commands(payments []*payment.Draft) {
+	w.t.Helper()
+	exec := func(sql string, args ...any) {
+		w.t.Helper()
+		if _, err := postgres.Exec(w.t.Context(), w.dbs.Payments, postgres.Stmt{Name: "test.commands", SQL: sql}, args...); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	for i, p := range payments {
+		key := p.Payment.Key()
+		for _, status := range []string{"FAILED", "PENDING"} {
+			c := id.Key{Owner: key.Owner, ID: id.New()}
+			if w.ids["PaymentCommand"] == (id.ID{}) && key == w.ids["Payment"].OwnedKey() {
+				w.ids["PaymentCommand"] = id.Owned(id.PaymentCommand, c)
+			}
+			exec(`INSERT INTO payments.commands (owner_id, id, payment_id, order_id, kind, currency, amount, status, reason, note, lines, failure,
+				actor_id, finished_at) VALUES ($1, $2, $3, $4, 'REFUND', $5, 100, $6, 'RETURNED', 'by post', $7,
+				CASE WHEN $6 = 'FAILED' THEN 'not_refundable' END, $8, CASE WHEN $6 = 'FAILED' THEN now() END)`,
+				c.Owner, c.ID, key.ID, p.Payment.OrderID, p.Payment.Currency, status,
+				[]payment.RefundLine{{OrderLineID: id.New(), Quantity: 1 + i}}, key.Owner)
+		}
+		exec(`INSERT INTO payments.differences (id, provider, kind, subject, owner_id, payment_id, details, resolved_at)
+			VALUES ($1, $2, 'AMOUNT_MISMATCH', sha256($3), $4, $5, $6, now())`,
+			id.New(), p.Payment.Provider, key.ID[:], key.Owner, key.ID, map[string]any{"captured": i})
 	}
 }
 

@@ -28,6 +28,7 @@ import (
 	"emporium/internal/jobs"
 	"emporium/internal/order"
 	"emporium/internal/payment"
+	"emporium/internal/payment/webhook"
 	"emporium/internal/postgres"
 	"emporium/internal/product"
 	"emporium/internal/seed"
@@ -199,6 +200,7 @@ func (a *App) routes() (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle(endpoint, api)
+	mux.Handle(webhook.Pattern, webhook.Handler(a.services.Payments, a.log))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.HandleFunc("GET /.well-known/jwks.json", a.jwks)
@@ -221,6 +223,8 @@ func route(path string) string {
 		return path
 	case strings.HasPrefix(path, "/playground/"):
 		return "/playground/"
+	case strings.HasPrefix(path, "/webhooks/"):
+		return "/webhooks/"
 	case strings.HasPrefix(path, "/pictures/"):
 		return "/pictures/"
 	default:

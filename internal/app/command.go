@@ -84,6 +84,11 @@ func Command(ctx context.Context, args, environ []string, out, errs io.Writer) e
 					&cli.StringFlag{Name: "books", Value: ".emporium/testprovider.db", Usage: "the `FILE` that payments are kept in"},
 					&cli.StringFlag{Name: "webhook-url", Usage: "where events go"},
 				}, Action: p.testProvider},
+			{Name: "payments", Usage: "look after payments", Commands: []*cli.Command{
+				{Name: "reconcile", Usage: "compare the books of the payment providers with the shop's, and apply what is missing", Flags: []cli.Flag{
+					&cli.DurationFlag{Name: "since", Value: 26 * time.Hour, Usage: "how far to look back"},
+				}, Action: p.reconcile},
+			}},
 			{Name: "token", Usage: "open a session of an account and print its access token", Flags: []cli.Flag{
 				&cli.StringFlag{Name: "email", Required: true, Usage: "whose"},
 			}, Action: p.token},
@@ -359,5 +364,14 @@ func (p *program) token(ctx context.Context, c *cli.Command) error {
 		}
 		fmt.Fprintln(p.out, tokens.AccessToken)
 		return nil
+	})
+}
+
+func (p *program) reconcile(ctx context.Context, c *cli.Command) error {
+	return p.with(ctx, func(a *App) error {
+		found, err := a.services.Payments.Reconcile(ctx, time.Now().Add(-c.Duration("since")))
+		fmt.Fprintf(p.out, "%d payments were compared; of %d something was missing here and is applied; %d differ: see paymentDifferences\n",
+			found.Seen, found.Applied, found.Differences)
+		return err
 	})
 }

@@ -30,6 +30,7 @@ const (
 	longestPause = 10 * time.Minute
 
 	maxConns   = 4
+	startAgain = time.Second
 	stopWithin = 10 * time.Second // what runs when the process stops may take this long
 )
 
@@ -137,18 +138,23 @@ func Later(pause time.Duration) error { return river.JobSnooze(pause) }
 // Never is the error of a job that is not to be tried again.
 func Never(err error) error { return river.JobCancel(err) }
 
-// Run works off jobs until ctx is done; then it takes no more and waits for those that run, for ten seconds at most.
+// Run works off jobs until ctx is done; then it takes no more and waits for those that run, for ten seconds at most. While
+// the database does not answer, it tries again.
 func (q *Queue) Run(ctx context.Context) error {
 	if q.kinds == 0 {
 		<-ctx.Done()
 		return nil
 	}
 	// River stops when the context of Start ends.
-	if err := q.client.Start(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
+	for err := q.client.Start(ctx); err != nil; err = q.client.Start(ctx) {
+		if ctx.Err() == nil {
+			q.log.ErrorContext(ctx, "jobs can not be run; trying again", "domain", q.schema, "error", err)
 		}
-		return fmt.Errorf("jobs of %s: %w", q.schema, err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(startAgain):
+		}
 	}
 	<-q.client.Stopped()
 	return nil

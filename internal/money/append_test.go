@@ -1,6 +1,7 @@
 package money
 
 import (
+	"encoding/json"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -46,6 +47,19 @@ func TestAppendText(t *testing.T) {
 				t.Fatalf("%d with %d decimals is %s and %s, want %q", minor, places, d, d.AppendGQL(nil), want)
 			}
 		}
+	}
+}
+
+// TestDecimalAsJSON is the number as a string, also behind a pointer and however it came.
+func TestDecimalAsJSON(t *testing.T) {
+	t.Parallel()
+	parsed, err := ParseDecimal("30.01")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(map[string]any{"a": parsed, "b": &parsed, "c": New(-5, "EUR").Amount(), "d": (*Decimal)(nil)})
+	if want := `{"a":"30.01","b":"30.01","c":"-0.05","d":null}`; err != nil || string(text) != want {
+		t.Errorf("%s, %v; want %s", text, err, want)
 	}
 }
 

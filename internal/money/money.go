@@ -170,6 +170,9 @@ func (d Decimal) MarshalGQL(w io.Writer) { _, _ = w.Write(d.AppendGQL(nil)) }
 // AppendGQL appends the number as a JSON string.
 func (d Decimal) AppendGQL(b []byte) []byte { return append(d.appendText(append(b, '"')), '"') }
 
+// MarshalJSON writes the number as a string, so that what holds one can be told from what holds another.
+func (d Decimal) MarshalJSON() ([]byte, error) { return d.AppendGQL(nil), nil }
+
 // UnmarshalGQL reads the number from a string; JSON numbers are refused, because a float may have lost digits on its
 // way here.
 func (d *Decimal) UnmarshalGQL(v any) error {

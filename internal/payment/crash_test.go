@@ -165,4 +165,3 @@ func lifeAndDeath(
 	}
 	return p.seen
 }
-

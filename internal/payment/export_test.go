@@ -2,6 +2,11 @@ package payment
 
 import (
 	"context"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"emporium/internal/id"
 	"emporium/internal/order"
@@ -32,3 +37,35 @@ func (s *Service) Begin(ctx context.Context, r order.PaymentRequest) error {
 
 // CanBecome reports whether steps lead from one status to another.
 func CanBecome(from, to Status) bool { return canBecome(from, to) }
+
+// ApplyInbox applies a message of the inbox.
+func (s *Service) ApplyInbox(ctx context.Context, row string) (done bool, err error) {
+	return s.applyInbox(ctx, uuid.MustParse(row))
+}
+
+// Compare compares a state as reconciliation does.
+func (s *Service) Compare(ctx context.Context, key id.Key, st provider.State) error {
+	return s.compare(ctx, key, &st, &Reconciliation{})
+}
+
+// Clean deletes what is of no use any more at an instant.
+func (s *Service) Clean(ctx context.Context, now time.Time) error { return s.clean(ctx, now) }
+
+// Age makes a message of the inbox older: its row has another key then, for which it is sealed anew.
+func (s *Service) Age(t testing.TB, row string, by time.Duration) {
+	t.Helper()
+	key, older := uuid.MustParse(row), id.At(time.Now().Add(-by), uuid.New())
+	sealed, _, err := postgres.First(t.Context(), s.db, postgres.Stmt{Name: "test.message", SQL: "SELECT payload FROM payments.inbox WHERE id = $1",
+		Reads: postgres.All("payments.inbox")}, pgx.RowTo[[]byte], key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := s.sealer.Open(inboxField(key), sealed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := postgres.Exec(t.Context(), s.db, postgres.Stmt{Name: "test.age", SQL: "UPDATE payments.inbox SET id = $2, payload = $3 WHERE id = $1"},
+		key, older, s.sealer.Seal(inboxField(older), plain)); err != nil {
+		t.Fatal(err)
+	}
+}

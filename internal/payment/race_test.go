@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -170,22 +167,7 @@ func TestWebhookBeforeTheAnswer(t *testing.T) {
 func TestThreeDeliveries(t *testing.T) {
 	t.Parallel()
 	x := newTill(t)
-	type delivery struct {
-		header http.Header
-		body   []byte
-	}
-	sent := make(chan delivery, 10)
-	spy := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		sent <- delivery{r.Header.Clone(), body}
-	}))
-	t.Cleanup(spy.Close)
-	if err := x.client.SetWebhooks(t.Context(), testprovider.Webhooks{URL: spy.URL}); err != nil {
-		t.Fatal(err)
-	}
+	sent := x.catch()
 	// The customer confirms: the shop has not heard of that.
 	r := request("card_action", 5000)
 	x.authorize(r, order.PaymentActionRequired)
@@ -196,20 +178,8 @@ func TestThreeDeliveries(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() {
-				in, err := http.NewRequestWithContext(t.Context(), http.MethodPost, x.hook.URL+"/webhooks/test", strings.NewReader(string(d.body)))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				in.Header = d.header
-				out, err := http.DefaultClient.Do(in)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				_ = out.Body.Close()
-				if out.StatusCode != http.StatusOK {
-					t.Errorf("it was answered %d", out.StatusCode)
+				if status, _ := x.send("/webhooks/test", d.header, d.body); status != http.StatusOK {
+					t.Errorf("it was answered %d", status)
 				}
 			})
 		}
