@@ -119,7 +119,7 @@ func (s *Service) begin(ctx context.Context, key id.Key, r order.PaymentRequest)
 			if err != nil || n == 0 {
 				return err
 			}
-			return s.cfg.Jobs.Add(ctx, tx, syncArgs{key.Owner, key.ID}, time.Now().Add(s.cfg.TakeOver))
+			return s.later(ctx, tx, syncArgs{key.Owner, key.ID}, time.Now().Add(s.cfg.TakeOver))
 		})
 		if err != nil && !postgres.Violates(err, "payments_one_live") {
 			return nil, err
@@ -245,15 +245,15 @@ func (s *Service) settle(ctx context.Context, a *account) (*account, error) {
 }
 
 // sync sees to a payment until it is known: the job that is written with it. It returns false while there is more to come.
-func (s *Service) sync(ctx context.Context, key id.Key) (done bool, age time.Duration, err error) {
+func (s *Service) sync(ctx context.Context, key id.Key) (done bool, err error) {
 	a, found, err := s.account(ctx, s.db, key)
 	if err != nil || !found {
-		return !found, 0, err
+		return !found, err
 	}
 	if (a.Status == StatusPending || a.Status == StatusActionRequired) && a.AskedAt != nil {
 		if a, err = s.settle(ctx, a); err != nil {
-			return false, 0, err
+			return false, err
 		}
 	}
-	return a.Status != StatusPending && a.Status != StatusActionRequired, time.Since(a.CreatedAt), nil
+	return a.Status != StatusPending && a.Status != StatusActionRequired, nil
 }

@@ -255,8 +255,11 @@ func (s *Service) Void(ctx context.Context, in VoidInput, key string) (*VoidPayl
 					return nil, problem(fault.ProblemStale, "paymentId", "another command is under way")
 				}
 			}
-			if !a.Status.live() && a.capturable(t) == 0 {
+			switch {
+			case !a.Status.live() && a.capturable(t) == 0:
 				return nil, problem(fault.ProblemStale, "paymentId", "there is nothing to give back")
+			case a.Status == StatusPending && a.AskedAt == nil:
+				return nil, problem(fault.ProblemStale, "paymentId", "the provider was not asked yet")
 			}
 			return &Command{Kind: CommandVoid, AmountMinor: max(0, t.Authorized-t.Voided-t.Captured)}, nil
 		})
@@ -387,7 +390,12 @@ func (s *Service) command(
 			return out, nil
 		}
 		out = commandOutcome{Payment: new(paymentID.OwnedKey()), Errors: []fault.Problem{}}
-		c, wrong, err := s.issue(ctx, tx, paymentID.OwnedKey(), &viewer.ID, decide)
+		c, wrong, err := s.issue(ctx, tx, paymentID.OwnedKey(), &viewer.ID, func(a *account, t sums, before []*Command) (*Command, *fault.Problem) {
+			if s.cfg.Providers[a.Provider] == nil {
+				return nil, problem(fault.ProblemInvalid, "paymentId", "there is no provider %q here", a.Provider)
+			}
+			return decide(a, t, before)
+		})
 		if wrong != nil {
 			out.Errors = []fault.Problem{*wrong}
 		} else if err == nil {
@@ -401,11 +409,24 @@ func (s *Service) command(
 	}
 	s.cfg.At(point + "/committed")
 	if out.Command != nil {
+		ctx, cancel := withTimeToAnswer(ctx)
+		defer cancel()
 		if _, err := s.drive(ctx, *out.Command); err != nil {
 			s.cfg.Log.WarnContext(ctx, "a provider did not answer a command; a job goes on", "command", out.Command.ID, "error", err)
 		}
 	}
 	return &CommandPayload{PaymentKey: out.Payment, CommandKey: out.Command, UserErrors: out.Errors}, nil
+}
+
+// timeToAnswer is what is kept of a request's time to say that the provider has not answered.
+const timeToAnswer = 2 * time.Second
+
+func withTimeToAnswer(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, bounded := ctx.Deadline()
+	if !bounded {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline.Add(-timeToAnswer))
 }
 
 // issue writes a command down, with the job that goes on with it, and takes its amount from what is left.
@@ -444,7 +465,7 @@ func (s *Service) issue(
 		c.Owner, c.ID, c.PaymentID, c.OrderID, c.Kind, c.Currency, c.AmountMinor, c.Final, c.Reason, c.Note, c.Lines, c.ActorID); err != nil {
 		return nil, nil, err
 	}
-	return c, nil, s.cfg.Jobs.Add(ctx, tx, commandArgs{c.Owner, c.ID}, time.Now().Add(s.cfg.TakeOver))
+	return c, nil, s.later(ctx, tx, commandArgs{c.Owner, c.ID}, time.Now().Add(s.cfg.TakeOver))
 }
 
 // drive asks the provider for what was commanded, unless that is done. An error means that nothing is known yet: the same

@@ -20,6 +20,9 @@ func (s *Service) PaymentTable() *postgres.Table[Payment] { return s.tables.paym
 func (s *Service) EventTable() *postgres.Table[Event]     { return s.tables.events }
 func (s *Service) SumTable() *postgres.Table[Sums]        { return s.tables.sums }
 
+func (s *Service) CommandTable() *postgres.Table[Command]       { return s.tables.commands }
+func (s *Service) DifferenceTable() *postgres.Table[Difference] { return s.tables.differences }
+
 // Sums are sums.
 type Sums = sums
 

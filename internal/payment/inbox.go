@@ -51,7 +51,7 @@ func (s *Service) Receive(ctx context.Context, providerName string, header http.
 		if err != nil || n == 0 {
 			return err
 		}
-		return s.cfg.Jobs.Add(ctx, tx, inboxArgs{row}, time.Time{})
+		return s.later(ctx, tx, inboxArgs{row}, time.Time{})
 	})
 }
 

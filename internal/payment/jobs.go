@@ -2,6 +2,7 @@ package payment
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -9,6 +10,7 @@ import (
 	"emporium/internal/id"
 	"emporium/internal/idempotency"
 	"emporium/internal/jobs"
+	"emporium/internal/payment/provider"
 	"emporium/internal/postgres"
 )
 
@@ -55,26 +57,16 @@ func (s *Service) handleJobs() {
 	q := s.cfg.Jobs
 	jobs.Handle(q, func(ctx context.Context, a tellArgs) error { return s.tell(ctx, id.Key{Owner: a.Owner, ID: a.Order}) })
 	jobs.Handle(q, func(ctx context.Context, a syncArgs) error {
-		done, age, err := s.sync(ctx, id.Key{Owner: a.Owner, ID: a.Payment})
-		if err != nil || done {
-			return err
-		}
-		return jobs.Later(pause(age))
+		done, err := s.sync(ctx, id.Key{Owner: a.Owner, ID: a.Payment})
+		return s.orLater(ctx, done, err, a.Payment)
 	})
 	jobs.Handle(q, func(ctx context.Context, a commandArgs) error {
-		key := id.Key{Owner: a.Owner, ID: a.Command}
-		status, err := s.pursue(ctx, key)
-		if err != nil || status != CommandPending {
-			return err
-		}
-		return jobs.Later(pause(age(key.ID)))
+		status, err := s.pursue(ctx, id.Key{Owner: a.Owner, ID: a.Command})
+		return s.orLater(ctx, status != CommandPending, err, a.Command)
 	})
 	jobs.Handle(q, func(ctx context.Context, a inboxArgs) error {
 		done, err := s.applyInbox(ctx, a.ID)
-		if err != nil || done {
-			return err
-		}
-		return jobs.Later(pause(age(a.ID)))
+		return s.orLater(ctx, done, err, a.ID)
 	})
 	jobs.Handle(q, func(ctx context.Context, _ cleanArgs) error { return s.clean(ctx, time.Now()) })
 	q.Every(cleanEvery, cleanArgs{})
@@ -85,6 +77,28 @@ func (s *Service) handleJobs() {
 	if len(s.cfg.Providers) > 0 {
 		q.Every(reconcileEvery, reconcileArgs{})
 	}
+}
+
+// orLater ends a try of a job about a row. What is not done yet is tried again for as long as it takes; and so it is when
+// the provider does not answer, which is no failure of ours that would be given up at some time.
+func (s *Service) orLater(ctx context.Context, done bool, err error, row uuid.UUID) error {
+	switch {
+	case err != nil && !provider.IsTemporary(err):
+		return err
+	case err != nil:
+		s.cfg.Log.WarnContext(ctx, "a provider does not answer; trying again later", "row", row, "error", err)
+	case done:
+		return nil
+	}
+	return jobs.Later(pause(age(row)))
+}
+
+// later adds a job.
+func (s *Service) later(ctx context.Context, tx *postgres.Tx, args jobs.Args, notBefore time.Time) error {
+	if s.cfg.Jobs == nil {
+		return errors.New("payment: there is no queue of jobs")
+	}
+	return s.cfg.Jobs.Add(ctx, tx, args, notBefore)
 }
 
 // age is how old a row is, going by its key.

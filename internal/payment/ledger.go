@@ -345,7 +345,7 @@ func (s *Service) applyTo(
 		}
 	}
 	if changed {
-		err = s.cfg.Jobs.Add(ctx, tx, tellArgs{a.Owner, a.OrderID}, time.Now().Add(tellAfter))
+		err = s.later(ctx, tx, tellArgs{a.Owner, a.OrderID}, time.Now().Add(tellAfter))
 	}
 	return changed, err
 }

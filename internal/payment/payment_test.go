@@ -534,6 +534,16 @@ func TestTheTablesRefuse(t *testing.T) {
 		{"currency", "payments_currency_check", set("currency = 'euro'"), nil},
 		{"payment of nothing", "payments_amount_check", set("amount = 0"), nil},
 		{"negative payment", "payments_amount_check", set("amount = -1"), nil},
+		{"more captures than were asked for", "payments_capture_bounded", set("capture_commanded = 5001"), nil},
+		{"captures below nothing", "payments_capture_bounded", set("capture_commanded = -1"), nil},
+		{"more refunds than were captured", "payments_refund_bounded", set("refund_commanded = 5001"), nil},
+		{"refunds below nothing", "payments_refund_bounded", set("refund_commanded = -1"), nil},
+		{"command of nothing", "commands_check", `INSERT INTO payments.commands (owner_id, id, payment_id, order_id, kind, currency, amount)
+			VALUES ($1, $2, $2, $2, 'CAPTURE', 'EUR', 0)`, nil},
+		{"command of no payment", "commands_owner_id_payment_id_fkey", `INSERT INTO payments.commands (owner_id, id, payment_id, order_id, kind,
+			currency, amount) VALUES ($1, $2, $2, $2, 'VOID', 'EUR', 0)`, []any{p.Owner, id.New()}},
+		{"command that ended and did not", "commands_finished", `INSERT INTO payments.commands (owner_id, id, payment_id, order_id, kind,
+			currency, amount, status) VALUES ($1, $2, $2, $2, 'VOID', 'EUR', 0, 'FAILED')`, nil},
 		{"kind of event", "events_kind_check", setEvent("kind = 'PAID'"), nil},
 		{"event's currency", "events_currency_check", setEvent("currency = ''"), nil},
 		{"negative event", "events_amount_check", setEvent("amount = -1"), nil},
@@ -760,17 +770,18 @@ func TestBatchesUseIndexes(t *testing.T) {
 			payments, orders = append(payments, d.Payment.Key()), append(orders, d.Payment.OrderKey())
 			entries = append(entries, d.Events[0].Event.Key())
 		}
-		var errs [6]error
+		var errs [7]error
 		_, errs[0] = svc.ByKeys(viewer.ctx, payments)
 		_, errs[1] = svc.PaymentsOf(viewer.ctx, orders)
 		_, errs[2] = svc.EventsOf(viewer.ctx, payments)
 		_, errs[3] = svc.Events(viewer.ctx, entries)
 		_, errs[4] = svc.TotalsOf(viewer.ctx, payments)
 		_, errs[5] = svc.TotalsOfOrders(viewer.ctx, orders)
+		_, errs[6] = svc.Facts(viewer.ctx, orders[0])
 		if err := errors.Join(errs[:]...); err != nil {
 			t.Fatal(err)
 		}
-		if len(plans) != 6 {
+		if len(plans) != 7 {
 			t.Errorf("%s: %d statements", name, len(plans))
 		}
 		for statement, nodes := range plans {

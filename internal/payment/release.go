@@ -96,7 +96,6 @@ func (s *Service) releaseStep(ctx context.Context, key id.Key, refund bool) (don
 		return false, err
 	}
 	var issued *Command
-	done = true
 	err = s.inTx(ctx, "command", func(ctx context.Context, tx *postgres.Tx) error {
 		issued, done = nil, true
 		c, _, err := s.issue(ctx, tx, key, nil, func(a *account, t sums, before []*Command) (*Command, *fault.Problem) {

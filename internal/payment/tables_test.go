@@ -8,6 +8,7 @@ import (
 	"emporium/internal/page"
 	"emporium/internal/payment"
 	"emporium/internal/postgres/pgtest"
+	"emporium/internal/seal"
 )
 
 // TestRowsAreReadAsTheyCome runs the statement behind each verb in every way that pgx has: all give what was loaded, with
@@ -45,4 +46,27 @@ func TestRowsAreReadAsTheyCome(t *testing.T) {
 	pgtest.CheckRows(ctx, t, "TotalsOf", of, v.SumTable(), func() error { _, err := v.TotalsOf(ctx, payments); return err }, sums)
 	pgtest.CheckRows(ctx, t, "TotalsOf two owners", of, v.SumTable(), func() error { _, err := v.TotalsOf(ctx, others); return err }, sums)
 	pgtest.CheckRows(ctx, t, "TotalsOfOrders", of, v.SumTable(), func() error { _, err := v.TotalsOfOrders(ctx, orders); return err }, sums)
+
+	command := payment.Command{Owner: owner, ID: id.New(), PaymentID: p.ID, OrderID: p.OrderID, Kind: payment.CommandRefund, Currency: "EUR",
+		AmountMinor: 300, Final: true, Status: payment.CommandFailed, Reason: new(payment.RefundReturned), Note: new("worn"),
+		Lines: []payment.RefundLine{{OrderLineID: id.New(), Quantity: 2}}, Failure: new("not_refundable"), ActorID: new(id.New()), CreatedAt: day,
+		FinishedAt: new(day)}
+	pgtest.Filled(t, "the command", command)
+	s.exec(t, `INSERT INTO payments.commands (owner_id, id, payment_id, order_id, kind, currency, amount, final, status, reason, note, lines, failure,
+		actor_id, created_at, finished_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`, command.Owner, command.ID,
+		command.PaymentID, command.OrderID, command.Kind, command.Currency, command.AmountMinor, command.Final, command.Status, command.Reason,
+		command.Note, command.Lines, command.Failure, command.ActorID, command.CreatedAt, command.FinishedAt)
+	pgtest.CheckRows(ctx, t, "Commands", of, v.CommandTable(), func() error { _, err := v.Commands(ctx, []id.Key{command.Key()}); return err }, command)
+	pgtest.CheckRows(ctx, t, "CommandsOf", of, v.CommandTable(), func() error { _, err := v.CommandsOf(ctx, payments); return err }, command)
+
+	d1 := payment.Difference{ID: id.New(), Provider: "acme", Kind: payment.AmountMismatch, Owner: &owner, PaymentID: &p.ID, Reference: new("a reference"),
+		Details: map[string]any{"captured": 1.}, FoundAt: day, ResolvedAt: new(day)}
+	pgtest.Filled(t, "the difference", d1)
+	reference := sealer(t, s.keys).SealString(seal.Field{Table: "payments.differences", Column: "reference", Row: d1.ID[:]}, *d1.Reference)
+	s.exec(t, `INSERT INTO payments.differences (id, provider, kind, subject, owner_id, payment_id, reference, details, found_at, resolved_at)
+		VALUES ($1, $2, $3, sha256('x'), $4, $5, $6, $7, $8, $9)`, d1.ID, d1.Provider, d1.Kind, d1.Owner, d1.PaymentID, reference, d1.Details, d1.FoundAt, d1.ResolvedAt)
+	pgtest.CheckRows(ctx, t, "Differences", of, v.DifferenceTable(), func() error {
+		_, err := v.Differences(ctx, payment.DifferenceFilter{}, page.Args{First: new(5)})
+		return err
+	}, d1)
 }

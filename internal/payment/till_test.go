@@ -48,11 +48,7 @@ func newTill(t testing.TB, edits ...func(*payment.Config)) *till {
 	s := open(t)
 	x := &till{shop: s, t: t, told: map[id.Key][]order.PaymentFacts{}}
 	x.client = testprovider.NewClient(runProvider(t, filepath.Join(t.TempDir(), "books"), "127.0.0.1:0"), apiKey, secret)
-	var err error
-	if x.queue, err = jobs.Open(t.Context(), s.db, s.dbs.URLs["payments"], "payments", jobs.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(x.queue.Close)
+	x.queue = x.open()
 	x.config = payment.Config{DB: s.db, Sealer: sealer(t, s.keys), Currency: "EUR", Jobs: x.queue, Default: "test",
 		Providers: map[string]provider.Provider{"test": x.client}, TakeOver: time.Millisecond,
 		Tell: func(_ context.Context, order id.Key, f order.PaymentFacts) error {
@@ -70,6 +66,17 @@ func newTill(t testing.TB, edits ...func(*payment.Config)) *till {
 	x.hook = httptest.NewServer(mux)
 	t.Cleanup(x.hook.Close)
 	return x
+}
+
+// open makes a queue.
+func (x *till) open() *jobs.Queue {
+	x.t.Helper()
+	q, err := jobs.Open(x.t.Context(), x.db, x.dbs.URLs["payments"], "payments", jobs.Options{})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	x.t.Cleanup(q.Close)
+	return q
 }
 
 // runProvider runs a provider until the test ends, and returns its URL.
