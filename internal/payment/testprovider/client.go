@@ -28,6 +28,9 @@ func NewClient(url, apiKey, webhookSecret string) *Client {
 	return &Client{url: url, apiKey: apiKey, webhookSecret: webhookSecret, http: &http.Client{Transport: transport}}
 }
 
+// Close closes the connections that are idle, for which the process would wait when it ends. The client can be used on.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
 // Name implements provider.Provider.
 func (c *Client) Name() string { return "test" }
 
