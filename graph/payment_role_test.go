@@ -41,7 +41,9 @@ func (w *world) takeMoney() {
 		done <- testprovider.Run(ctx, testprovider.Config{Addr: "127.0.0.1:0", Books: filepath.Join(w.t.TempDir(), "books"), APIKey: "key",
 			WebhookSecret: "secret", Ready: func(url string) { ready <- url }})
 	}()
+	client := testprovider.NewClient(<-ready, "key", "secret")
 	w.t.Cleanup(func() {
+		client.Close()
 		cancel()
 		if err := <-done; err != nil {
 			w.t.Errorf("the provider ended: %v", err)
@@ -53,7 +55,7 @@ func (w *world) takeMoney() {
 	}
 	w.t.Cleanup(q.Close)
 	w.services.Payments = payment.New(payment.Config{DB: w.dbs.Payments, Sealer: w.sealer, Currency: "EUR", Jobs: q, Default: "test",
-		Providers: map[string]provider.Provider{"test": testprovider.NewClient(<-ready, "key", "secret")},
+		Providers: map[string]provider.Provider{"test": client},
 		LineAmounts: func(_ context.Context, _ id.Key, lines []payment.LineQuantity) (worth int64, err error) {
 			for _, l := range lines {
 				if l.Quantity > 3 {

@@ -255,14 +255,17 @@ func TestProviderDownAndBack(t *testing.T) {
 	addr, books := freePort(t), filepath.Join(t.TempDir(), "books")
 	url, stop := startProvider(t, books, addr)
 	var guarded *provider.Guarded
+	var client *testprovider.Client
 	x := newTill(t, func(c *payment.Config) {
-		guarded = provider.Resilient(testprovider.NewClient(url, apiKey, secret), provider.Options{Deadline: time.Second, Tries: 2,
+		client = testprovider.NewClient(url, apiKey, secret)
+		guarded = provider.Resilient(client, provider.Options{Deadline: time.Second, Tries: 2,
 			Backoff: time.Millisecond, Failures: 2, Pause: 100 * time.Millisecond})
 		c.Providers["test"] = guarded
 	})
-	x.client = testprovider.NewClient(url, apiKey, secret)
+	x.client = client
 	r := request("card_ok", 5000)
 	x.authorize(r, order.PaymentPromised)
+	client.Close()
 	stop()
 	if _, err := x.Authorize(t.Context(), request("card_ok", 100)); err == nil || !provider.IsTemporary(err) {
 		t.Errorf("asking a provider that is down: %v", err)

@@ -47,7 +47,9 @@ func newTill(t testing.TB, edits ...func(*payment.Config)) *till {
 	t.Helper()
 	s := open(t)
 	x := &till{shop: s, t: t, told: map[id.Key][]order.PaymentFacts{}}
-	x.client = testprovider.NewClient(runProvider(t, filepath.Join(t.TempDir(), "books"), "127.0.0.1:0"), apiKey, secret)
+	url, stop := startProvider(t, filepath.Join(t.TempDir(), "books"), "127.0.0.1:0")
+	x.client = testprovider.NewClient(url, apiKey, secret)
+	t.Cleanup(func() { x.client.Close(); stop() })
 	x.queue = x.open()
 	x.config = payment.Config{DB: s.db, Sealer: sealer(t, s.keys), Currency: "EUR", Jobs: x.queue, Default: "test",
 		Providers: map[string]provider.Provider{"test": x.client}, TakeOver: time.Millisecond,
@@ -79,14 +81,7 @@ func (x *till) open() *jobs.Queue {
 	return q
 }
 
-// runProvider runs a provider until the test ends, and returns its URL.
-func runProvider(t testing.TB, books, addr string) string {
-	t.Helper()
-	url, _ := startProvider(t, books, addr)
-	return url
-}
-
-// startProvider is runProvider with a stop.
+// startProvider runs a provider until it is stopped or the test ends.
 func startProvider(t testing.TB, books, addr string) (url string, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
