@@ -60,6 +60,7 @@ func dying(t *testing.T, do func()) (died bool) {
 // again. Nothing is moved twice, and the ledger is that of the provider's books.
 func TestDeathAtEachPoint(t *testing.T) {
 	t.Parallel()
+	slots := make(chan struct{}, 4) // each has connections
 	for name, c := range map[string]struct {
 		card string
 		live func(x *till, r order.PaymentRequest) // what the process does
@@ -88,7 +89,6 @@ func TestDeathAtEachPoint(t *testing.T) {
 				t.Errorf("there are points only at %v", points)
 			}
 			var wg sync.WaitGroup
-			slots := make(chan struct{}, 3)
 			for _, point := range slices.Sorted(maps.Keys(points)) {
 				for n := 1; n <= points[point]; n++ {
 					slots <- struct{}{}

@@ -20,6 +20,7 @@ const (
 
 	reconcileEvery = time.Hour
 	reconcileBack  = 26 * time.Hour // what the job looks at; a run that failed is made up for
+	reconcileFor   = 20 * time.Second
 	cleanEvery     = time.Hour
 	cleanAtOnce    = 1000
 	inboxKept      = 30 * 24 * time.Hour // after it was applied
@@ -42,8 +43,12 @@ type (
 	inboxArgs struct {
 		ID uuid.UUID `json:"id"`
 	}
-	reconcileArgs struct{}
-	cleanArgs     struct{}
+	reconcileArgs struct { // of no provider: all, over what the job looks at
+		Provider string    `json:"provider,omitempty"`
+		Since    time.Time `json:"since,omitzero"`
+		Cursor   string    `json:"cursor,omitempty"`
+	}
+	cleanArgs struct{}
 )
 
 func (tellArgs) Kind() string      { return "payments.tell" }
@@ -70,9 +75,18 @@ func (s *Service) handleJobs() {
 	})
 	jobs.Handle(q, func(ctx context.Context, _ cleanArgs) error { return s.clean(ctx, time.Now()) })
 	q.Every(cleanEvery, cleanArgs{})
-	jobs.Handle(q, func(ctx context.Context, _ reconcileArgs) error {
-		_, err := s.Reconcile(ctx, time.Now().Add(-reconcileBack))
-		return err
+	jobs.Handle(q, func(ctx context.Context, a reconcileArgs) error {
+		if a.Provider != "" {
+			return s.reconcilePart(ctx, a)
+		}
+		return s.inTx(ctx, "reconcile", func(ctx context.Context, tx *postgres.Tx) error {
+			for name := range s.cfg.Providers {
+				if err := s.later(ctx, tx, reconcileArgs{Provider: name, Since: time.Now().Add(-reconcileBack)}, time.Time{}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	})
 	if len(s.cfg.Providers) > 0 {
 		q.Every(reconcileEvery, reconcileArgs{})

@@ -281,6 +281,7 @@ func TestProviderDownAndBack(t *testing.T) {
 		t.Error("it was released by a provider that is down")
 	}
 	startProvider(t, books, addr)
+	t.Cleanup(client.Close)
 	x.work()
 	x.until("the capture is done", func() bool { return x.commands(r)[0].Status == payment.CommandSucceeded })
 	x.until("the order is released", func() bool { return x.Release(t.Context(), r.Order, true) == nil })

@@ -158,45 +158,70 @@ type Reconciliation struct {
 // It is for jobs and programs that an operator runs: no viewer is asked for.
 func (s *Service) Reconcile(ctx context.Context, since time.Time) (r Reconciliation, err error) {
 	for _, name := range slices.Sorted(maps.Keys(s.cfg.Providers)) {
-		if failed := s.reconcile(ctx, name, since, &r); failed != nil {
+		if _, failed := s.reconcile(ctx, name, since, "", time.Time{}, &r); failed != nil {
 			err = errors.Join(err, fmt.Errorf("reconcile %s: %w", name, failed))
 		}
 	}
 	return r, err
 }
 
-func (s *Service) reconcile(ctx context.Context, name string, since time.Time, r *Reconciliation) error {
-	p, began, seen := s.cfg.Providers[name], time.Now(), map[uuid.UUID]bool{}
-	for cursor := ""; ; {
+// reconcilePart is Reconcile of a provider for a job, which has no time for more than a part: the next one goes on.
+func (s *Service) reconcilePart(ctx context.Context, part reconcileArgs) error {
+	var r Reconciliation
+	next, err := s.reconcile(ctx, part.Provider, part.Since, part.Cursor, time.Now().Add(reconcileFor), &r)
+	if r.Applied > 0 || r.Differences > 0 {
+		s.cfg.Log.WarnContext(ctx, "a provider's books differ from the ledger", "provider", part.Provider, "seen", r.Seen, "applied", r.Applied, "differences", r.Differences)
+	}
+	if err != nil || next == "" {
+		return err
+	}
+	part.Cursor = next
+	return s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error { return s.later(ctx, tx, part, time.Time{}) })
+}
+
+// reconcile goes through the pages of a provider from a cursor on, until an instant if there is one, and returns the cursor
+// of the next. What the provider does not have is looked for when all pages were seen at a time.
+func (s *Service) reconcile(ctx context.Context, name string, since time.Time, cursor string, until time.Time, r *Reconciliation) (next string, err error) {
+	p, began, seen, whole := s.cfg.Providers[name], time.Now(), map[uuid.UUID]bool{}, cursor == ""
+	if p == nil {
+		return "", nil // it is not ours any more
+	}
+	for {
 		// The provider's clock may differ from ours.
 		states, next, err := p.Since(ctx, since.Add(-young), cursor)
 		if err != nil {
-			return err
+			return "", err
 		}
 		for i := range states {
 			key, known, err := s.find(ctx, name, states[i].PaymentID, states[i].Reference)
 			if err != nil {
-				return err
+				return "", err
 			}
 			r.Seen++
 			if !known {
 				r.Differences++
 				if err := s.differ(ctx, unknownPayment(name, &states[i])); err != nil {
-					return err
+					return "", err
 				}
 				continue
 			}
 			seen[key.ID] = true
 			if err := s.compare(ctx, key, &states[i], r); err != nil {
-				return err
+				return "", err
 			}
 		}
-		if next == "" {
+		cursor = next
+		if cursor == "" {
 			break
 		}
-		cursor = next
+		if !until.IsZero() && time.Now().After(until) {
+			return cursor, nil
+		}
 	}
-	return s.missingAt(ctx, name, since, began.Add(-young), seen, r)
+	if !whole {
+		return "", nil
+	}
+	return "", s.missingAt(ctx, name, since, began.Add(-young), seen, r)
 }
 
 // compare applies a state and says what differs.

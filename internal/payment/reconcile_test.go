@@ -175,3 +175,17 @@ func TestReconcileWhileOneIsDown(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// TestReconcileByJob runs the periodic job: what nobody has told is known soon after the start.
+func TestReconcileByJob(t *testing.T) {
+	t.Parallel()
+	x := newTill(t)
+	r := request("card_ok", 5000)
+	x.authorize(r, order.PaymentPromised)
+	if _, err := x.client.Capture(t.Context(), provider.CaptureRequest{Reference: x.state(r).Reference, CommandID: id.New(), Amount: 5000, Currency: "EUR", Final: true}); err != nil {
+		t.Fatal(err)
+	}
+	x.work()
+	x.until("the capture is known", func() bool { return x.payment(r).Status == payment.StatusCaptured })
+	x.agree(r)
+}
