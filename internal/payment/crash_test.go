@@ -60,26 +60,31 @@ func dying(t *testing.T, do func()) (died bool) {
 // again. Nothing is moved twice, and the ledger is that of the provider's books.
 func TestDeathAtEachPoint(t *testing.T) {
 	t.Parallel()
-	slots := make(chan struct{}, 4) // each has connections
 	for name, c := range map[string]struct {
 		card string
-		live func(x *till, r order.PaymentRequest) // what the process does
-		done func(x *till, r order.PaymentRequest) bool
+		live func(t *testing.T, x *till, r order.PaymentRequest) // what the process does
+		done func(t *testing.T, x *till, r order.PaymentRequest) bool
 	}{
-		"a payment that is captured and refunded": {"card_ok", func(x *till, r order.PaymentRequest) {
+		"a payment that is captured and refunded": {"card_ok", func(t *testing.T, x *till, r order.PaymentRequest) {
 			_, _ = x.Authorize(t.Context(), r)
 			x.capture(r, "")
 			x.refund(r, "20")
-		}, func(x *till, r order.PaymentRequest) bool { return x.payment(r).Status != payment.StatusPending }},
-		"an order that is given up after a capture": {"card_ok", func(x *till, r order.PaymentRequest) {
+		}, func(_ *testing.T, x *till, r order.PaymentRequest) bool {
+			return x.payment(r).Status != payment.StatusPending
+		}},
+		"an order that is given up after a capture": {"card_ok", func(t *testing.T, x *till, r order.PaymentRequest) {
 			_, _ = x.Authorize(t.Context(), r)
 			x.capture(r, "30")
 			_ = x.Release(t.Context(), r.Order, true)
-		}, func(x *till, r order.PaymentRequest) bool { return x.Release(t.Context(), r.Order, true) == nil }},
-		"an order that is given up while its payment is unknown": {"card_timeout", func(x *till, r order.PaymentRequest) {
+		}, func(t *testing.T, x *till, r order.PaymentRequest) bool {
+			return x.Release(t.Context(), r.Order, true) == nil
+		}},
+		"an order that is given up while its payment is unknown": {"card_timeout", func(t *testing.T, x *till, r order.PaymentRequest) {
 			_, _ = x.Authorize(t.Context(), r)
 			_ = x.Release(t.Context(), r.Order, true)
-		}, func(x *till, r order.PaymentRequest) bool { return x.Release(t.Context(), r.Order, true) == nil }},
+		}, func(t *testing.T, x *till, r order.PaymentRequest) bool {
+			return x.Release(t.Context(), r.Order, true) == nil
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -88,23 +93,17 @@ func TestDeathAtEachPoint(t *testing.T) {
 			if len(points) < 8 {
 				t.Errorf("there are points only at %v", points)
 			}
-			var wg sync.WaitGroup
 			for _, point := range slices.Sorted(maps.Keys(points)) {
 				for n := 1; n <= points[point]; n++ {
-					slots <- struct{}{}
-					wg.Go(func() {
-						defer func() { <-slots }()
-						lifeAndDeath(t, c.card, point, n, c.live, c.done)
-					})
+					t.Run(fmt.Sprint(point, " ", n), func(t *testing.T) { lifeAndDeath(t, c.card, point, n, c.live, c.done) })
 				}
 			}
-			wg.Wait()
 		})
 	}
 }
 
 func lifeAndDeath(
-	t *testing.T, card, point string, n int, live func(x *till, r order.PaymentRequest), done func(x *till, r order.PaymentRequest) bool,
+	t *testing.T, card, point string, n int, live func(*testing.T, *till, order.PaymentRequest), done func(*testing.T, *till, order.PaymentRequest) bool,
 ) map[string]int {
 	t.Helper()
 	p := &process{point: point, n: n, seen: map[string]int{}}
@@ -118,7 +117,7 @@ func lifeAndDeath(
 		}
 	})
 	r := request(card, 5000)
-	died := dying(t, func() { live(x, r) })
+	died := dying(t, func() { live(t, x, r) })
 	if died != (point != nowhere) {
 		t.Errorf("at %s (%d) it died: %t", point, n, died)
 	}
@@ -127,22 +126,13 @@ func lifeAndDeath(
 	x.until(fmt.Sprintf("what died at %s (%d) is finished", point, n), func() bool {
 		// The order asks again, for as long as it was not given up.
 		_, _ = x.Authorize(t.Context(), r)
-		return done(x, r) && x.rows(t, "SELECT count(*)::text FROM payments.commands WHERE status = 'PENDING'")[0] == "0"
-	})
-	x.until("the order was told", func() bool {
-		f, err := x.Facts(t.Context(), r.Order)
-		if err != nil {
-			t.Error(err)
-		}
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		told := x.told[r.Order]
-		return len(told) > 0 && told[len(told)-1].Revision == f.Revision
+		return done(t, x, r) && x.rows(t, "SELECT count(*)::text FROM payments.commands WHERE status = 'PENDING'")[0] == "0"
 	})
 	books, err := x.client.Books(t.Context())
 	if err != nil {
 		t.Error(err)
 	}
+	x.hasTold(r)
 	if len(books.Payments) > 1 {
 		t.Errorf("at %s (%d): the provider has %d payments", point, n, len(books.Payments))
 	}

@@ -203,12 +203,23 @@ func (x *till) agree(r order.PaymentRequest) provider.State {
 		x.t.Errorf("the provider says authorized %d, voided %d, captured %d, refunded %d; the ledger %+v, %+v",
 			st.Authorized, st.Voided, st.Captured, st.Refunded, f, t)
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if told := x.told[r.Order]; len(told) == 0 || told[len(told)-1].Revision != f.Revision {
-		x.t.Errorf("the order was told %d times, not of revision %d", len(told), f.Revision)
-	}
+	x.hasTold(r)
 	return st
+}
+
+// hasTold waits until the order has been told what there is.
+func (x *till) hasTold(r order.PaymentRequest) {
+	x.t.Helper()
+	f, err := x.Facts(x.t.Context(), r.Order)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	x.until("the order was told", func() bool {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		told := x.told[r.Order]
+		return f.Revision == 0 || len(told) > 0 && told[len(told)-1].Revision == f.Revision
+	})
 }
 
 // commands are those of a payment.
