@@ -179,7 +179,7 @@ type (
 	RefundPayload  CommandPayload
 )
 
-// left is what can still be captured, as far as is known: less what others have captured, or we have commanded.
+// capturable is what can still be captured, as far as is known: less what others have captured, or we have commanded.
 func (a *account) capturable(t sums) int64 {
 	return max(0, min(t.Authorized-t.Voided-max(t.Captured, a.CaptureCommanded), a.AmountMinor-a.CaptureCommanded))
 }

@@ -1,7 +1,9 @@
 package payment_test
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"emporium/internal/money"
 	"emporium/internal/order"
@@ -70,4 +72,34 @@ func TestWebhooksAreApplied(t *testing.T) {
 		return x.rows(t, "SELECT count(*)::text FROM payments.inbox WHERE applied_at IS NULL")[0] == "0"
 	})
 	x.agree(r)
+}
+
+// TestCommandsAnswerInTime captures where the provider does not answer: the request says so while it has time, and asked
+// again with its key it shows what has become of it.
+func TestCommandsAnswerInTime(t *testing.T) {
+	t.Parallel()
+	x := newTill(t)
+	r := request("card_capture_timeout", 5000)
+	x.authorize(r, order.PaymentPromised)
+	viewer := manager(t.Context())
+	ctx, cancel := context.WithTimeout(viewer, 2500*time.Millisecond)
+	defer cancel()
+	in := payment.CaptureInput{PaymentID: globalID(r)}
+	first, err := x.Capture(ctx, in, "key")
+	if err != nil || first.CommandKey == nil || ctx.Err() != nil {
+		t.Fatalf("%+v, %v, %v", first, err, ctx.Err())
+	}
+	if c := x.commands(r); len(c) != 1 || c[0].Status != payment.CommandPending {
+		t.Errorf("%+v", c)
+	}
+	again, err := x.Capture(viewer, in, "key")
+	if err != nil || *again.CommandKey != *first.CommandKey {
+		t.Errorf("%+v, %v", again, err)
+	}
+	if c := x.commands(r); len(c) != 1 || c[0].Status != payment.CommandSucceeded {
+		t.Errorf("%+v", c)
+	}
+	if st := x.agree(r); st.Captured != 5000 {
+		t.Errorf("%+v", st)
+	}
 }

@@ -57,7 +57,7 @@ type Config struct {
 	// TakeOver is how long a request has to finish what it began, before a job does; 0: 15 seconds.
 	TakeOver time.Duration
 	// At is for the injection of faults: called before and after each commit and each call of a provider, with the name of
-	// the point. Nil in production.
+	// the point, like "ask/committed" or "capture/calling". Nil in production.
 	At func(point string)
 }
 
