@@ -11,7 +11,7 @@
 // What the columns of Shopify can not express, such as the rest of the metadata, is written as JSON into ExtraColumn,
 // which other programs ignore. So nothing of a product is lost on the way out and in again but its category and
 // collections, which the format does not know, and its times. An empty text and none are the same to the format, and so
-// are line ends of all kinds; a description takes the form that Clean gives it.
+// are line ends of all kinds; a description takes the form that markup.Clean gives it.
 //
 // Spreadsheets run a cell as a formula that starts with =, +, - or @. Write puts an apostrophe before such a cell, and
 // Read takes it away again, but only from files that have ExtraColumn: files of others are taken literally.

@@ -21,6 +21,7 @@ import (
 	"unicode/utf8"
 
 	"emporium/internal/fault"
+	"emporium/internal/markup"
 	"emporium/internal/money"
 	"emporium/internal/product"
 )
@@ -32,7 +33,7 @@ import (
 // A draft has all that the file can say of a product: what is empty there is empty in the draft. Metadata is never nil.
 // A product is ACTIVE, DRAFT or ARCHIVED by its Status where there is one, otherwise ACTIVE unless Published is false.
 // Pictures are in the order of their positions, then those without one as they come; one that only a variant names comes
-// last. HTML is cleaned; see Clean.
+// last. HTML is cleaned; see markup.Clean.
 func Read(r io.Reader, file string, currency money.Currency) iter.Seq2[*product.Draft, error] {
 	f := &reading{
 		file: file, currency: currency, in: &bounded{r: r},
@@ -438,7 +439,7 @@ func (f *reading) begin(r *row) (*building, error) {
 	if d.Title = r.text("Title", maxName); strings.TrimSpace(d.Title) == "" {
 		r.fail("Title", "the title is missing from the first row of the product")
 	}
-	d.DescriptionHTML, d.Description = Clean(r.cell("Body (HTML)"))
+	d.DescriptionHTML, d.Description = markup.Clean(r.cell("Body (HTML)"))
 	if n := utf8.RuneCountInString(d.DescriptionHTML); n > maxDescription {
 		r.fail("Body (HTML)", "the description has %d characters, more than %d", n, maxDescription)
 	}

@@ -327,31 +327,6 @@ func TestReadPrices(t *testing.T) {
 	}
 }
 
-func TestClean(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct{ raw, markup, text string }{
-		{"", "", ""},
-		{"plain", "plain", "plain"},
-		{"<P>It's  \"soft\" &amp; <b>light</b></P>\n<p>Two</p>", "<p>It's  \"soft\" &amp; <b>light</b></p>\n<p>Two</p>", "It's \"soft\" & light\nTwo"},
-		{"a<br>b<br/>c<hr>d", "a<br>b<br/>c<hr>d", "a\nb\nc\nd"},
-		{"<ul>\n <li>One</li>\n <li>Two</li></ul>", "<ul>\n <li>One</li>\n <li>Two</li></ul>", "One\nTwo"},
-		{"<table><tr><td>A</td><td>1</td></tr><tr><td>B</td></tr></table>", "<table><tr><td>A</td><td>1</td></tr><tr><td>B</td></tr></table>", "A 1\nB"},
-		{"1 &lt; 2&nbsp;&euro; < 3", "1 &lt; 2\u00a0€ &lt; 3", "1 < 2 € < 3"},
-		{`<img src="https://x.example/a.gif" onerror="x()">a<script>b</script><style>c</style><iframe src="/x">d</iframe><!-- e -->`, "a", "a"},
-		{`<a href="javascript:x()">a</a><a href="https://x.example/" onclick="x()">b</a><a href="/c">c</a>`,
-			`a<a href="https://x.example/" rel="nofollow">b</a><a href="/c" rel="nofollow">c</a>`, "abc"},
-		{`<p style="position:fixed" class="x" id="y">a</p><form><input name="q">b</form>`, `<p id="y">a</p>b`, "a\nb"},
-		{"<script", "", ""},
-		{`<a href='/?a="b"&c'>"a"`, `<a href="/?a=&#34;b&#34;&amp;c" rel="nofollow">"a"`, `"a"`},
-		{"&amp;#39;&lt;script&gt;", "&amp;#39;&lt;script&gt;", "&#39;<script>"},
-	} {
-		markup, text := productcsv.Clean(c.raw)
-		if markup != c.markup || text != c.text {
-			t.Errorf("Clean(%q)\n= %q, %q\n, %q, %q", c.raw, markup, text, c.markup, c.text)
-		}
-	}
-}
-
 // TestSharedFiles reads catalogues of real shops, which stand beside the repository where there are any.
 func TestSharedFiles(t *testing.T) {
 	t.Parallel()
@@ -478,23 +453,6 @@ func FuzzRead(f *testing.F) {
 		}
 		if !reflect.DeepEqual(again, drafts) {
 			t.Fatalf("got  %s\nwant %s", show(again), show(drafts))
-		}
-	})
-}
-
-func FuzzClean(f *testing.F) {
-	f.Add("<p>It's &amp; <b>x</b><!-- y --><a href=\"/?a=1&b\">z</a>")
-	f.Add("<script>x</script><img src=x onerror=y><svg><style><p title=\"</style>\">")
-	f.Fuzz(func(t *testing.T, raw string) {
-		markup, text := productcsv.Clean(raw)
-		again, same := productcsv.Clean(markup)
-		if again != markup || same != text {
-			t.Fatalf("Clean(%q)\n= %q, %q\n, %q, %q when cleaned again", raw, markup, text, again, same)
-		}
-		for _, danger := range []string{"<script", "<style", "<img", "<iframe", "<svg", "<form", "javascript:"} {
-			if strings.Contains(strings.ToLower(markup), danger) && !strings.Contains(strings.ToLower(text), danger) {
-				t.Fatalf("Clean(%q) = %q", raw, markup)
-			}
 		}
 	})
 }

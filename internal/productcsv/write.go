@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"emporium/internal/markup"
 	"emporium/internal/money"
 	"emporium/internal/product"
 )
@@ -148,7 +149,7 @@ func (w *Writer) rows(d *product.Draft) ([][]string, error) {
 
 // product writes what the first row alone has.
 func (w *Writer) product(d *product.Draft, rest map[string]any, set func(name, value string)) error {
-	body, _ := Clean(d.DescriptionHTML)
+	body, _ := markup.Clean(d.DescriptionHTML)
 	set("Title", d.Title)
 	set("Body (HTML)", body)
 	set("Vendor", text(d.Vendor))

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"emporium/internal/id"
+	"emporium/internal/markup"
 	"emporium/internal/money"
 	"emporium/internal/postgres/pgtest"
 	"emporium/internal/product"
@@ -210,7 +211,7 @@ func random(r *rand.Rand, n int) *product.Draft {
 	if r.IntN(2) == 0 {
 		d.Title = text(r, 8) + "x"
 	}
-	d.DescriptionHTML, d.Description = productcsv.Clean([]string{"", "<p>", "</b>", "<img>"}[r.IntN(4)] + text(r, 30))
+	d.DescriptionHTML, d.Description = markup.Clean([]string{"", "<p>", "</b>", "<img>"}[r.IntN(4)] + text(r, 30))
 	for range r.IntN(4) {
 		if tag := text(r, 3); tag != "" && !slices.Contains(d.Tags, tag) {
 			d.Tags = append(d.Tags, tag)

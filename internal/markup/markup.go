@@ -1,4 +1,5 @@
-package productcsv
+// Package markup makes HTML from somebody else harmless.
+package markup
 
 import (
 	"strings"
