@@ -7,6 +7,8 @@ const (
 	ProblemInvalid          ProblemCode = "INVALID"
 	ProblemTaken            ProblemCode = "TAKEN"
 	ProblemStale            ProblemCode = "STALE"
+	ProblemWrongStatus      ProblemCode = "WRONG_STATUS"
+	ProblemInUse            ProblemCode = "IN_USE"
 	ProblemOutOfStock       ProblemCode = "OUT_OF_STOCK"
 	ProblemWrongCredentials ProblemCode = "WRONG_CREDENTIALS"
 	ProblemWeakPassword     ProblemCode = "WEAK_PASSWORD"

@@ -44,6 +44,8 @@ const (
 	PaymentCommand Kind = 19
 
 	Job Kind = 20
+
+	PriceChange Kind = 30
 )
 
 // owned tells for each known kind whether its key starts with the owner.
@@ -56,6 +58,7 @@ var owned = map[Kind]bool{
 	Cart:          true, CartLine: true, Discount: false, ShippingMethod: false,
 	PaymentCommand: true,
 	Job:            false,
+	PriceChange:    true, // by its variant, like StockMovement
 }
 
 // isOwned is owned as a table, for speed.

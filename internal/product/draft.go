@@ -16,6 +16,7 @@ import (
 
 const (
 	maxOptions     = 3
+	maxMedia       = 250
 	maxName        = 255     // characters of a slug, title, vendor, type, tag, option, value, SKU or barcode
 	maxDescription = 200_000 // characters; a search vector holds a megabyte
 )
@@ -53,45 +54,63 @@ func (e *DraftError) Error() string { return fmt.Sprintf("product %q: %v", e.Slu
 // Unwrap returns what is wrong.
 func (e *DraftError) Unwrap() error { return e.Err }
 
-// complete checks a draft and makes it whole, but for IDs and times.
-func (d *Draft) complete(shop money.Currency) error {
-	bad := func(format string, args ...any) error { return fault.Newf(fault.BadUserInput, format, args...) }
-	// An optional text that is empty is none.
-	name := func(what, text string) error {
-		if n := utf8.RuneCountInString(text); n == 0 || n > maxName {
-			return bad("%s has %d characters, not 1 to %d", what, n, maxName)
-		}
+// wrong returns the error that something of a draft is not acceptable. Field is its path in the draft, with dots.
+func wrong(field, format string, args ...any) error {
+	return &fault.Error{Code: fault.BadUserInput, Message: fmt.Sprintf(format, args...), Field: strings.Split(field, ".")}
+}
+
+// checkName checks a text that has to be there.
+func checkName(field, what, text string) error {
+	if n := utf8.RuneCountInString(text); n == 0 || n > maxName {
+		return wrong(field, "%s has %d characters, not 1 to %d", what, n, maxName)
+	}
+	return nil
+}
+
+// checkOptional checks a text that may be missing. An empty one is none.
+func checkOptional(field, what string, text **string) error {
+	if *text == nil || **text == "" {
+		*text = nil
 		return nil
 	}
-	optional := func(what string, text **string) error {
-		if *text == nil || **text == "" {
-			*text = nil
-			return nil
+	return checkName(field, what, **text)
+}
+
+// checkLong checks descriptions.
+func checkLong(field, what string, texts ...*string) error {
+	for _, text := range texts {
+		if text != nil && utf8.RuneCountInString(*text) > maxDescription {
+			return wrong(field, "%s has more than %d characters", what, maxDescription)
 		}
-		return name(what, **text)
 	}
+	return nil
+}
+
+// complete checks a draft and makes it whole, but for IDs and times.
+func (d *Draft) complete(shop money.Currency) error {
 	if d.Status == "" {
 		d.Status = StatusDraft
 	}
 	if !slices.Contains([]Status{StatusDraft, StatusActive, StatusArchived}, d.Status) {
-		return bad("%.20q is not a status", d.Status)
+		return wrong("status", "%.20q is not a status", d.Status)
 	}
-	for _, err := range []error{name("the slug", d.Slug), name("the title", d.Title),
-		optional("the vendor", &d.Vendor), optional("the type", &d.Type)} {
+	for _, err := range []error{checkName("slug", "the slug", d.Slug), checkName("title", "the title", d.Title),
+		checkOptional("vendor", "the vendor", &d.Vendor), checkOptional("type", "the type", &d.Type),
+		checkLong("descriptionHtml", "the description", &d.Description, &d.DescriptionHTML),
+		checkLong("seo", "what search engines are shown", d.SEOTitle, d.SEODescription)} {
 		if err != nil {
 			return err
 		}
 	}
 	d.CreatedAt, d.UpdatedAt = d.CreatedAt.Truncate(time.Microsecond), d.UpdatedAt.Truncate(time.Microsecond)
-	if d.PublishedAt != nil {
-		d.PublishedAt = new(d.PublishedAt.Truncate(time.Microsecond))
-	}
-	if max(utf8.RuneCountInString(d.Description), utf8.RuneCountInString(d.DescriptionHTML)) > maxDescription {
-		return bad("the description has more than %d characters", maxDescription)
+	for _, t := range []**time.Time{&d.PublishedAt, &d.PublishAt, &d.UnpublishAt} {
+		if *t != nil {
+			*t = new((*t).Truncate(time.Microsecond))
+		}
 	}
 	tags := []string{}
-	for _, tag := range d.Tags {
-		if err := name("a tag", tag); err != nil {
+	for i, tag := range d.Tags {
+		if err := checkName(fmt.Sprintf("tags.%d", i), "a tag", tag); err != nil {
 			return err
 		}
 		if !slices.Contains(tags, tag) {
@@ -101,36 +120,39 @@ func (d *Draft) complete(shop money.Currency) error {
 	d.Tags = tags
 
 	if len(d.Options) > maxOptions {
-		return bad("there are %d options, more than %d", len(d.Options), maxOptions)
+		return wrong("options", "there are %d options, more than %d", len(d.Options), maxOptions)
+	}
+	if len(d.Media) > maxMedia {
+		return wrong("media", "there are %d media, more than %d", len(d.Media), maxMedia)
 	}
 	if len(d.Variants) > MaxVariants {
-		return bad("there are %d variants, more than %d", len(d.Variants), MaxVariants)
+		return wrong("variants", "there are %d variants, more than %d", len(d.Variants), MaxVariants)
 	}
 	names := make([]string, len(d.Options))
 	for i := range d.Options {
-		o := &d.Options[i]
-		if err := name("an option's name", o.Name); err != nil {
+		o, field := &d.Options[i], fmt.Sprintf("options.%d.name", i)
+		if err := checkName(field, "an option's name", o.Name); err != nil {
 			return err
 		}
 		if slices.Contains(names[:i], o.Name) {
-			return bad("two options are named %q", o.Name)
+			return wrong(field, "two options are named %q", o.Name)
 		}
 		names[i], o.Position = o.Name, i+1
 	}
 	for i := range d.Media {
-		m := &d.Media[i]
+		m, field := &d.Media[i], fmt.Sprintf("media.%d.", i)
 		m.Position = i + 1
 		if m.Kind == "" {
 			m.Kind = MediaImage
 		}
 		if m.Kind != MediaImage && m.Kind != MediaVideo {
-			return bad("%.20q is not a kind of media", m.Kind)
+			return wrong(field+"kind", "%.20q is not a kind of media", m.Kind)
 		}
 		if !strings.HasPrefix(m.URL, "/") && !strings.HasPrefix(m.URL, "https://") && !strings.HasPrefix(m.URL, "http://") {
-			return bad("the address of medium %d is neither http nor https nor a path", i+1)
+			return wrong(field+"url", "the address of medium %d is neither http nor https nor a path", i+1)
 		}
 		if (m.Width == nil) != (m.Height == nil) || m.Width != nil && min(*m.Width, *m.Height) < 1 {
-			return bad("the width and the height of medium %d are not both positive or both unknown", i+1)
+			return wrong(field+"width", "the width and the height of medium %d are not both positive or both unknown", i+1)
 		}
 	}
 
@@ -138,31 +160,35 @@ func (d *Draft) complete(shop money.Currency) error {
 	choices, skus := map[string]int{}, map[string]int{}
 	for i := range d.Variants {
 		v, n := &d.Variants[i], i+1
+		bad := func(field, format string, args ...any) error {
+			return wrong(variantField(i)+field, format, args...)
+		}
 		v.Position, v.OptionNames = n, names
 		if len(v.OptionChoices) != len(d.Options) {
-			return bad("variant %d has %d option values for %d options", n, len(v.OptionChoices), len(d.Options))
+			return bad("optionValues", "variant %d has %d option values for %d options", n, len(v.OptionChoices), len(d.Options))
 		}
 		for j, value := range v.OptionChoices {
-			if err := name("an option's value", value); err != nil {
+			if err := checkName(variantField(i)+"optionValues", "an option's value", value); err != nil {
 				return err
 			}
 			if !slices.Contains(d.Options[j].Values, value) {
 				d.Options[j].Values = append(d.Options[j].Values, value)
 			}
 		}
-		for _, err := range []error{optional("the SKU", &v.SKU), optional("the barcode", &v.Barcode)} {
+		for _, err := range []error{checkOptional(variantField(i)+"sku", "the SKU", &v.SKU),
+			checkOptional(variantField(i)+"barcode", "the barcode", &v.Barcode)} {
 			if err != nil {
 				return err
 			}
 		}
 		key := strings.Join(v.OptionChoices, "\x1f")
 		if other := choices[key]; other > 0 {
-			return bad("variants %d and %d have the same option values", other, n)
+			return bad("optionValues", "variants %d and %d have the same option values", other, n)
 		}
 		choices[key] = n
 		if v.SKU != nil {
 			if other := skus[*v.SKU]; other > 0 {
-				return bad("variants %d and %d have the SKU %q", other, n, *v.SKU)
+				return bad("sku", "variants %d and %d have the SKU %q", other, n, *v.SKU)
 			}
 			skus[*v.SKU] = n
 		}
@@ -171,17 +197,19 @@ func (d *Draft) complete(shop money.Currency) error {
 		}
 		switch {
 		case v.Currency != d.Variants[0].Currency:
-			return bad("variant %d has a price in %s, others in %s", n, v.Currency, d.Variants[0].Currency)
-		case v.PriceMinor < 0 || v.CompareAtMinor != nil && *v.CompareAtMinor < 0:
-			return bad("variant %d has a negative price", n)
+			return bad("price", "variant %d has a price in %s, others in %s", n, v.Currency, d.Variants[0].Currency)
+		case v.PriceMinor < 0:
+			return bad("price", "variant %d has a negative price", n)
+		case v.CompareAtMinor != nil && *v.CompareAtMinor < 0:
+			return bad("compareAtPrice", "variant %d has a negative price", n)
 		case v.WeightGrams != nil && *v.WeightGrams < 0:
-			return bad("variant %d has a negative weight", n)
+			return bad("weightGrams", "variant %d has a negative weight", n)
 		case v.OnHand != nil && *v.OnHand < 0:
-			return bad("variant %d has a negative stock", n)
+			return bad("onHand", "variant %d has a negative stock", n)
 		case v.OnHand != nil && *v.OnHand > maxStock:
-			return bad("variant %d has a stock of more than %d", n, maxStock)
+			return bad("onHand", "variant %d has a stock of more than %d", n, maxStock)
 		case v.ImagePosition < 0 || v.ImagePosition > len(d.Media):
-			return bad("variant %d has picture %d of %d", n, v.ImagePosition, len(d.Media))
+			return bad("imageId", "variant %d has picture %d of %d", n, v.ImagePosition, len(d.Media))
 		}
 		if d.Currency == nil {
 			d.Currency, d.PriceMin, d.PriceMax = &v.Currency, new(v.PriceMinor), new(v.PriceMinor)
@@ -190,10 +218,23 @@ func (d *Draft) complete(shop money.Currency) error {
 	}
 	for i := range d.Options {
 		if len(d.Options[i].Values) == 0 {
-			return bad("option %q has no values", d.Options[i].Name)
+			return wrong(fmt.Sprintf("options.%d.values", i), "option %q has no values", d.Options[i].Name)
 		}
 	}
 	return nil
+}
+
+// variantField is the path of a variant in a draft, to which that of one of its fields is added.
+func variantField(i int) string { return fmt.Sprintf("variants.%d.", i) }
+
+// keepSchedule takes away what of the schedule has no meaning in the product's status.
+func (d *Draft) keepSchedule() {
+	if d.Status != StatusDraft {
+		d.PublishAt = nil
+	}
+	if d.Status == StatusArchived || d.Status == StatusDraft && d.PublishAt == nil {
+		d.UnpublishAt = nil
+	}
 }
 
 // optionPairs are what an option filter is matched with.
@@ -226,6 +267,7 @@ func (d *Draft) searchText() string {
 
 // link gives everything of a draft its ID and says whose it is.
 func (d *Draft) link() {
+	d.keepSchedule()
 	for i := range d.Options {
 		d.Options[i].ProductID = d.ID
 	}

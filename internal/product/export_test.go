@@ -13,6 +13,7 @@ var (
 	ListedCollections = listedCollections
 	Listed            = listed
 	Movements         = movements
+	Prices            = prices
 )
 
 // The rows that carry more than what they are.

@@ -43,6 +43,8 @@ type Product struct {
 	CreatedAt       time.Time
 	UpdatedAt       time.Time
 	PublishedAt     *time.Time
+	PublishAt       *time.Time      // when a draft goes on sale; see PublishDue
+	UnpublishAt     *time.Time      // when it goes off sale again
 	Currency        *money.Currency // of the prices; null without variants
 	PriceMin        *int64          // minor units
 	PriceMax        *int64          // minor units
@@ -71,11 +73,19 @@ func (p *Product) PublicMetadata() map[string]any {
 	return shown
 }
 
+// Schedule returns when the product goes on sale, and off it.
+func (p *Product) Schedule() *Schedule {
+	return &Schedule{PublishAt: p.PublishAt, UnpublishAt: p.UnpublishAt}
+}
+
 // SEO returns what search engines are shown.
 func (p *Product) SEO() SEO { return SEO{Title: p.SEOTitle, Description: p.SEODescription} }
 
 // PriceRange is the lowest and the highest price.
 type PriceRange struct{ Min, Max money.Money }
+
+// Schedule is when a product goes on sale, and off it; nil where that is not planned.
+type Schedule struct{ PublishAt, UnpublishAt *time.Time }
 
 // SEO is what search engines are shown; the product's own texts stand in for what is null.
 type SEO struct{ Title, Description *string }
@@ -236,6 +246,7 @@ const (
 	SortCreatedAt SortField = "CREATED_AT"
 	SortPrice     SortField = "PRICE"
 	SortTitle     SortField = "TITLE"
+	SortPosition  SortField = "POSITION" // in a collection
 )
 
 // Sort is the order of a list of products.

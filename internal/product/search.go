@@ -42,8 +42,8 @@ var listed = postgres.TableOf[listedProduct](placeColumns+productColumns, nil)
 // Lists returns for each scope one page of the products in it that match and that the viewer sees, all in one statement.
 // The same args hold for each. Prices sort by the lowest; products without one come last in either direction.
 //
-// It fails with BadUserInput for a filter, text, sort or page that is out of bounds, and with Unauthenticated or
-// Forbidden when a shopper asks for what is not on sale.
+// It fails with BadUserInput for a filter, text, sort or page that is out of bounds, and for a sort by the place in a
+// collection elsewhere, and with Unauthenticated or Forbidden when a shopper asks for what is not on sale.
 func (s *Service) Lists(ctx context.Context, scopes []Scope, q Query, args page.Args) ([]*Connection, error) {
 	l, err := s.listing(ctx, q, q.Sort == nil || q.Sort.Field == SortRelevance)
 	if err != nil {
@@ -56,6 +56,9 @@ func (s *Service) Lists(ctx context.Context, scopes []Scope, q Query, args page.
 	w, err := args.Window(name, len(keys))
 	if err != nil {
 		return nil, err
+	}
+	if l.placed && slices.ContainsFunc(scopes, func(s Scope) bool { return s.Collection == uuid.Nil }) {
+		return nil, fault.Input("products have a place in a collection only", "sort", "field")
 	}
 	tail, err := l.Page(w, keys)
 	if err != nil {
@@ -226,6 +229,7 @@ func (s *Service) Suggest(ctx context.Context, prefix string, first int) ([]Sugg
 	}
 	words[len(words)-1] += "*"
 	alike, rank := t.alike(&b)
+	read := products.In(ctx, "Title")
 	// Several products may share a title, so more are read than are wanted.
 	sql := `WITH begun AS MATERIALIZED (
 		SELECT p.id, p.title, 2 AS grade, 0::bigint AS rank FROM products.products p
@@ -243,11 +247,11 @@ func (s *Service) Suggest(ctx context.Context, prefix string, first int) ([]Sugg
 	), best AS (
 		SELECT DISTINCT ON (lower(title)) * FROM found ORDER BY lower(title), grade DESC, rank DESC, id
 	)
-	SELECT ` + productColumns + ` FROM best b JOIN products.products p ON p.id = b.id
+	SELECT ` + read.SQL + ` FROM best b JOIN products.products p ON p.id = b.id
 	ORDER BY b.grade DESC, b.rank DESC, length(p.title), lower(p.title) COLLATE "C" LIMIT ` + b.Arg(first)
 	found, err := postgres.Select(ctx, s.db, postgres.Stmt{
 		Name: "products.suggest", SQL: sql, Reads: postgres.All("products.products"),
-	}, pgx.RowToAddrOfStructByName[Product], b.Args()...)
+	}, read.Scan, b.Args()...)
 	suggestions := make([]Suggestion, len(found))
 	for i, p := range found {
 		suggestions[i] = Suggestion{Text: p.Title, Product: p}
@@ -262,6 +266,8 @@ type listing struct {
 	from  string
 	text  bool // there is f.rank
 	reads []postgres.Read
+
+	placed bool // m is the product's membership of the scope's collection
 }
 
 func (s *Service) listing(ctx context.Context, q Query, ranked bool) (*listing, error) {
@@ -390,7 +396,11 @@ func (l *listing) category(b *postgres.Builder, key string) {
 }
 
 func (l *listing) collection(b *postgres.Builder, key string) {
-	b.And("p.id IN (SELECT cp.product_id FROM products.collection_products cp WHERE cp.collection_id = " + key + ")")
+	if l.placed {
+		b.And("m.collection_id = " + key)
+	} else {
+		b.And("p.id IN (SELECT cp.product_id FROM products.collection_products cp WHERE cp.collection_id = " + key + ")")
+	}
 	l.reads = append(l.reads, postgres.All("products.collection_products")...)
 }
 
@@ -421,6 +431,9 @@ func (l *listing) order(sort *Sort) (name, key string, keys []postgres.Key, err 
 		}
 	case SortTitle:
 		key, cast = `lower(p.title) COLLATE "C"`, "text"
+	case SortPosition:
+		key, cast = "m.position", "bigint"
+		l.from, l.placed = l.from+" JOIN products.collection_products m ON m.product_id = p.id", true
 	default:
 		return "", "", nil, fault.Input("products can not be sorted by this", "sort", "field")
 	}

@@ -93,34 +93,50 @@ func (s *Service) MovementsByKeys(ctx context.Context, keys []id.Key) ([]*Moveme
 // Movements returns a page of the ledger of each variant, the newest first, in one statement for all; for staff and
 // machines. Each variant asked for has a page, which is empty for others.
 func (s *Service) Movements(ctx context.Context, variantIDs []uuid.UUID, args page.Args) (map[uuid.UUID]*MovementConnection, error) {
-	const sort = "stock_movements"
-	w, err := args.Window(sort, 1)
+	// Hung on the stock, which is distributed alike: each shard takes the newest of its own variants.
+	return pagesOf(ctx, s, history[Movement]{name: "movements", table: movements, relation: "products.stock_movements",
+		parents: "products.stock", parent: "variant_id", key: (*Movement).Key}, variantIDs, args)
+}
+
+// history is a table m of entries that are kept by variant and never changed.
+type history[T any] struct {
+	name            string // of the statement and the order of the list
+	table           *postgres.Table[T]
+	relation        string // the table's
+	parents, parent string // a relation with a row for each variant, and its column of the variant
+	key             func(*T) id.Key
+}
+
+// pagesOf returns a page of the history of each variant, the newest first, in one statement; empty ones for shoppers.
+func pagesOf[T any](
+	ctx context.Context, s *Service, h history[T], variantIDs []uuid.UUID, args page.Args,
+) (map[uuid.UUID]*page.Connection[*T], error) {
+	w, err := args.Window(h.name, 1)
 	if err != nil {
 		return nil, err
 	}
-	rows := map[uuid.UUID][]*Movement{}
+	rows := map[uuid.UUID][]*T{}
 	if len(variantIDs) > 0 && seesAll(ctx) {
 		var b postgres.Builder
 		if len(variantIDs) == 1 {
 			b.And("m.variant_id = ?", variantIDs[0])
 		} else {
-			b.And("m.variant_id = s.variant_id")
+			b.And("m.variant_id = s." + h.parent)
 		}
 		tail, err := b.Page(w, []postgres.Key{{Expr: "m.id", Cast: "uuid", Desc: true}})
 		if err != nil {
 			return nil, err
 		}
-		found := movements.In(ctx)
-		stmt := postgres.Stmt{Name: "products.movements_by_variant", Reads: postgres.All("products.stock_movements"),
-			SQL: "SELECT " + found.SQL + " FROM products.stock_movements m" + b.Where() + tail}
+		found := h.table.In(ctx)
+		stmt := postgres.Stmt{Name: "products." + h.name + "_by_variant", Reads: postgres.All(h.relation),
+			SQL: "SELECT " + found.SQL + " FROM " + h.relation + " m" + b.Where() + tail}
 		if len(variantIDs) > 1 {
-			// Hung on the stock, which is distributed alike: each shard takes the newest of its own variants.
 			direction := "DESC"
 			if w.Backward {
 				direction = "ASC"
 			}
-			stmt.Reads = postgres.All("products.stock", "products.stock_movements")
-			stmt.SQL = "SELECT m.* FROM products.stock s CROSS JOIN LATERAL (" + stmt.SQL + ") m WHERE s.variant_id = ANY(" +
+			stmt.Reads = postgres.All(h.parents, h.relation)
+			stmt.SQL = "SELECT m.* FROM " + h.parents + " s CROSS JOIN LATERAL (" + stmt.SQL + ") m WHERE s." + h.parent + " = ANY(" +
 				b.Arg(variantIDs) + ") ORDER BY m.variant_id, m.id " + direction
 		}
 		all, err := postgres.Select(ctx, s.db, stmt, found.Scan, b.Args()...)
@@ -128,12 +144,13 @@ func (s *Service) Movements(ctx context.Context, variantIDs []uuid.UUID, args pa
 			return nil, err
 		}
 		for _, m := range all {
-			rows[m.VariantID] = append(rows[m.VariantID], m)
+			v := h.key(m).Owner
+			rows[v] = append(rows[v], m)
 		}
 	}
-	pages := make(map[uuid.UUID]*MovementConnection, len(variantIDs))
+	pages := make(map[uuid.UUID]*page.Connection[*T], len(variantIDs))
 	for _, v := range variantIDs {
-		built := page.Build(w, rows[v], func(m *Movement) string { return page.Cursor(sort, m.ID.String()) })
+		built := page.Build(w, rows[v], func(m *T) string { return page.Cursor(h.name, h.key(m).ID.String()) })
 		pages[v] = &built
 	}
 	return pages, nil
@@ -786,6 +803,7 @@ func (s *Service) ForgetKeys(ctx context.Context, before time.Time, limit int) (
 type restocking struct {
 	counts map[uuid.UUID]int
 	gone   []uuid.UUID
+	why    cause
 }
 
 // write brings the stock to what was counted, though never below what orders hold, and that of variants that are gone to
@@ -836,7 +854,7 @@ func (r *restocking) write(ctx context.Context, tx *postgres.Tx) error {
 			}, moved, deltas); err != nil {
 				return err
 			}
-			if err := record(ctx, tx, cause{reason: StockImport}, moves); err != nil {
+			if err := record(ctx, tx, r.why, moves); err != nil {
 				return err
 			}
 		}

@@ -12,8 +12,8 @@ import (
 
 const (
 	productColumns = `p.id, p.slug, p.title, p.description, p.description_html, p.vendor, p.type, p.tags, p.status,
-		p.category_id, p.seo_title, p.seo_description, p.metadata, p.created_at, p.updated_at, p.published_at,
-		p.currency, p.price_min, p.price_max`
+		p.category_id, p.seo_title, p.seo_description, p.metadata, p.created_at, p.updated_at, p.published_at, p.publish_at,
+		p.unpublish_at,		p.currency, p.price_min, p.price_max`
 	variantColumns = `t.id, t.product_id, t.position, t.sku, t.barcode,
 		ARRAY(SELECT o.name FROM products.options o WHERE o.product_id = t.product_id ORDER BY o.position) AS option_names,
 		t.option_values AS option_choices, t.currency, t.price AS price_minor, t.compare_at_price AS compare_at_minor,

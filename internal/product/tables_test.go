@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
 
 	"emporium/internal/auth"
@@ -30,7 +31,7 @@ func TestRowsAreReadAsTheyCome(t *testing.T) {
 	shirt := &product.Draft{
 		Product: product.Product{ID: id.New(), Slug: "shirt", Title: "Shirt", Description: "A shirt", DescriptionHTML: "<p>A shirt</p>", Vendor: new("Acme"),
 			Type: new("Shirt"), Tags: []string{"new", "blue"}, Status: product.StatusActive, CategoryID: &below.ID, SEOTitle: new("Buy it"), SEODescription: new("Now"),
-			Metadata: map[string]any{"season": "summer", "rank": 1.5}, CreatedAt: made, UpdatedAt: made, PublishedAt: &made},
+			Metadata: map[string]any{"season": "summer", "rank": 1.5}, CreatedAt: made, UpdatedAt: made, PublishedAt: &made, UnpublishAt: new(made.AddDate(0, 1, 0))},
 		Options: []product.Option{{Name: "Colour", Values: []string{"Blue"}}},
 		Media:   []product.Media{{Kind: product.MediaImage, URL: "https://cdn.test/1.jpg", Alt: new("front"), Width: new(800), Height: new(600)}},
 		Variants: []product.VariantDraft{{Variant: product.Variant{SKU: new("s-1"), Barcode: new("4006381333931"), OptionChoices: []string{"Blue"}, PriceMinor: 2500,
@@ -47,7 +48,9 @@ func TestRowsAreReadAsTheyCome(t *testing.T) {
 		t.Fatal("the category has moved")
 	}
 	stock := product.Stock{VariantID: variant.ID, OnHand: 12}
-	for _, row := range []any{p, variant, option, picture, below, collection} {
+	filled := p
+	filled.PublishAt = &made // of drafts alone; see below
+	for _, row := range []any{filled, variant, option, picture, below, collection} {
 		pgtest.Filled(t, "what was loaded", row)
 	}
 
@@ -128,4 +131,32 @@ func TestRowsAreReadAsTheyCome(t *testing.T) {
 		_, err := v.MovementsByKeys(manager, []id.Key{sale.Key()})
 		return err
 	}, sale)
+
+	price := product.VariantFields{Price: graphql.OmittableOf(decimal(t, "23.00")), CompareAtPrice: graphql.OmittableOf(decimal(t, "29.00"))}
+	if p, err := v.UpdateVariant(manager, product.VariantUpdateInput{VariantID: variant.GlobalID(), VariantFields: price}); err != nil || p.UserErrors != nil {
+		t.Fatal(p, err)
+	}
+	changes, err := v.PriceChanges(manager, []uuid.UUID{variant.ID}, page.Args{First: new(2)})
+	if err != nil || len(changes[variant.ID].Nodes()) != 1 {
+		t.Fatal(changes, err)
+	}
+	change := *changes[variant.ID].Nodes()[0]
+	pgtest.Filled(t, "a change of prices", change)
+	for _, variants := range [][]uuid.UUID{{variant.ID}, {variant.ID, id.New()}} {
+		pgtest.CheckRows(manager, t, "PriceChanges", of, product.Prices, func() error {
+			_, err := v.PriceChanges(manager, variants, page.Args{First: new(1)})
+			return err
+		}, change)
+	}
+	pgtest.CheckRows(manager, t, "PriceChangesByKeys", of, product.Prices, func() error {
+		_, err := v.PriceChangesByKeys(manager, []id.Key{change.Key()})
+		return err
+	}, change)
+
+	planned := &product.Draft{Product: product.Product{Slug: "planned", Title: "Planned", CreatedAt: made, PublishAt: new(made), UnpublishAt: new(made.AddDate(0, 1, 0))}}
+	if err := v.Load(as(), nil, nil, slices.Values([]*product.Draft{planned}), nil); err != nil {
+		t.Fatal(err)
+	}
+	staff := as(auth.RoleSupport)
+	pgtest.CheckRows(staff, t, "ByIDs of a draft", of, product.Products, func() error { _, err := v.ByIDs(staff, []uuid.UUID{planned.ID}); return err }, planned.Product)
 }

@@ -35,8 +35,8 @@ var (
 	collectionTable = table{"collections", []string{"id", "slug", "title", "description"}}
 	productTable    = table{"products", []string{
 		"id", "slug", "title", "description", "description_html", "vendor", "type", "tags", "status", "category_id",
-		"seo_title", "seo_description", "metadata", "created_at", "updated_at", "published_at", "currency", "price_min",
-		"price_max", "option_pairs", "search_text"}}
+		"seo_title", "seo_description", "metadata", "created_at", "updated_at", "published_at", "publish_at", "unpublish_at",
+		"currency", "price_min", "price_max", "option_pairs", "search_text"}}
 	optionTable  = table{"options", []string{"product_id", "position", "name", "option_values"}}
 	mediaTable   = table{"media", []string{"id", "product_id", "kind", "url", "alt", "position", "width", "height"}}
 	variantTable = table{"variants", []string{
@@ -49,8 +49,8 @@ var (
 
 func (d *Draft) row() []any {
 	return []any{d.ID, d.Slug, d.Title, d.Description, d.DescriptionHTML, d.Vendor, d.Type, d.Tags, d.Status, d.CategoryID,
-		d.SEOTitle, d.SEODescription, d.Metadata, d.CreatedAt, d.UpdatedAt, d.PublishedAt, d.Currency, d.PriceMin,
-		d.PriceMax, d.optionPairs(), d.searchText()}
+		d.SEOTitle, d.SEODescription, d.Metadata, d.CreatedAt, d.UpdatedAt, d.PublishedAt, d.PublishAt, d.UnpublishAt,
+		d.Currency, d.PriceMin, d.PriceMax, d.optionPairs(), d.searchText()}
 }
 
 func (o *Option) row() []any { return []any{o.ProductID, o.Position, o.Name, o.Values} }
@@ -160,7 +160,7 @@ func (s *Service) settle(ctx context.Context) {
 	defer cancel()
 	_, _ = postgres.Exec(ctx, s.db, postgres.Stmt{Name: "products.settle", SQL: `VACUUM (ANALYZE) products.categories,
 		products.collections, products.products, products.options, products.media, products.variants, products.stock,
-		products.stock_movements, products.collection_products`})
+		products.stock_movements, products.collection_products, products.price_changes`})
 }
 
 // onlyOnce keeps a transaction from being run again: the sequence that it reads may be spent.
@@ -217,6 +217,9 @@ func plant(ctx context.Context, tx *postgres.Tx, categories []Category) ([][]any
 		}
 	}
 	if len(elsewhere) > 0 {
+		if err := plan(ctx, tx); err != nil {
+			return nil, err
+		}
 		parents, err := postgres.Select(ctx, tx, postgres.Stmt{
 			Name:  "products.categories_above",
 			SQL:   "SELECT " + categoryColumns + " FROM products.categories WHERE id = ANY($1)",
@@ -290,14 +293,15 @@ type UpsertResult struct{ Created, Updated, Unchanged int }
 var errDryRun = errors.New("dry run")
 
 // Upsert writes products as they are in the drafts, found by slug, in one transaction. An existing product keeps its ID,
-// its CreatedAt, and what the draft leaves nil of CategoryID, PublishedAt, Metadata and Collections; a variant with the same option
-// values, otherwise one with the same SKU, and a medium with the same URL keep their IDs; what a draft has no more is
-// removed. Stock that is given replaces what is on hand, but never goes below what is held for orders under way; a variant
+// its CreatedAt, and what the draft leaves nil of CategoryID, PublishedAt, Metadata, Collections and its schedule; a variant
+// with the same option values, otherwise one with the same SKU, and a medium with the same URL keep their IDs; what a
+// draft has no more is removed. Stock that is given replaces what is on hand, but never goes below what is held for orders under way; a variant
 // that is removed while it is held keeps as much for them.
 //
 // An error of the sequence, and a *DraftError for a draft that is wrong, undoes everything. So does dryRun in the end,
-// with the result that it would have had. Another Upsert at the same time fails with Conflict. Memory does not grow with
-// the number of drafts but by their slugs and by the variants whose stock changes.
+// with the result that it would have had. Another Upsert at the same time fails with Conflict, and so does an edit of
+// staff; for edits that are under way it waits. Memory does not grow with the number of drafts but by their slugs and by
+// the variants whose stock changes.
 func (s *Service) Upsert(ctx context.Context, drafts iter.Seq2[*Draft, error], dryRun bool) (UpsertResult, error) {
 	var once onlyOnce
 	var result UpsertResult
@@ -307,7 +311,8 @@ func (s *Service) Upsert(ctx context.Context, drafts iter.Seq2[*Draft, error], d
 		}
 		free, _, err := postgres.First(ctx, tx, postgres.Stmt{
 			Name: "products.upsert_lock",
-			SQL:  "SELECT pg_try_advisory_xact_lock(hashtextextended('emporium products upsert', 0))",
+			SQL: "SELECT CASE WHEN pg_try_advisory_xact_lock(hashtextextended('emporium products upsert', 0))" +
+				" THEN (SELECT true FROM pg_advisory_xact_lock(" + editing + ")) ELSE false END",
 		}, pgx.RowTo[bool])
 		if err != nil {
 			return err
@@ -338,7 +343,7 @@ func (s *Service) Upsert(ctx context.Context, drafts iter.Seq2[*Draft, error], d
 			}
 		}
 		now := time.Now().Truncate(time.Microsecond)
-		stock := restocking{counts: map[uuid.UUID]int{}}
+		stock := restocking{counts: map[uuid.UUID]int{}, why: cause{reason: StockImport}}
 		for piece := range chunks(checked) {
 			if failed != nil {
 				break
@@ -438,6 +443,9 @@ func (d *Draft) adopt(was *Draft, now time.Time) {
 	if d.PublishedAt == nil && d.Status == StatusActive {
 		d.PublishedAt = new(now)
 	}
+	if d.PublishAt == nil && d.UnpublishAt == nil {
+		d.PublishAt, d.UnpublishAt = was.PublishAt, was.UnpublishAt
+	}
 	if d.Metadata == nil {
 		d.Metadata = was.Metadata
 	}
@@ -480,6 +488,8 @@ type changes struct {
 	products, options, media, variants, joined, left []json.RawMessage
 
 	reordered, goneMedia, goneVariants []uuid.UUID // reordered: products whose options are written anew
+	prices                             []PriceChange
+	actor                              *uuid.UUID  // who changes prices; nil for imports
 	stock                              *restocking // of all pieces
 }
 
@@ -543,6 +553,7 @@ func (w *changes) add(was, d *Draft, now time.Time) (changed bool, err error) {
 		if old != nil {
 			before = old.row()
 			delete(variants, v.ID)
+			w.prices = append(w.prices, priceChange(&old.Variant, &v.Variant)...)
 			if v.OnHand == nil {
 				v.OnHand = old.OnHand
 			}
@@ -635,6 +646,7 @@ func (w *changes) write(ctx context.Context, tx *postgres.Tx) error {
 		put(optionTable, "", w.options),
 		put(mediaTable, "id", w.media),
 		put(variantTable, "id", w.variants),
+		func() error { return recordPrices(ctx, tx, w.actor, w.prices) },
 		func() error {
 			if len(w.left) == 0 {
 				return nil
