@@ -79,7 +79,7 @@ func TestRoles(t *testing.T) {
 	}
 	for name := range nodeRules {
 		want := adasAlone()
-		if name == "StockMovement" || name == "PaymentCommand" { // the shop's
+		if name == "StockMovement" || name == "PriceChange" || name == "PaymentCommand" { // the shop's
 			want["ada"] = "null"
 		}
 		if !guarded(contract(t), contract(t).Types[name]) {

@@ -39,7 +39,7 @@ type fields map[string]edge
 var edges = map[string]fields{
 	"User": userEdges, "UserConnection": userConnectionEdges, "AuditEntry": auditEntryEdges,
 	"Product": productEdges, "ProductConnection": productConnectionEdges, "CategoryFacet": categoryFacetEdges,
-	"Variant": variantEdges, "Inventory": inventoryEdges, "StockMovement": stockMovementEdges,
+	"Variant": variantEdges, "Inventory": inventoryEdges, "StockMovement": stockMovementEdges, "PriceChange": priceChangeEdges,
 	"StockAdjustPayload": stockAdjustEdges, "StockSetPayload": stockSetEdges, "Category": categoryEdges, "Collection": collectionEdges,
 	"Order": orderEdges, "OrderConnection": orderConnectionEdges, "OrderLine": orderLineEdges,
 	"Fulfillment": fulfillmentEdges, "FulfillmentLine": fulfillmentLineEdges,

@@ -247,32 +247,6 @@ func (paymentResolver) Events(ctx context.Context, of *payment.Payment) ([]*paym
 	return follow[[]*payment.Event](ctx, "Payment", "events", of, nil)
 }
 
-func (paymentResolver) Commands(ctx context.Context, of *payment.Payment) ([]*payment.Command, error) {
-	return follow[[]*payment.Command](ctx, "Payment", "commands", of, nil)
-}
-
-type paymentCapturePayloadResolver struct{}
-
-func (Resolver) PaymentCapturePayload() PaymentCapturePayloadResolver {
-	return paymentCapturePayloadResolver{}
-}
-
-func (paymentCapturePayloadResolver) Payment(ctx context.Context, of *payment.CapturePayload) (*payment.Payment, error) {
-	return follow[*payment.Payment](ctx, "PaymentCapturePayload", "payment", of, nil)
-}
-
-func (paymentCapturePayloadResolver) Command(ctx context.Context, of *payment.CapturePayload) (*payment.Command, error) {
-	return follow[*payment.Command](ctx, "PaymentCapturePayload", "command", of, nil)
-}
-
-type paymentCommandResolver struct{}
-
-func (Resolver) PaymentCommand() PaymentCommandResolver { return paymentCommandResolver{} }
-
-func (paymentCommandResolver) Actor(ctx context.Context, of *payment.Command) (*user.User, error) {
-	return follow[*user.User](ctx, "PaymentCommand", "actor", of, nil)
-}
-
 type paymentConnectionResolver struct{}
 
 func (Resolver) PaymentConnection() PaymentConnectionResolver { return paymentConnectionResolver{} }
@@ -281,38 +255,12 @@ func (paymentConnectionResolver) TotalCount(ctx context.Context, of *payment.Con
 	return follow[int](ctx, "PaymentConnection", "totalCount", of, nil)
 }
 
-type paymentDifferenceResolver struct{}
+type priceChangeResolver struct{}
 
-func (Resolver) PaymentDifference() PaymentDifferenceResolver { return paymentDifferenceResolver{} }
+func (Resolver) PriceChange() PriceChangeResolver { return priceChangeResolver{} }
 
-func (paymentDifferenceResolver) Payment(ctx context.Context, of *payment.Difference) (*payment.Payment, error) {
-	return follow[*payment.Payment](ctx, "PaymentDifference", "payment", of, nil)
-}
-
-type paymentRefundPayloadResolver struct{}
-
-func (Resolver) PaymentRefundPayload() PaymentRefundPayloadResolver {
-	return paymentRefundPayloadResolver{}
-}
-
-func (paymentRefundPayloadResolver) Payment(ctx context.Context, of *payment.RefundPayload) (*payment.Payment, error) {
-	return follow[*payment.Payment](ctx, "PaymentRefundPayload", "payment", of, nil)
-}
-
-func (paymentRefundPayloadResolver) Command(ctx context.Context, of *payment.RefundPayload) (*payment.Command, error) {
-	return follow[*payment.Command](ctx, "PaymentRefundPayload", "command", of, nil)
-}
-
-type paymentVoidPayloadResolver struct{}
-
-func (Resolver) PaymentVoidPayload() PaymentVoidPayloadResolver { return paymentVoidPayloadResolver{} }
-
-func (paymentVoidPayloadResolver) Payment(ctx context.Context, of *payment.VoidPayload) (*payment.Payment, error) {
-	return follow[*payment.Payment](ctx, "PaymentVoidPayload", "payment", of, nil)
-}
-
-func (paymentVoidPayloadResolver) Command(ctx context.Context, of *payment.VoidPayload) (*payment.Command, error) {
-	return follow[*payment.Command](ctx, "PaymentVoidPayload", "command", of, nil)
+func (priceChangeResolver) Actor(ctx context.Context, of *product.PriceChange) (*user.User, error) {
+	return follow[*user.User](ctx, "PriceChange", "actor", of, nil)
 }
 
 type productResolver struct{}
@@ -417,6 +365,10 @@ func (variantResolver) Availability(ctx context.Context, of *product.Variant) (*
 
 func (variantResolver) Inventory(ctx context.Context, of *product.Variant) (*product.Stock, error) {
 	return follow[*product.Stock](ctx, "Variant", "inventory", of, nil)
+}
+
+func (variantResolver) PriceChanges(ctx context.Context, of *product.Variant, first *int, after *string, last *int, before *string) (*page.Connection[*product.PriceChange], error) {
+	return follow[*page.Connection[*product.PriceChange]](ctx, "Variant", "priceChanges", of, map[string]any{"first": first, "after": after, "last": last, "before": before})
 }
 
 func (variantResolver) Image(ctx context.Context, of *product.Variant) (*product.Media, error) {
@@ -623,6 +575,10 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				return exec.AppendInt(b, *value), true
 			}},
 		}},
+		{Name: "CategoriesPayload", Go: reflect.TypeFor[*product.CategoriesPayload](), Fields: map[string]*exec.Field{
+			"categories": {Reads: exec.Reads{Names: []string{"Categories"}}, Get: func(o any) any { return o.(*product.CategoriesPayload).Categories }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*product.Category), true) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*product.CategoriesPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
 		{Name: "Category", Go: reflect.TypeFor[*product.Category](), Fields: map[string]*exec.Field{
 			"id":   {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*product.Category).GlobalID().AppendGQL(b), true }},
 			"slug": {Reads: exec.Reads{Names: []string{"Slug"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*product.Category).Slug), true }},
@@ -643,9 +599,23 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			}},
 			"products": {Args: ec.field_Category_products_args, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Connection)) }},
 		}},
+		{Name: "CategoryDeletePayload", Go: reflect.TypeFor[*product.CategoryDeletePayload](), Fields: map[string]*exec.Field{
+			"deletedCategoryId": {Reads: exec.Reads{Names: []string{"DeletedCategoryID"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*product.CategoryDeletePayload).DeletedCategoryID
+				if value == nil {
+					return b, false
+				}
+				return (*value).AppendGQL(b), true
+			}},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*product.CategoryDeletePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
 		{Name: "CategoryFacet", Go: reflect.TypeFor[*product.CategoryFacet](), Fields: map[string]*exec.Field{
 			"category": {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Category)) }},
 			"count":    {Reads: exec.Reads{Names: []string{"Count"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*product.CategoryFacet).Count), true }},
+		}},
+		{Name: "CategoryPayload", Go: reflect.TypeFor[*product.CategoryPayload](), Fields: map[string]*exec.Field{
+			"category":   {Reads: exec.Reads{Names: []string{"Category"}}, Get: func(o any) any { return o.(*product.CategoryPayload).Category }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Category)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*product.CategoryPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
 		{Name: "Collection", Go: reflect.TypeFor[*product.Collection](), Fields: map[string]*exec.Field{
 			"id":    {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*product.Collection).GlobalID().AppendGQL(b), true }},
@@ -669,11 +639,25 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			}},
 			"pageInfo": {Reads: exec.Reads{Names: []string{"PageInfo"}}, Get: func(o any) any { return &o.(*page.Connection[*product.Collection]).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
 		}},
+		{Name: "CollectionDeletePayload", Go: reflect.TypeFor[*product.CollectionDeletePayload](), Fields: map[string]*exec.Field{
+			"deletedCollectionId": {Reads: exec.Reads{Names: []string{"DeletedCollectionID"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*product.CollectionDeletePayload).DeletedCollectionID
+				if value == nil {
+					return b, false
+				}
+				return (*value).AppendGQL(b), true
+			}},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*product.CollectionDeletePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
 		{Name: "CollectionEdge", Go: reflect.TypeFor[*page.Edge[*product.Collection]](), Fields: map[string]*exec.Field{
 			"cursor": {Method: true, Reads: exec.Reads{All: true}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				return exec.AppendString(b, o.(*page.Edge[*product.Collection]).Cursor()), true
 			}},
 			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*product.Collection]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Collection)) }},
+		}},
+		{Name: "CollectionPayload", Go: reflect.TypeFor[*product.CollectionPayload](), Fields: map[string]*exec.Field{
+			"collection": {Reads: exec.Reads{Names: []string{"Collection"}}, Get: func(o any) any { return o.(*product.CollectionPayload).Collection }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Collection)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*product.CollectionPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
 		{Name: "Discount", Go: reflect.TypeFor[*order.Discount](), Fields: map[string]*exec.Field{
 			"id":   {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*order.Discount).GlobalID().AppendGQL(b), true }},
@@ -998,6 +982,94 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"stockSet": {Args: ec.field_Mutation_stockSet_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Mutation().StockSet(ctx, args["input"].(product.StockSetInput), args["idempotencyKey"].(string))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.StockSetPayload)) }},
+			"productCreate": {Args: ec.field_Mutation_productCreate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().ProductCreate(ctx, args["input"].(product.ProductCreateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.ProductPayload)) }},
+			"productUpdate": {Args: ec.field_Mutation_productUpdate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().ProductUpdate(ctx, args["input"].(product.ProductUpdateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.ProductPayload)) }},
+			"productPublish": {Args: ec.field_Mutation_productPublish_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().ProductPublish(ctx, args["input"].(product.ProductTransitionInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.ProductPayload)) }},
+			"productUnpublish": {Args: ec.field_Mutation_productUnpublish_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().ProductUnpublish(ctx, args["input"].(product.ProductTransitionInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.ProductPayload)) }},
+			"productArchive": {Args: ec.field_Mutation_productArchive_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().ProductArchive(ctx, args["input"].(product.ProductTransitionInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.ProductPayload)) }},
+			"productRestore": {Args: ec.field_Mutation_productRestore_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().ProductRestore(ctx, args["input"].(product.ProductTransitionInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.ProductPayload)) }},
+			"productSchedule": {Args: ec.field_Mutation_productSchedule_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().ProductSchedule(ctx, args["input"].(product.ProductScheduleInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.ProductPayload)) }},
+			"productOptionsSet": {Args: ec.field_Mutation_productOptionsSet_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().ProductOptionsSet(ctx, args["input"].(product.OptionsSetInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.ProductPayload)) }},
+			"productMediaAdd": {Args: ec.field_Mutation_productMediaAdd_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().ProductMediaAdd(ctx, args["input"].(product.MediaAddInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.MediaPayload)) }},
+			"productMediaUpdate": {Args: ec.field_Mutation_productMediaUpdate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().ProductMediaUpdate(ctx, args["input"].(product.MediaUpdateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.MediaPayload)) }},
+			"productMediaRemove": {Args: ec.field_Mutation_productMediaRemove_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().ProductMediaRemove(ctx, args["input"].(product.MediaRemoveInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.MediaRemovePayload)) }},
+			"productMediaReorder": {Args: ec.field_Mutation_productMediaReorder_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().ProductMediaReorder(ctx, args["input"].(product.MediaReorderInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.ProductPayload)) }},
+			"variantCreate": {Args: ec.field_Mutation_variantCreate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().VariantCreate(ctx, args["input"].(product.VariantCreateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.VariantPayload)) }},
+			"variantUpdate": {Args: ec.field_Mutation_variantUpdate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().VariantUpdate(ctx, args["input"].(product.VariantUpdateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.VariantPayload)) }},
+			"variantDelete": {Args: ec.field_Mutation_variantDelete_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().VariantDelete(ctx, args["input"].(product.VariantDeleteInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.VariantDeletePayload)) }},
+			"variantsReorder": {Args: ec.field_Mutation_variantsReorder_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().VariantsReorder(ctx, args["input"].(product.VariantsReorderInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.ProductPayload)) }},
+			"variantsBulkUpdate": {Args: ec.field_Mutation_variantsBulkUpdate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().VariantsBulkUpdate(ctx, args["input"].(product.VariantsBulkUpdateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.One(objects, v.(*product.VariantsBulkUpdatePayload))
+			}},
+			"categoryCreate": {Args: ec.field_Mutation_categoryCreate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().CategoryCreate(ctx, args["input"].(product.CategoryCreateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.CategoryPayload)) }},
+			"categoryUpdate": {Args: ec.field_Mutation_categoryUpdate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().CategoryUpdate(ctx, args["input"].(product.CategoryUpdateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.CategoryPayload)) }},
+			"categoryMove": {Args: ec.field_Mutation_categoryMove_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().CategoryMove(ctx, args["input"].(product.CategoryMoveInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.CategoryPayload)) }},
+			"categoriesReorder": {Args: ec.field_Mutation_categoriesReorder_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().CategoriesReorder(ctx, args["input"].(product.CategoriesReorderInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.CategoriesPayload)) }},
+			"categoryDelete": {Args: ec.field_Mutation_categoryDelete_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().CategoryDelete(ctx, args["input"].(product.CategoryDeleteInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.CategoryDeletePayload)) }},
+			"collectionCreate": {Args: ec.field_Mutation_collectionCreate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().CollectionCreate(ctx, args["input"].(product.CollectionCreateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.CollectionPayload)) }},
+			"collectionUpdate": {Args: ec.field_Mutation_collectionUpdate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().CollectionUpdate(ctx, args["input"].(product.CollectionUpdateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.CollectionPayload)) }},
+			"collectionDelete": {Args: ec.field_Mutation_collectionDelete_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().CollectionDelete(ctx, args["input"].(product.CollectionDeleteInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.One(objects, v.(*product.CollectionDeletePayload))
+			}},
+			"collectionProductsAdd": {Args: ec.field_Mutation_collectionProductsAdd_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().CollectionProductsAdd(ctx, args["input"].(product.CollectionProductsInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.CollectionPayload)) }},
+			"collectionProductsRemove": {Args: ec.field_Mutation_collectionProductsRemove_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().CollectionProductsRemove(ctx, args["input"].(product.CollectionProductsInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.CollectionPayload)) }},
+			"collectionProductsReorder": {Args: ec.field_Mutation_collectionProductsReorder_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().CollectionProductsReorder(ctx, args["input"].(product.CollectionProductsInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.CollectionPayload)) }},
 			"cartLinesAdd": {Args: ec.field_Mutation_cartLinesAdd_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Mutation().CartLinesAdd(ctx, args["input"].(order.CartLinesAddInput))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.CartPayload)) }},
@@ -1040,15 +1112,6 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"taxRateSet": {Args: ec.field_Mutation_taxRateSet_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Mutation().TaxRateSet(ctx, args["input"].(order.TaxRateSetInput))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.TaxRatePayload)) }},
-			"paymentCapture": {Args: ec.field_Mutation_paymentCapture_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
-				return root.Mutation().PaymentCapture(ctx, args["input"].(payment.CaptureInput), args["idempotencyKey"].(string))
-			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.CapturePayload)) }},
-			"paymentVoid": {Args: ec.field_Mutation_paymentVoid_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
-				return root.Mutation().PaymentVoid(ctx, args["input"].(payment.VoidInput), args["idempotencyKey"].(string))
-			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.VoidPayload)) }},
-			"paymentRefund": {Args: ec.field_Mutation_paymentRefund_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
-				return root.Mutation().PaymentRefund(ctx, args["input"].(payment.RefundInput), args["idempotencyKey"].(string))
-			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.RefundPayload)) }},
 		}},
 		{Name: "OptionFacet", Go: reflect.TypeFor[*product.OptionFacet](), Fields: map[string]*exec.Field{
 			"name": {Reads: exec.Reads{Names: []string{"Name"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*product.OptionFacet).Name), true }},
@@ -1274,94 +1337,16 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"status": {Reads: exec.Reads{Names: []string{"Status"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				return exec.AppendString(b, string(o.(*payment.Payment).Status)), true
 			}},
-			"method":     {Reads: exec.Reads{Names: []string{"Method"}}, Get: func(o any) any { return &o.(*payment.Payment).Method }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Method)) }},
-			"amount":     {Method: true, Reads: exec.Reads{Names: []string{"AmountMinor", "Currency"}}, Get: func(o any) any { v := o.(*payment.Payment).Amount(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
-			"authorized": {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
-			"captured":   {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
-			"refunded":   {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
-			"order":      {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Order)) }},
-			"events":     {Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*payment.Event), true) }},
-			"action":     {Reads: exec.Reads{Names: []string{"Action"}}, Get: func(o any) any { return o.(*payment.Payment).Action }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Action)) }},
-			"nextStates": {Method: true, Reads: exec.Reads{Names: []string{"Status"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				list := o.(*payment.Payment).NextStates()
-				return exec.AppendList(b, list, func(b []byte, v payment.Status) []byte { return exec.AppendString(b, string(v)) }), true
-			}},
-			"commands":        {Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*payment.Command), true) }},
+			"method":          {Reads: exec.Reads{Names: []string{"Method"}}, Get: func(o any) any { return &o.(*payment.Payment).Method }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Method)) }},
+			"amount":          {Method: true, Reads: exec.Reads{Names: []string{"AmountMinor", "Currency"}}, Get: func(o any) any { v := o.(*payment.Payment).Amount(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"authorized":      {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"captured":        {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"refunded":        {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"order":           {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Order)) }},
+			"events":          {Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*payment.Event), true) }},
 			"providerDetails": {Method: true, Reads: exec.Reads{Names: []string{"Reference"}}, Get: func(o any) any { return o.(*payment.Payment).ProviderDetails() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.ProviderDetails)) }},
 			"createdAt": {Reads: exec.Reads{Names: []string{"CreatedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				return scalar.AppendDateTime(b, o.(*payment.Payment).CreatedAt), true
-			}},
-		}},
-		{Name: "PaymentAction", Go: reflect.TypeFor[*payment.Action](), Fields: map[string]*exec.Field{
-			"url": {Reads: exec.Reads{Names: []string{"URL"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				value := o.(*payment.Action).URL
-				if value == nil {
-					return b, false
-				}
-				return exec.AppendString(b, *value), true
-			}},
-			"clientSecret": {Reads: exec.Reads{Names: []string{"ClientSecret"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				value := o.(*payment.Action).ClientSecret
-				if value == nil {
-					return b, false
-				}
-				return exec.AppendString(b, *value), true
-			}},
-		}},
-		{Name: "PaymentCapturePayload", Go: reflect.TypeFor[*payment.CapturePayload](), Fields: map[string]*exec.Field{
-			"payment":    {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Payment)) }},
-			"command":    {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Command)) }},
-			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*payment.CapturePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
-		}},
-		{Name: "PaymentCommand", Go: reflect.TypeFor[*payment.Command](), Fields: map[string]*exec.Field{
-			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*payment.Command).GlobalID().AppendGQL(b), true }},
-			"kind": {Reads: exec.Reads{Names: []string{"Kind"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendString(b, string(o.(*payment.Command).Kind)), true
-			}},
-			"amount": {Method: true, Reads: exec.Reads{Names: []string{"AmountMinor", "Currency"}}, Get: func(o any) any { v := o.(*payment.Command).Amount(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
-			"status": {Reads: exec.Reads{Names: []string{"Status"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendString(b, string(o.(*payment.Command).Status)), true
-			}},
-			"reason": {Reads: exec.Reads{Names: []string{"Reason"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				value := o.(*payment.Command).Reason
-				if value == nil {
-					return b, false
-				}
-				return exec.AppendString(b, string(*value)), true
-			}},
-			"note": {Reads: exec.Reads{Names: []string{"Note"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				value := o.(*payment.Command).Note
-				if value == nil {
-					return b, false
-				}
-				return exec.AppendString(b, *value), true
-			}},
-			"lines": {Method: true, Reads: exec.Reads{Names: []string{"Lines", "Owner"}}, Get: func(o any) any { return o.(*payment.Command).LineQuantities() }, Spread: func(objects []any, v any) ([]any, bool) {
-				return exec.Structs(objects, v.([]payment.LineQuantity), false)
-			}},
-			"failure": {Reads: exec.Reads{Names: []string{"Failure"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				value := o.(*payment.Command).Failure
-				if value == nil {
-					return b, false
-				}
-				return exec.AppendString(b, *value), true
-			}},
-			"actor": {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
-			"createdAt": {Reads: exec.Reads{Names: []string{"CreatedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return scalar.AppendDateTime(b, o.(*payment.Command).CreatedAt), true
-			}},
-			"finishedAt": {Reads: exec.Reads{Names: []string{"FinishedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				value := o.(*payment.Command).FinishedAt
-				if value == nil {
-					return b, false
-				}
-				return scalar.AppendDateTime(b, *value), true
-			}},
-		}},
-		{Name: "PaymentCommandLine", Go: reflect.TypeFor[*payment.LineQuantity](), Fields: map[string]*exec.Field{
-			"orderLineId": {Reads: exec.Reads{Names: []string{"OrderLineID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*payment.LineQuantity).OrderLineID.AppendGQL(b), true }},
-			"quantity": {Reads: exec.Reads{Names: []string{"Quantity"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendInt(b, o.(*payment.LineQuantity).Quantity), true
 			}},
 		}},
 		{Name: "PaymentConnection", Go: reflect.TypeFor[*payment.Connection](), Fields: map[string]*exec.Field{
@@ -1371,51 +1356,6 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"nodes":      {Method: true, Reads: exec.Reads{All: true}, Get: func(o any) any { return o.(*payment.Connection).Nodes() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*payment.Payment), true) }},
 			"pageInfo":   {Reads: exec.Reads{Names: []string{"Connection"}}, Get: func(o any) any { return &o.(*payment.Connection).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
 			"totalCount": {Append: func(b []byte, v any) ([]byte, bool) { return exec.AppendInt(b, v.(int)), true }},
-		}},
-		{Name: "PaymentDifference", Go: reflect.TypeFor[*payment.Difference](), Fields: map[string]*exec.Field{
-			"kind": {Reads: exec.Reads{Names: []string{"Kind"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendString(b, string(o.(*payment.Difference).Kind)), true
-			}},
-			"provider": {Reads: exec.Reads{Names: []string{"Provider"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendString(b, o.(*payment.Difference).Provider), true
-			}},
-			"reference": {Reads: exec.Reads{Names: []string{"Reference"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				value := o.(*payment.Difference).Reference
-				if value == nil {
-					return b, false
-				}
-				return exec.AppendString(b, *value), true
-			}},
-			"payment": {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Payment)) }},
-			"details": {Reads: exec.Reads{Names: []string{"Details"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				value := o.(*payment.Difference).Details
-				return exec.AppendMarshaler(b, scalar.MarshalJSON(value)), true
-			}},
-			"foundAt": {Reads: exec.Reads{Names: []string{"FoundAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return scalar.AppendDateTime(b, o.(*payment.Difference).FoundAt), true
-			}},
-			"resolvedAt": {Reads: exec.Reads{Names: []string{"ResolvedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				value := o.(*payment.Difference).ResolvedAt
-				if value == nil {
-					return b, false
-				}
-				return scalar.AppendDateTime(b, *value), true
-			}},
-		}},
-		{Name: "PaymentDifferenceConnection", Go: reflect.TypeFor[*page.Connection[*payment.Difference]](), Fields: map[string]*exec.Field{
-			"edges": {Reads: exec.Reads{Names: []string{"Edges"}}, Get: func(o any) any { return o.(*page.Connection[*payment.Difference]).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
-				return exec.Pointers(objects, v.([]*page.Edge[*payment.Difference]), true)
-			}},
-			"nodes": {Method: true, Reads: exec.Reads{All: true}, Get: func(o any) any { return o.(*page.Connection[*payment.Difference]).Nodes() }, Spread: func(objects []any, v any) ([]any, bool) {
-				return exec.Pointers(objects, v.([]*payment.Difference), true)
-			}},
-			"pageInfo": {Reads: exec.Reads{Names: []string{"PageInfo"}}, Get: func(o any) any { return &o.(*page.Connection[*payment.Difference]).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
-		}},
-		{Name: "PaymentDifferenceEdge", Go: reflect.TypeFor[*page.Edge[*payment.Difference]](), Fields: map[string]*exec.Field{
-			"cursor": {Method: true, Reads: exec.Reads{All: true}, Leaf: func(b []byte, o any) ([]byte, bool) {
-				return exec.AppendString(b, o.(*page.Edge[*payment.Difference]).Cursor()), true
-			}},
-			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*payment.Difference]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Difference)) }},
 		}},
 		{Name: "PaymentEdge", Go: reflect.TypeFor[*page.Edge[*payment.Payment]](), Fields: map[string]*exec.Field{
 			"cursor": {Method: true, Reads: exec.Reads{All: true}, Leaf: func(b []byte, o any) ([]byte, bool) {
@@ -1458,16 +1398,6 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				}
 				return exec.AppendString(b, *value), true
 			}},
-		}},
-		{Name: "PaymentRefundPayload", Go: reflect.TypeFor[*payment.RefundPayload](), Fields: map[string]*exec.Field{
-			"payment":    {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Payment)) }},
-			"command":    {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Command)) }},
-			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*payment.RefundPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
-		}},
-		{Name: "PaymentVoidPayload", Go: reflect.TypeFor[*payment.VoidPayload](), Fields: map[string]*exec.Field{
-			"payment":    {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Payment)) }},
-			"command":    {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Command)) }},
-			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*payment.VoidPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
 		{Name: "PostalAddress", Go: reflect.TypeFor[*order.PostalAddress](), Fields: map[string]*exec.Field{
 			"name": {Reads: exec.Reads{Names: []string{"Name"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*order.PostalAddress).Name), true }},
@@ -1513,6 +1443,32 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				}
 				return exec.AppendString(b, *value), true
 			}},
+		}},
+		{Name: "PriceChange", Go: reflect.TypeFor[*product.PriceChange](), Fields: map[string]*exec.Field{
+			"id":                {Method: true, Reads: exec.Reads{Names: []string{"ID", "VariantID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*product.PriceChange).GlobalID().AppendGQL(b), true }},
+			"oldPrice":          {Method: true, Reads: exec.Reads{Names: []string{"OldCurrency", "OldPriceMinor"}}, Get: func(o any) any { v := o.(*product.PriceChange).OldPrice(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"newPrice":          {Method: true, Reads: exec.Reads{Names: []string{"NewCurrency", "NewPriceMinor"}}, Get: func(o any) any { v := o.(*product.PriceChange).NewPrice(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"oldCompareAtPrice": {Method: true, Reads: exec.Reads{Names: []string{"OldCompareAtMinor", "OldCurrency"}}, Get: func(o any) any { return o.(*product.PriceChange).OldCompareAtPrice() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"newCompareAtPrice": {Method: true, Reads: exec.Reads{Names: []string{"NewCompareAtMinor", "NewCurrency"}}, Get: func(o any) any { return o.(*product.PriceChange).NewCompareAtPrice() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"actor":             {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
+			"createdAt": {Reads: exec.Reads{Names: []string{"CreatedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return scalar.AppendDateTime(b, o.(*product.PriceChange).CreatedAt), true
+			}},
+		}},
+		{Name: "PriceChangeConnection", Go: reflect.TypeFor[*page.Connection[*product.PriceChange]](), Fields: map[string]*exec.Field{
+			"edges": {Reads: exec.Reads{Names: []string{"Edges"}}, Get: func(o any) any { return o.(*page.Connection[*product.PriceChange]).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.Pointers(objects, v.([]*page.Edge[*product.PriceChange]), true)
+			}},
+			"nodes": {Method: true, Reads: exec.Reads{All: true}, Get: func(o any) any { return o.(*page.Connection[*product.PriceChange]).Nodes() }, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.Pointers(objects, v.([]*product.PriceChange), true)
+			}},
+			"pageInfo": {Reads: exec.Reads{Names: []string{"PageInfo"}}, Get: func(o any) any { return &o.(*page.Connection[*product.PriceChange]).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
+		}},
+		{Name: "PriceChangeEdge", Go: reflect.TypeFor[*page.Edge[*product.PriceChange]](), Fields: map[string]*exec.Field{
+			"cursor": {Method: true, Reads: exec.Reads{All: true}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, o.(*page.Edge[*product.PriceChange]).Cursor()), true
+			}},
+			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*product.PriceChange]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.PriceChange)) }},
 		}},
 		{Name: "PriceRange", Go: reflect.TypeFor[*product.PriceRange](), Fields: map[string]*exec.Field{
 			"min": {Reads: exec.Reads{Names: []string{"Min"}}, Get: func(o any) any { return &o.(*product.PriceRange).Min }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
@@ -1575,6 +1531,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				}
 				return scalar.AppendDateTime(b, *value), true
 			}},
+			"schedule": {Method: true, Reads: exec.Reads{Names: []string{"PublishAt", "UnpublishAt"}}, Get: func(o any) any { return o.(*product.Product).Schedule() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Schedule)) }},
 		}},
 		{Name: "ProductConnection", Go: reflect.TypeFor[*product.Connection](), Fields: map[string]*exec.Field{
 			"edges": {Reads: exec.Reads{Names: []string{"Connection"}}, Get: func(o any) any { return o.(*product.Connection).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
@@ -1611,11 +1568,47 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"inStock":    {Reads: exec.Reads{Names: []string{"InStock"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*product.Facets).InStock), true }},
 			"soldOut":    {Reads: exec.Reads{Names: []string{"SoldOut"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*product.Facets).SoldOut), true }},
 		}},
+		{Name: "ProductMediaPayload", Go: reflect.TypeFor[*product.MediaPayload](), Fields: map[string]*exec.Field{
+			"media":      {Reads: exec.Reads{Names: []string{"Media"}}, Get: func(o any) any { return o.(*product.MediaPayload).Media }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Media)) }},
+			"product":    {Reads: exec.Reads{Names: []string{"Product"}}, Get: func(o any) any { return o.(*product.MediaPayload).Product }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Product)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*product.MediaPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "ProductMediaRemovePayload", Go: reflect.TypeFor[*product.MediaRemovePayload](), Fields: map[string]*exec.Field{
+			"removedMediaId": {Reads: exec.Reads{Names: []string{"RemovedMediaID"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*product.MediaRemovePayload).RemovedMediaID
+				if value == nil {
+					return b, false
+				}
+				return (*value).AppendGQL(b), true
+			}},
+			"product":    {Reads: exec.Reads{Names: []string{"Product"}}, Get: func(o any) any { return o.(*product.MediaRemovePayload).Product }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Product)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*product.MediaRemovePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
 		{Name: "ProductOption", Go: reflect.TypeFor[*product.Option](), Fields: map[string]*exec.Field{
 			"name": {Reads: exec.Reads{Names: []string{"Name"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*product.Option).Name), true }},
 			"values": {Reads: exec.Reads{Names: []string{"Values"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				list := o.(*product.Option).Values
 				return exec.AppendList(b, list, func(b []byte, v string) []byte { return exec.AppendString(b, v) }), true
+			}},
+		}},
+		{Name: "ProductPayload", Go: reflect.TypeFor[*product.ProductPayload](), Fields: map[string]*exec.Field{
+			"product":    {Reads: exec.Reads{Names: []string{"Product"}}, Get: func(o any) any { return o.(*product.ProductPayload).Product }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Product)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*product.ProductPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "ProductSchedule", Go: reflect.TypeFor[*product.Schedule](), Fields: map[string]*exec.Field{
+			"publishAt": {Reads: exec.Reads{Names: []string{"PublishAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*product.Schedule).PublishAt
+				if value == nil {
+					return b, false
+				}
+				return scalar.AppendDateTime(b, *value), true
+			}},
+			"unpublishAt": {Reads: exec.Reads{Names: []string{"UnpublishAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*product.Schedule).UnpublishAt
+				if value == nil {
+					return b, false
+				}
+				return scalar.AppendDateTime(b, *value), true
 			}},
 		}},
 		{Name: "ProductSuggestion", Go: reflect.TypeFor[*product.Suggestion](), Fields: map[string]*exec.Field{
@@ -1697,11 +1690,6 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"payments": {Args: ec.field_Query_payments_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Query().Payments(ctx, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*payment.Filter), args["sort"].(payment.Sort))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Connection)) }},
-			"paymentDifferences": {Args: ec.field_Query_paymentDifferences_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
-				return root.Query().PaymentDifferences(ctx, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*payment.DifferenceFilter))
-			}, Spread: func(objects []any, v any) ([]any, bool) {
-				return exec.One(objects, v.(*page.Connection[*payment.Difference]))
-			}},
 			"jobs": {Args: ec.field_Query_jobs_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Query().Jobs(ctx, args["domain"].(jobs.Domain), args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*jobs.Filter))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Connection[*jobs.Job])) }},
@@ -1947,8 +1935,37 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"position":     {Reads: exec.Reads{Names: []string{"Position"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*product.Variant).Position), true }},
 			"availability": {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Availability)) }},
 			"inventory":    {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Stock)) }},
-			"image":        {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Media)) }},
-			"product":      {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Product)) }},
+			"priceChanges": {Args: ec.field_Variant_priceChanges_args, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.One(objects, v.(*page.Connection[*product.PriceChange]))
+			}},
+			"image":   {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Media)) }},
+			"product": {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Product)) }},
+		}},
+		{Name: "VariantDeletePayload", Go: reflect.TypeFor[*product.VariantDeletePayload](), Fields: map[string]*exec.Field{
+			"deletedVariantId": {Reads: exec.Reads{Names: []string{"DeletedVariantID"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*product.VariantDeletePayload).DeletedVariantID
+				if value == nil {
+					return b, false
+				}
+				return (*value).AppendGQL(b), true
+			}},
+			"product":    {Reads: exec.Reads{Names: []string{"Product"}}, Get: func(o any) any { return o.(*product.VariantDeletePayload).Product }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Product)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*product.VariantDeletePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "VariantPayload", Go: reflect.TypeFor[*product.VariantPayload](), Fields: map[string]*exec.Field{
+			"variant":    {Reads: exec.Reads{Names: []string{"Variant"}}, Get: func(o any) any { return o.(*product.VariantPayload).Variant }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Variant)) }},
+			"product":    {Reads: exec.Reads{Names: []string{"Product"}}, Get: func(o any) any { return o.(*product.VariantPayload).Product }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Product)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*product.VariantPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "VariantUpdateResult", Go: reflect.TypeFor[*product.VariantUpdateResult](), Fields: map[string]*exec.Field{
+			"variant":    {Reads: exec.Reads{Names: []string{"Variant"}}, Get: func(o any) any { return o.(*product.VariantUpdateResult).Variant }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Variant)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*product.VariantUpdateResult).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "VariantsBulkUpdatePayload", Go: reflect.TypeFor[*product.VariantsBulkUpdatePayload](), Fields: map[string]*exec.Field{
+			"results": {Reads: exec.Reads{Names: []string{"Results"}}, Get: func(o any) any { return o.(*product.VariantsBulkUpdatePayload).Results }, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.Structs(objects, v.([]product.VariantUpdateResult), false)
+			}},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*product.VariantsBulkUpdatePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
 	}
 }

@@ -40,6 +40,7 @@ var nodeRules = map[string]nodeRule{
 	"PaymentCommand": {id.PaymentCommand, byOwnedKey(loader.PaymentCommands)}, // for staff
 
 	"StockMovement": {id.StockMovement, byOwnedKey(loader.StockMovements)}, // by its variant; for staff
+	"PriceChange":   {id.PriceChange, byOwnedKey(loader.PriceChanges)},     // likewise
 }
 
 func byKey[V interface {

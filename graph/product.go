@@ -36,6 +36,11 @@ var (
 			}
 			return s
 		}, "ID"),
+		"priceChanges": via[*product.Variant, loader.PageKey, *product.PriceChangeConnection]{loader.PriceChangesOf,
+			func(v *product.Variant, args arguments) (loader.PageKey, bool) {
+				return loader.PageKey{Of: v.ID, Page: loader.PageOf(args.page)}, true
+			},
+		},
 		"image":   maybeAlong(loader.Media, func(v *product.Variant) *uuid.UUID { return v.ImageID }),
 		"product": along(loader.Products, func(v *product.Variant) uuid.UUID { return v.ProductID }),
 	}
@@ -48,6 +53,9 @@ var (
 	}
 	stockMovementEdges = fields{
 		"actor": maybeAlong(loader.Users, func(m *product.Movement) *uuid.UUID { return m.ActorID }),
+	}
+	priceChangeEdges = fields{
+		"actor": maybeAlong(loader.Users, func(c *product.PriceChange) *uuid.UUID { return c.ActorID }),
 	}
 	stockAdjustEdges = fields{
 		"variant": maybeAlong(loader.Variants, func(p *product.StockAdjustPayload) *uuid.UUID { return p.VariantID }),
@@ -165,6 +173,118 @@ func (r mutationResolver) StockAdjust(ctx context.Context, in product.StockAdjus
 
 func (r mutationResolver) StockSet(ctx context.Context, in product.StockSetInput, idempotencyKey string) (*product.StockSetPayload, error) {
 	return r.Services.Products.SetStock(ctx, in, idempotencyKey)
+}
+
+func (r mutationResolver) ProductCreate(ctx context.Context, in product.ProductCreateInput) (*product.ProductPayload, error) {
+	return r.Services.Products.CreateProduct(ctx, in)
+}
+
+func (r mutationResolver) ProductUpdate(ctx context.Context, in product.ProductUpdateInput) (*product.ProductPayload, error) {
+	return r.Services.Products.UpdateProduct(ctx, in)
+}
+
+func (r mutationResolver) ProductPublish(ctx context.Context, in product.ProductTransitionInput) (*product.ProductPayload, error) {
+	return r.Services.Products.Publish(ctx, in)
+}
+
+func (r mutationResolver) ProductUnpublish(ctx context.Context, in product.ProductTransitionInput) (*product.ProductPayload, error) {
+	return r.Services.Products.Unpublish(ctx, in)
+}
+
+func (r mutationResolver) ProductArchive(ctx context.Context, in product.ProductTransitionInput) (*product.ProductPayload, error) {
+	return r.Services.Products.Archive(ctx, in)
+}
+
+func (r mutationResolver) ProductRestore(ctx context.Context, in product.ProductTransitionInput) (*product.ProductPayload, error) {
+	return r.Services.Products.Restore(ctx, in)
+}
+
+func (r mutationResolver) ProductSchedule(ctx context.Context, in product.ProductScheduleInput) (*product.ProductPayload, error) {
+	return r.Services.Products.Schedule(ctx, in)
+}
+
+func (r mutationResolver) ProductOptionsSet(ctx context.Context, in product.OptionsSetInput) (*product.ProductPayload, error) {
+	return r.Services.Products.SetOptions(ctx, in)
+}
+
+func (r mutationResolver) ProductMediaAdd(ctx context.Context, in product.MediaAddInput) (*product.MediaPayload, error) {
+	return r.Services.Products.AddMedia(ctx, in)
+}
+
+func (r mutationResolver) ProductMediaUpdate(ctx context.Context, in product.MediaUpdateInput) (*product.MediaPayload, error) {
+	return r.Services.Products.UpdateMedia(ctx, in)
+}
+
+func (r mutationResolver) ProductMediaRemove(ctx context.Context, in product.MediaRemoveInput) (*product.MediaRemovePayload, error) {
+	return r.Services.Products.RemoveMedia(ctx, in)
+}
+
+func (r mutationResolver) ProductMediaReorder(ctx context.Context, in product.MediaReorderInput) (*product.ProductPayload, error) {
+	return r.Services.Products.ReorderMedia(ctx, in)
+}
+
+func (r mutationResolver) VariantCreate(ctx context.Context, in product.VariantCreateInput) (*product.VariantPayload, error) {
+	return r.Services.Products.CreateVariant(ctx, in)
+}
+
+func (r mutationResolver) VariantUpdate(ctx context.Context, in product.VariantUpdateInput) (*product.VariantPayload, error) {
+	return r.Services.Products.UpdateVariant(ctx, in)
+}
+
+func (r mutationResolver) VariantDelete(ctx context.Context, in product.VariantDeleteInput) (*product.VariantDeletePayload, error) {
+	return r.Services.Products.DeleteVariant(ctx, in)
+}
+
+func (r mutationResolver) VariantsReorder(ctx context.Context, in product.VariantsReorderInput) (*product.ProductPayload, error) {
+	return r.Services.Products.ReorderVariants(ctx, in)
+}
+
+func (r mutationResolver) VariantsBulkUpdate(ctx context.Context, in product.VariantsBulkUpdateInput) (*product.VariantsBulkUpdatePayload, error) {
+	return r.Services.Products.UpdateVariants(ctx, in)
+}
+
+func (r mutationResolver) CategoryCreate(ctx context.Context, in product.CategoryCreateInput) (*product.CategoryPayload, error) {
+	return r.Services.Products.CreateCategory(ctx, in)
+}
+
+func (r mutationResolver) CategoryUpdate(ctx context.Context, in product.CategoryUpdateInput) (*product.CategoryPayload, error) {
+	return r.Services.Products.UpdateCategory(ctx, in)
+}
+
+func (r mutationResolver) CategoryMove(ctx context.Context, in product.CategoryMoveInput) (*product.CategoryPayload, error) {
+	return r.Services.Products.MoveCategory(ctx, in)
+}
+
+func (r mutationResolver) CategoriesReorder(ctx context.Context, in product.CategoriesReorderInput) (*product.CategoriesPayload, error) {
+	return r.Services.Products.ReorderCategories(ctx, in)
+}
+
+func (r mutationResolver) CategoryDelete(ctx context.Context, in product.CategoryDeleteInput) (*product.CategoryDeletePayload, error) {
+	return r.Services.Products.DeleteCategory(ctx, in)
+}
+
+func (r mutationResolver) CollectionCreate(ctx context.Context, in product.CollectionCreateInput) (*product.CollectionPayload, error) {
+	return r.Services.Products.CreateCollection(ctx, in)
+}
+
+func (r mutationResolver) CollectionUpdate(ctx context.Context, in product.CollectionUpdateInput) (*product.CollectionPayload, error) {
+	return r.Services.Products.UpdateCollection(ctx, in)
+}
+
+func (r mutationResolver) CollectionDelete(ctx context.Context, in product.CollectionDeleteInput) (*product.CollectionDeletePayload, error) {
+	return r.Services.Products.DeleteCollection(ctx, in)
+}
+
+func (r mutationResolver) CollectionProductsAdd(ctx context.Context, in product.CollectionProductsInput) (*product.CollectionPayload, error) {
+	return r.Services.Products.AddToCollection(ctx, in)
+}
+
+func (r mutationResolver) CollectionProductsRemove(ctx context.Context, in product.CollectionProductsInput) (*product.CollectionPayload, error) {
+	return r.Services.Products.RemoveFromCollection(ctx, in)
+}
+
+func (r mutationResolver) CollectionProductsReorder(ctx context.Context, in product.CollectionProductsInput) (*product.CollectionPayload, error) {
+	return r.Services.Products.ReorderCollection(ctx, in)
 }
 
 // ofKind loads what an ID names; an ID of another kind names nothing here.

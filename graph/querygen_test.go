@@ -642,7 +642,7 @@ func newVocabulary(w *world) *vocabulary {
 		`{ orders(first: 100) { nodes { __typename id number email lines { __typename id } events { __typename id }
 			fulfillments { __typename id } payments { __typename id provider events { __typename id } commands { __typename id } } } } }`,
 		`{ products(first: 100) { nodes { __typename id slug title vendor type tags options { __typename name values }
-			variants { __typename id sku inventory { movements(first: 3) { nodes { __typename id } } } } media { __typename id } } } }`,
+			variants { __typename id sku priceChanges(first: 3) { nodes { __typename id } } inventory { movements(first: 3) { nodes { __typename id } } } } media { __typename id } } } }`,
 		`{ categories { __typename id slug children { __typename id slug children { __typename id slug } } } }`,
 		`{ collections(first: 100) { nodes { __typename id slug } } }`,
 		`{ cart { __typename id lines { __typename id } } }`,
@@ -677,6 +677,7 @@ func newVocabulary(w *world) *vocabulary {
 	}
 	ledger := w.data("admin", `{ products(first: 100) { nodes { variants { inventory { movements(first: 3) { edges { cursor } } } } } } }`, nil)
 	v.handedOut("StockMovementConnection", ledger)
+	v.handedOut("PriceChangeConnection", w.data("admin", `{ products(first: 100) { nodes { variants { priceChanges(first: 3) { edges { cursor } } } } } }`, nil))
 	for _, l := range []struct{ field, connection, fields string }{
 		{"users", "UserConnection", "CREATED_AT"}, {"orders", "OrderConnection", "CREATED_AT TOTAL"}, {"payments", "PaymentConnection", "CREATED_AT"},
 		{"products", "ProductConnection", "CREATED_AT PRICE TITLE RELEVANCE"}, {"collections", "CollectionConnection", ""},

@@ -189,6 +189,8 @@ func TestStatementsOfWideOperations(t *testing.T) {
 			[]string{"products.list", "products.stock_by_variant", "products.variants_by_product"}},
 		{"the ledgers of all variants, and who has written them", `{ products(last: 20) { nodes { variants { inventory { onHand movements(first: 5) { nodes { delta actor { name } } } } } } } }`,
 			[]string{"products.list", "products.movements_by_variant", "products.stock_by_variant", "products.variants_by_product", "users.by_id"}},
+		{"the histories of all prices, and who has written them", `{ products(last: 20) { nodes { variants { priceChanges(first: 5) { nodes { newPrice { amount } actor { name } } } } } } }`,
+			[]string{"products.list", "products.price_changes_by_variant", "products.variants_by_product", "users.by_id"}},
 		{"a cart of sixty lines with all of its prices", `{ cart { email shippingAddress { city } itemCount subtotal { amount } discountTotal { amount }
 			shippingTotal { amount } taxTotal { amount } total { amount } taxLines { amount { amount } } discount { code } shippingMethod { name }
 			shippingMethods { price { amount } } warnings { code } lines { quantity unitPrice { amount } discount { amount } tax { amount }

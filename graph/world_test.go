@@ -187,6 +187,16 @@ func (w *world) build(size int, hash string) {
 	must(w.services.Payments.Load(ctx, slices.Values(payments), nil))
 	w.fillCarts(accounts, variants)
 	w.commands(payments)
+
+	manager := auth.With(ctx, auth.Actor{ID: accounts[3].ID, Roles: auth.Roles(auth.RoleManager)})
+	dearer, err := money.ParseDecimal("29.90")
+	must(err)
+	_, err = w.services.Products.UpdateVariant(manager, product.VariantUpdateInput{VariantID: w.ids["Variant"],
+		VariantFields: product.VariantFields{CompareAtPrice: graphql.OmittableOf(&dearer)}})
+	must(err)
+	changes, err := w.services.Products.PriceChanges(manager, variants[:1], page.Args{First: ptr(1)})
+	must(err)
+	w.ids["PriceChange"] = changes[variants[0]].Nodes()[0].GlobalID()
 }
 
 // fillCarts gives Ada and the admin carts to which everything applies that can apply to one.

@@ -121,6 +121,12 @@ var (
 	StockMovementsOf = declare("variant.movements", func(s Services) Fetch[PageKey, *product.MovementConnection] {
 		return pagesOf(s.Products.Movements)
 	})
+	PriceChanges = declare("price_changes", func(s Services) Fetch[id.Key, *product.PriceChange] {
+		return one(s.Products.PriceChangesByKeys, (*product.PriceChange).Key)
+	})
+	PriceChangesOf = declare("variant.price_changes", func(s Services) Fetch[PageKey, *product.PriceChangeConnection] {
+		return pagesOf(s.Products.PriceChanges)
+	})
 	Categories = declare("categories", func(s Services) Fetch[uuid.UUID, *product.Category] {
 		return one(s.Products.Categories, func(c *product.Category) uuid.UUID { return c.ID })
 	})

@@ -9,7 +9,7 @@ import (
 var examples embed.FS
 
 // Examples are tabs for the shop's own schema: the catalogue for everyone, the account for customers and what they can
-// change of it, and orders and stock for staff.
+// change of it, and orders, stock and the catalogue for staff.
 func Examples() []Tab {
 	return []Tab{
 		example("Products, with facets", "products", `{ "first": 5, "sort": { "field": "TITLE" } }`),
@@ -21,6 +21,18 @@ func Examples() []Tab {
 }`),
 		example("Orders, for staff", "staff_orders", `{ "first": 20 }`),
 		example("Stock, for staff", "staff_stock", `{ "first": 5 }`),
+		example("Catalogue, for staff", "staff_catalogue", `{
+  "product": {
+    "title": "Scarf of My Own",
+    "descriptionHtml": "<p>Knitted by <b>hand</b>.</p>",
+    "tags": ["winter"],
+    "options": [{ "name": "Colour" }],
+    "variants": [
+      { "optionValues": [{ "name": "Colour", "value": "Moss" }], "price": "39.00", "compareAtPrice": "45.00" },
+      { "optionValues": [{ "name": "Colour", "value": "Sand" }], "price": "35.00" }
+    ]
+  }
+}`),
 	}
 }
 
