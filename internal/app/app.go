@@ -26,6 +26,7 @@ import (
 	"emporium/internal/httpserver"
 	"emporium/internal/httpserver/playground"
 	"emporium/internal/jobs"
+	"emporium/internal/mail"
 	"emporium/internal/order"
 	"emporium/internal/payment"
 	"emporium/internal/payment/webhook"
@@ -52,6 +53,7 @@ type App struct {
 	hasher  *auth.Hasher
 
 	services loader.Services
+	mailbox  *user.Mailbox // nil where mails are sent, or not even kept
 	queues   jobs.Queues
 	handler  http.Handler
 	http     net.Listener
@@ -170,8 +172,13 @@ func (a *App) compose() error {
 	if err != nil {
 		return err
 	}
+	mailer, err := a.openMail()
+	if err != nil {
+		return err
+	}
 	a.services = loader.Services{
 		Users: user.New(user.Config{DB: a.dbs.users, Sealer: a.secrets.sealer, Hasher: hasher, Throttle: throttle, Log: a.log,
+			Jobs: a.queues[jobs.Users], Mailer: mailer,
 			Issuer:    auth.NewIssuer(a.cfg.TokenIssuer, a.cfg.TokenAudience, &a.secrets.signing),
 			AccessTTL: a.cfg.AccessTokenTTL, SessionTTL: a.cfg.SessionTTL, PhoneRegion: a.cfg.PhoneRegion}),
 		Products: product.New(a.dbs.products, a.cfg.Currency),
@@ -181,6 +188,25 @@ func (a *App) compose() error {
 	a.services.Orders = order.New(order.Config{DB: a.dbs.orders, Sealer: a.secrets.sealer, Currency: a.cfg.Currency,
 		Products: a.services.Products, Users: a.services.Users, TaxIncluded: a.cfg.TaxIncluded})
 	return nil
+}
+
+// openMail returns what sends mails: a mail server, or the mailbox of the private servers, or nothing.
+func (a *App) openMail() (mail.Mailer, error) {
+	writer, err := mail.NewWriter(a.cfg.MailFrom, a.cfg.PublicURL)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case a.cfg.SMTPURL != "":
+		return mail.NewSMTP(string(a.cfg.SMTPURL), writer, nil)
+	case a.stack != nil:
+		a.mailbox = user.NewMailbox(a.dbs.users, writer)
+		return a.mailbox, nil
+	default:
+		unsent := &mail.Unsent{Log: a.log}
+		a.metrics.UnsentMails(unsent.Count)
+		return unsent, nil
+	}
 }
 
 // routes puts the public handler together.
@@ -205,6 +231,10 @@ func (a *App) routes() (http.Handler, error) {
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.HandleFunc("GET /.well-known/jwks.json", a.jwks)
 	mux.Handle("GET /pictures/", seed.Pictures())
+	if a.mailbox != nil {
+		mux.Handle("GET /mailbox", a.mailbox)
+		mux.Handle("GET /mailbox/{id}", a.mailbox)
+	}
 	if a.cfg.Playground == "on" {
 		mux.Handle("/", playground.Handler(playground.Config{
 			Title: "Emporium Playground", Endpoint: endpoint, Tabs: playground.Examples(), Accounts: a.playgroundAccounts()}))
@@ -225,6 +255,8 @@ func route(path string) string {
 		return "/playground/"
 	case strings.HasPrefix(path, "/webhooks/"):
 		return "/webhooks/"
+	case path == "/mailbox", strings.HasPrefix(path, "/mailbox/"):
+		return "/mailbox"
 	case strings.HasPrefix(path, "/pictures/"):
 		return "/pictures/"
 	default:

@@ -162,6 +162,9 @@ func (p *program) welcome(a *App) {
 		fmt.Fprintf(&b, "  Playground   %s/\n", base)
 	}
 	fmt.Fprintf(&b, "  GraphQL      %s%s\n  Metrics      http://%s/metrics\n", base, endpoint, reachable(a.AdminAddr()))
+	if a.mailbox != nil {
+		fmt.Fprintf(&b, "  Mailbox      %s/mailbox\n", base)
+	}
 	if a.stack != nil {
 		b.WriteString("\n  Demo sign-ins\n")
 		for _, d := range seed.Accounts() {

@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"internal/productcsv":                    {"internal/product", "internal/fault", "internal/id", "internal/markup", "internal/money"},
 	"internal/seed":                          {"internal/user", "internal/product", "internal/order", "internal/payment", "internal/auth", "internal/fault", "internal/id", "internal/money", "internal/page", "internal/postgres"},
 	"internal/auth":                          {"internal/fault"},
-	"internal/config":                        {"internal/auth", "internal/money"},
+	"internal/config":                        {"internal/auth", "internal/mail", "internal/money"},
 	"internal/devstack":                      {},
 	"internal/devstack/withservers":          {"internal/devstack"},
 	"internal/fault":                         {},
@@ -44,6 +44,7 @@ var mayImport = map[string][]string{
 	"internal/id":                            {"internal/fault"},
 	"internal/idempotency":                   {"internal/fault", "internal/postgres"},
 	"internal/jobs":                          {"internal/auth", "internal/fault", "internal/id", "internal/page", "internal/postgres"},
+	"internal/mail":                          {},
 	"internal/money":                         {"internal/fault"},
 	"internal/page":                          {"internal/fault"},
 	"internal/postgres":                      {"internal/fault", "internal/id", "internal/page"},
@@ -56,7 +57,7 @@ var mayImport = map[string][]string{
 
 // domain returns what the package of a domain may import.
 func domain(others ...string) []string {
-	return append(others, "internal/auth", "internal/fault", "internal/id", "internal/idempotency", "internal/jobs", "internal/money", "internal/page",
+	return append(others, "internal/auth", "internal/fault", "internal/id", "internal/idempotency", "internal/jobs", "internal/mail", "internal/money", "internal/page",
 		"internal/postgres", "internal/reseal", "internal/seal")
 }
 

@@ -19,11 +19,13 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Kinds of throttle. The key of an account is its normalised e-mail address or its blind index, that of an address an IP
+// Kinds of throttle. The key of an account, and of mails to one recipient, is the normalised e-mail address or its blind
+// index, that of an address an IP
 // address, with or without a port; IPv6 addresses count by their /64.
 const (
 	ThrottleAccount = "account"
 	ThrottleAddress = "address"
+	ThrottleMail    = "mail"
 )
 
 const (
@@ -38,11 +40,13 @@ type Limit struct {
 	Every time.Duration
 }
 
-// DefaultLimits are 10 attempts and one each 30 s for an account, and 30 and one each 2 s for an address.
+// DefaultLimits are 10 attempts and one each 30 s for an account, 30 and one each 2 s for an address, and
+// 5 and one each 10 min for mails to a recipient.
 func DefaultLimits() map[string]Limit {
 	return map[string]Limit{
 		ThrottleAccount: {Burst: 10, Every: 30 * time.Second},
 		ThrottleAddress: {Burst: 30, Every: 2 * time.Second},
+		ThrottleMail:    {Burst: 5, Every: 10 * time.Minute},
 	}
 }
 
@@ -54,7 +58,7 @@ type ThrottleConfig struct {
 	Log    *slog.Logger          // hears when Redis goes and comes; nil: nobody does
 }
 
-// Throttle bounds the attempts to sign in. It counts in Redis, for all processes together, by the generic cell rate
+// Throttle bounds the attempts to sign in, and the mails that can be asked for. It counts in Redis, for all processes together, by the generic cell rate
 // algorithm (ITU-T I.371) in one script on one key that expires with its bucket. While Redis is missing, failing or slower
 // than 25 ms it counts in process, in a bounded number of buckets. Neither stores what is counted: keys are HMAC-SHA256.
 // It is safe for concurrent use.

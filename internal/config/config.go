@@ -20,6 +20,7 @@ import (
 	"github.com/nyaruka/phonenumbers"
 
 	"emporium/internal/auth"
+	"emporium/internal/mail"
 	"emporium/internal/money"
 )
 
@@ -56,6 +57,10 @@ type Config struct {
 	Currency    money.Currency `env:"CURRENCY" envDefault:"EUR"`
 	TaxIncluded bool           `env:"PRICES_INCLUDE_TAX" envDefault:"true"`
 	PhoneRegion string         `env:"PHONE_REGION" envDefault:"DE"`
+
+	SMTPURL   Secret `env:"SMTP_URL"`
+	MailFrom  string `env:"MAIL_FROM" envDefault:"Emporium <shop@example.com>"`
+	PublicURL string `env:"PUBLIC_URL"`
 
 	TLSCertFile    string     `env:"TLS_CERT_FILE"`
 	TLSKeyFile     string     `env:"TLS_KEY_FILE"`
@@ -105,6 +110,25 @@ func Load(environ []string) (Config, error) {
 	}
 	if !c.Private() && c.SigningKeys == "" && c.SigningKeysFile == "" {
 		fail("SIGNING_KEYS or SIGNING_KEYS_FILE is missing: the keys that sign tokens (make them with `emporium keys signing new`)")
+	}
+	if c.SMTPURL != "" {
+		if err := mail.CheckSMTP(string(c.SMTPURL)); err != nil {
+			fail("SMTP_URL %w", err)
+		}
+		if strings.HasSuffix(c.MailFrom, "@example.com>") || c.PublicURL == "" {
+			fail("MAIL_FROM and PUBLIC_URL are needed with SMTP_URL: nobody can answer to, or follow links of, an example")
+		}
+	}
+	if c.PublicURL == "" {
+		c.PublicURL = "http://localhost"
+		if _, port, _ := net.SplitHostPort(c.HTTPAddr); port != "" {
+			c.PublicURL += ":" + port
+		}
+	} else if err := mail.CheckPublicURL(c.PublicURL); err != nil {
+		fail("PUBLIC_URL: %w", err)
+	}
+	if err := mail.CheckFrom(c.MailFrom); err != nil {
+		fail("MAIL_FROM: %w", err)
 	}
 	c.Playground = c.orDefault(c.Playground)
 	if c.Playground != "on" && c.Playground != "off" {

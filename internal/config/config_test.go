@@ -41,6 +41,7 @@ func TestDefaults(t *testing.T) {
 		DatabaseConns: 16,
 		TokenIssuer:   "emporium", TokenAudience: "emporium", AccessTokenTTL: 15 * time.Minute, SessionTTL: 30 * 24 * time.Hour,
 		Currency: "EUR", TaxIncluded: true, PhoneRegion: "DE",
+		MailFrom: "Emporium <shop@example.com>", PublicURL: "http://localhost:8080",
 		Playground: "on", Introspection: "on", LogLevel: slog.LevelInfo,
 		OperationTimeout: 15 * time.Second, ShutdownGrace: 20 * time.Second,
 	}
@@ -66,7 +67,8 @@ func TestEveryVariableIsRead(t *testing.T) {
 		"KEYSET=k", "KEYSET_FILE=/k", "SIGNING_KEYS=s", "SIGNING_KEYS_FILE=/s",
 		"TOKEN_ISSUER=i", "TOKEN_AUDIENCE=a", "ACCESS_TOKEN_TTL=1m", "SESSION_TTL=2h",
 		`OIDC_ISSUERS=[{"issuer":"https://i","audience":"a","algs":["ES256"],"roleClaim":"r","roleMap":{"x":"ADMIN"},"defaultCustomer":true,"jwksUrl":"https://j"}]`,
-		"CURRENCY=JPY", "PRICES_INCLUDE_TAX=false", "PHONE_REGION=JP", "TLS_CERT_FILE=/c", "TLS_KEY_FILE=/ck", "COOKIE_SECURE=true",
+		"CURRENCY=JPY", "PRICES_INCLUDE_TAX=false", "PHONE_REGION=JP", "SMTP_URL=smtps://u:p@m", "MAIL_FROM=Shop <s@shop.example>", "PUBLIC_URL=https://shop.example.com",
+		"TLS_CERT_FILE=/c", "TLS_KEY_FILE=/ck", "COOKIE_SECURE=true",
 		"TRUSTED_PROXIES=10.0.0.0/8,192.0.2.7,2001:db8::/32,::1", "PLAYGROUND=on", "INTROSPECTION=staff", "LOG_LEVEL=warn",
 		"OPERATION_TIMEOUT=3s", "SHUTDOWN_GRACE=4s",
 	}
@@ -78,7 +80,9 @@ func TestEveryVariableIsRead(t *testing.T) {
 		TokenIssuer: "i", TokenAudience: "a", AccessTokenTTL: time.Minute, SessionTTL: 2 * time.Hour,
 		OIDCIssuers: config.OIDCIssuers{{Issuer: "https://i", Audience: "a", Algs: []string{"ES256"}, RoleClaim: "r",
 			RoleMap: map[string]auth.Role{"x": auth.RoleAdmin}, DefaultCustomer: true, JWKSURL: "https://j"}},
-		Currency: money.Currency("JPY"), TaxIncluded: false, PhoneRegion: "JP", TLSCertFile: "/c", TLSKeyFile: "/ck", CookieSecure: true,
+		Currency: money.Currency("JPY"), TaxIncluded: false, PhoneRegion: "JP",
+		SMTPURL: "smtps://u:p@m", MailFrom: "Shop <s@shop.example>", PublicURL: "https://shop.example.com",
+		TLSCertFile: "/c", TLSKeyFile: "/ck", CookieSecure: true,
 		TrustedProxies: []config.Network{{Prefix: netip.MustParsePrefix("10.0.0.0/8")}, {Prefix: netip.MustParsePrefix("192.0.2.7/32")},
 			{Prefix: netip.MustParsePrefix("2001:db8::/32")}, {Prefix: netip.MustParsePrefix("::1/128")}},
 		Playground: "on", Introspection: "staff", LogLevel: slog.LevelWarn,
@@ -159,6 +163,13 @@ func TestWrongVariablesAreNamed(t *testing.T) {
 		{[]string{"ADMIN_ADDR=:70000"}, []string{"ADMIN_ADDR"}},
 		{[]string{"REDIS_URL=http://example.com"}, []string{"REDIS_URL"}},
 		{[]string{"DATABASE_URL=d"}, []string{"KEYSET", "KEYSET_FILE", "SIGNING_KEYS", "SIGNING_KEYS_FILE"}},
+		{[]string{"SMTP_URL=smtp://mail.example.com"}, []string{"MAIL_FROM", "PUBLIC_URL", "SMTP_URL"}},
+		{[]string{"SMTP_URL=http://u:p@mail.example.com", "MAIL_FROM=Shop <s@shop.example>", "PUBLIC_URL=https://shop.example"}, []string{"SMTP_URL"}},
+		{[]string{"SMTP_URL=smtp://u:p@mail.example.com?tls=off", "MAIL_FROM=Shop <s@shop.example>", "PUBLIC_URL=https://shop.example"}, []string{"SMTP_URL"}},
+		{[]string{"SMTP_URL=smtp://mail.example.com?tls=perhaps", "MAIL_FROM=Shop <s@shop.example>", "PUBLIC_URL=https://shop.example"}, []string{"SMTP_URL"}},
+		{[]string{"MAIL_FROM=Shop"}, []string{"MAIL_FROM"}},
+		{[]string{"PUBLIC_URL=shop.example"}, []string{"PUBLIC_URL"}},
+		{[]string{"PUBLIC_URL=https://shop.example/#x"}, []string{"PUBLIC_URL"}},
 		// All of them at once, each one once.
 		{[]string{"DATABASE_MAX_CONNS=many", "SESSION_TTL=long", "ACCESS_TOKEN_TTL=0s", "LOG_LEVEL=loud", "CURRENCY=euro",
 			"PLAYGROUND=yes", "TRUSTED_PROXIES=here", "ORDERS_DATABASE_URL=o"},
@@ -341,7 +352,7 @@ func TestDocumentedExamples(t *testing.T) {
 		}
 	}
 	c := load(t, environ...)
-	if len(environ) != 5 || c.DatabaseURL == "" || c.RedisURL == "" || len(c.TrustedProxies) != 3 || !c.CookieSecure {
+	if len(environ) != 8 || c.SMTPURL == "" || c.DatabaseURL == "" || c.RedisURL == "" || len(c.TrustedProxies) != 3 || !c.CookieSecure {
 		t.Errorf("the %d examples give %+v", len(environ), c)
 	}
 	var keys atomic.Pointer[auth.Keyring]

@@ -135,6 +135,12 @@ func (m *Metrics) Job(kind string, took time.Duration, err error) {
 	m.jobs.WithLabelValues(kind, outcome(err)).Observe(took.Seconds())
 }
 
+// UnsentMails adds how many mails were dropped for want of a mail server, read whenever the metrics are.
+func (m *Metrics) UnsentMails(count func() int64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "emporium_mails_unsent_total",
+		Help: "Mails that were not sent because there is no mail server."}, func() float64 { return float64(count()) }))
+}
+
 // outcome is how something ended, for a label.
 func outcome(err error) string {
 	if err != nil {

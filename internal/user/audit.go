@@ -29,6 +29,15 @@ const (
 	AuditDeactivated       AuditAction = "DEACTIVATED"
 	AuditReactivated       AuditAction = "REACTIVATED"
 	AuditRolesSet          AuditAction = "ROLES_SET"
+
+	AuditEmailVerified        AuditAction = "EMAIL_VERIFIED"
+	AuditEmailChangeRequested AuditAction = "EMAIL_CHANGE_REQUESTED"
+	AuditEmailChanged         AuditAction = "EMAIL_CHANGED"
+	AuditPasswordReset        AuditAction = "PASSWORD_RESET"
+	AuditCreated              AuditAction = "CREATED"
+	AuditDeleted              AuditAction = "DELETED"
+	AuditAPIKeyCreated        AuditAction = "API_KEY_CREATED"
+	AuditAPIKeyRevoked        AuditAction = "API_KEY_REVOKED"
 )
 
 // AuditEntry is a line of the audit log: it is there if, and only if, what it tells of was written.

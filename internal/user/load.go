@@ -35,7 +35,7 @@ func (s *Service) Load(ctx context.Context, accounts iter.Seq[*Account], progres
 			}
 		}
 		return postgres.CopyParts(ctx, tx, "users", []postgres.Part{ // what others refer to first
-			{Table: "users", Rows: l.users, Columns: []string{"owner_id", "guest", "status", "roles", "name", "email", "phone",
+			{Table: "users", Rows: l.users, Columns: []string{"owner_id", "guest", "status", "roles", "name", "email", "email_verified_at", "phone",
 				"password_hash", "default_shipping_address_id", "default_billing_address_id", "created_at", "updated_at"}},
 			{Table: "email_index", Rows: l.emails, Columns: []string{"email_index", "owner_id"}},
 			{Table: "phone_index", Rows: l.phones, Columns: []string{"phone_index", "owner_id"}},
@@ -85,6 +85,7 @@ func (s *Service) addTo(l *loader, a *Account) error {
 		a.ID, a.Guest, string(status), roles,
 		s.sealer.SealNullable(userField(a.ID, "name"), a.Name),
 		s.sealer.SealNullable(userField(a.ID, "email"), email),
+		a.EmailVerifiedAt,
 		s.sealer.SealNullable(userField(a.ID, "phone"), phone),
 		a.PasswordHash, a.DefaultShippingAddressID, a.DefaultBillingAddressID, created, created,
 	})

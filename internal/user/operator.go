@@ -24,9 +24,7 @@ func (s *Service) OpenSession(ctx context.Context, email string) (*Tokens, error
 		return nil, fault.Wrap(fault.BadUserInput, err, "not an e-mail address")
 	}
 	none := fault.New(fault.NotFound, "there is no active account with this e-mail address")
-	owner, ok, err := postgres.First(ctx, s.db, postgres.Stmt{
-		Name: "users.owner_by_email", SQL: ownerByEmail, Reads: postgres.All("users.email_index"),
-	}, pgx.RowTo[uuid.UUID], s.emailIndex(email))
+	owner, ok, err := s.ownerByIndex(ctx, s.db, s.emailIndex(email))
 	if err != nil {
 		return nil, err
 	}

@@ -455,6 +455,7 @@ func TestRotationCoversWhatIsWritten(t *testing.T) {
 	equal(t, "book", w.book(t, ada), book)
 	// Every column that holds bytes is sealed, and so rotated, or else a hash.
 	equal(t, "columns", query[string](t, w, `SELECT table_name || '.' || column_name FROM information_schema.columns
-		WHERE table_schema = 'users' AND data_type = 'bytea' ORDER BY 1`), []string{"addresses.details", "email_index.email_index",
-		"phone_index.phone_index", "refresh_tokens.token_hash", "users.email", "users.name", "users.phone"})
+		WHERE table_schema = 'users' AND data_type = 'bytea' ORDER BY 1`), []string{"addresses.details", "api_keys.hash",
+		"email_changes.email", "email_index.email_index", "phone_index.phone_index", "refresh_tokens.token_hash", "river_job.unique_key", "tokens.hash",
+		"users.email", "users.name", "users.phone"})
 }

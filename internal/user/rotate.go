@@ -36,9 +36,20 @@ var sealedTables = []reseal.Table{{
 		FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::bytea[]) AS n (owner_id, id, old_details, details)
 		WHERE t.owner_id = n.owner_id AND t.id = n.id AND t.details = n.old_details`},
 	Fields: func(k id.Key) []seal.Field { return []seal.Field{addressField(k)} },
+}, {
+	Name: "users.email_changes",
+	Find: postgres.Stmt{Name: "users.reseal_find_email_changes", Reads: postgres.All("users.email_changes"), SQL: `
+		SELECT owner_id, owner_id, email FROM users.email_changes
+		WHERE (owner_id, owner_id) > ($1::uuid, $2::uuid) AND $3 <> substring(email FOR 5)
+		ORDER BY owner_id LIMIT $4`},
+	Update: postgres.Stmt{Name: "users.reseal_email_changes", SQL: `
+		UPDATE users.email_changes t SET email = n.email
+		FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::bytea[]) AS n (owner_id, id, old_email, email)
+		WHERE t.owner_id = n.owner_id AND t.email = n.old_email`},
+	Fields: func(k id.Key) []seal.Field { return []seal.Field{changeField(k.Owner)} },
 }}
 
-// Reseal seals users and addresses anew that hold a value under another key than the primary one; see [reseal.Run].
+// Reseal seals users, addresses and changes of e-mail addresses anew that hold a value under another key than the primary one; see [reseal.Run].
 // Access is not checked: this is for the command line.
 func (s *Service) Reseal(ctx context.Context, progress func(done int)) (int, error) {
 	return reseal.Run(ctx, s.db, s.sealer, sealedTables, progress)

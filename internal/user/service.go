@@ -11,6 +11,8 @@ import (
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/id"
+	"emporium/internal/jobs"
+	"emporium/internal/mail"
 	"emporium/internal/page"
 	"emporium/internal/postgres"
 	"emporium/internal/seal"
@@ -23,6 +25,9 @@ type Config struct {
 	Hasher   *auth.Hasher
 	Issuer   *auth.Issuer
 	Throttle *auth.Throttle
+
+	Jobs   *jobs.Queue // of the domain; nil: nothing is done later, and so no mail is sent
+	Mailer mail.Mailer // needed with Jobs
 
 	AccessTTL   time.Duration    // of an access token; 0 means 15 minutes
 	SessionTTL  time.Duration    // from signing in to having to sign in again; 0 means 30 days
@@ -40,6 +45,8 @@ type Service struct {
 	hasher      *auth.Hasher
 	issuer      *auth.Issuer
 	throttle    *auth.Throttle
+	jobs        *jobs.Queue
+	mailer      mail.Mailer
 	accessTTL   time.Duration
 	sessionTTL  time.Duration
 	phoneRegion string
@@ -49,7 +56,7 @@ type Service struct {
 	tables      tables
 }
 
-// New returns the service; it does no I/O.
+// New returns the service, and makes it work off its jobs; it does no I/O.
 func New(cfg Config) *Service {
 	if cfg.AccessTTL == 0 {
 		cfg.AccessTTL = 15 * time.Minute
@@ -65,10 +72,14 @@ func New(cfg Config) *Service {
 	}
 	s := &Service{
 		db: cfg.DB, sealer: cfg.Sealer, hasher: cfg.Hasher, issuer: cfg.Issuer, throttle: cfg.Throttle,
+		jobs: cfg.Jobs, mailer: cfg.Mailer,
 		accessTTL: cfg.AccessTTL, sessionTTL: cfg.SessionTTL, phoneRegion: cfg.PhoneRegion,
 		log: cfg.Log, now: cfg.Now, checks: newChecks(),
 	}
 	s.tables = s.newTables()
+	if s.jobs != nil {
+		s.work(s.jobs)
+	}
 	return s
 }
 

@@ -12,6 +12,7 @@ import (
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/id"
+	"emporium/internal/mail"
 	"emporium/internal/postgres"
 	"emporium/internal/seal"
 )
@@ -21,6 +22,7 @@ const (
 	endedSignedOut       = "SIGNED_OUT"
 	endedTokenReused     = "TOKEN_REUSED"
 	endedPasswordChanged = "PASSWORD_CHANGED"
+	endedEmailChanged    = "EMAIL_CHANGED"
 	endedDeactivated     = "DEACTIVATED"
 )
 
@@ -86,6 +88,9 @@ func (s *Service) SignUp(ctx context.Context, in SignUpInput, address string) (*
 		if tokens, session, err = s.startSession(ctx, tx, owner, roles); err != nil {
 			return err
 		}
+		if err := s.later(ctx, tx, linkJob{owner, mail.EmailVerification}); err != nil {
+			return err
+		}
 		return s.record(ctx, tx, owner, owner, AuditSignedUp, details{"session": session})
 	})
 	if errors.Is(err, errTaken) {
@@ -130,9 +135,7 @@ func (s *Service) SignIn(ctx context.Context, in SignInInput, address string) (*
 	if err := s.allow(ctx, auth.ThrottleAccount, string(index)); err != nil {
 		return nil, err
 	}
-	owner, _, err := postgres.First(ctx, s.db, postgres.Stmt{
-		Name: "users.owner_by_email", SQL: ownerByEmail, Reads: postgres.All("users.email_index"),
-	}, pgx.RowTo[uuid.UUID], index)
+	owner, _, err := s.ownerByIndex(ctx, s.db, index)
 	if err != nil {
 		return nil, err
 	}
@@ -167,6 +170,13 @@ func (s *Service) SignIn(ctx context.Context, in SignInInput, address string) (*
 	}
 	s.throttle.Reset(ctx, auth.ThrottleAccount, string(index))
 	return &SignInPayload{Tokens: tokens}, nil
+}
+
+// ownerByIndex returns whose account has the e-mail address of a blind index.
+func (s *Service) ownerByIndex(ctx context.Context, q postgres.Querier, index []byte) (owner uuid.UUID, found bool, err error) {
+	return postgres.First(ctx, q, postgres.Stmt{
+		Name: "users.owner_by_email", SQL: ownerByEmail, Reads: postgres.All("users.email_index"),
+	}, pgx.RowTo[uuid.UUID], index)
 }
 
 // prove verifies the password of an account and then calls act, which fails with errRaced when the account's hash is no

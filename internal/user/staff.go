@@ -11,7 +11,9 @@ import (
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/id"
+	"emporium/internal/mail"
 	"emporium/internal/postgres"
+	"emporium/internal/seal"
 )
 
 // UserDeactivateInput is the account that staff closes.
@@ -24,6 +26,13 @@ type UserReactivateInput struct{ UserID id.ID }
 type UserSetRolesInput struct {
 	UserID id.ID
 	Roles  []auth.Role
+}
+
+// UserCreateInput is an account that staff opens for somebody.
+type UserCreateInput struct {
+	Email string
+	Name  string
+	Roles []auth.Role
 }
 
 // UserPayload is the outcome of what staff does to an account.
@@ -101,6 +110,65 @@ func (s *Service) SetRoles(ctx context.Context, in UserSetRolesInput) (*UserPayl
 	})
 }
 
+// Create opens an account for somebody, who is sent a mail by which to choose a password; for admins, and for managers when
+// it is a customer's.
+func (s *Service) Create(ctx context.Context, in UserCreateInput) (*UserPayload, error) {
+	anyOf := []auth.Role{auth.RoleManager, auth.RoleAdmin}
+	if err := requireRole(auth.From(ctx), anyOf...); err != nil {
+		return nil, err
+	}
+	var problems []fault.Problem
+	email, err := seal.NormalizeEmail(in.Email)
+	if err != nil {
+		problems = append(problems, fault.NewProblem(fault.ProblemInvalid, "this is not a valid e-mail address", "email"))
+	}
+	name, ok := normalizeName(in.Name)
+	if !ok {
+		problems = append(problems, fault.NewProblem(fault.ProblemInvalid, badName, "name"))
+	}
+	roles := auth.Roles(in.Roles...)
+	if roles == 0 {
+		problems = append(problems, fault.NewProblem(fault.ProblemInvalid, "a user has one role at least", "roles"))
+	}
+	if problems != nil {
+		return &UserPayload{UserErrors: problems}, nil
+	}
+	u := &User{ID: id.New(), Status: StatusActive, Roles: roles.List(), Name: &name, Email: &email, CreatedAt: s.now()}
+	err = s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {
+		own, err := s.asStaff(ctx, tx, anyOf)
+		if err != nil {
+			return err
+		}
+		if !mayManage(own, roles) {
+			return fault.New(fault.Forbidden, "your roles do not allow this")
+		}
+		n, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "users.insert_email", SQL: insertEmail}, s.emailIndex(email), u.ID)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return errTaken
+		}
+		if _, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "users.create", SQL: createUser}, u.ID, u.Roles,
+			s.sealer.SealString(userField(u.ID, "name"), name), s.sealer.SealString(userField(u.ID, "email"), email), u.CreatedAt); err != nil {
+			return err
+		}
+		if err := s.later(ctx, tx, linkJob{u.ID, mail.Invitation}); err != nil {
+			return err
+		}
+		return s.record(ctx, tx, auth.From(ctx).ID, u.ID, AuditCreated, details{"roles": u.Roles})
+	})
+	if errors.Is(err, errTaken) {
+		return &UserPayload{UserErrors: []fault.Problem{fault.NewProblem(fault.ProblemTaken, "an account with this e-mail address exists already", "email")}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &UserPayload{User: u}, nil
+}
+
+const createUser = `INSERT INTO users.users (owner_id, roles, name, email, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5)`
+
 // mayManage reports whether roles allow to manage an account with other roles: admins may manage everybody, managers
 // those who are customers and nothing more. So nobody manages an account that may do more than their own, and nobody but
 // an admin, who may do everything, hands out roles.
@@ -130,27 +198,8 @@ func (s *Service) manage(
 	var u *User
 	var problem *fault.Problem
 	err := s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {
-		_, found, err := postgres.First(ctx, tx, postgres.Stmt{Name: "users.lock_staff", SQL: lockStaff,
-			Reads: postgres.All("users.staff_lock")}, pgx.RowTo[bool])
+		roles, err := s.asStaff(ctx, tx, anyOf)
 		if err != nil {
-			return err
-		}
-		if !found {
-			return errors.New("the row of users.staff_lock is missing")
-		}
-		actor := a
-		if !a.External {
-			roles, found, err := postgres.First(ctx, tx, postgres.Stmt{Name: "users.active_roles", SQL: activeRoles,
-				Reads: postgres.Rows("users.users", a.ID)}, pgx.RowTo[[]auth.Role], a.ID)
-			if err != nil {
-				return err
-			}
-			if !found {
-				return fault.New(fault.Unauthenticated, "your account is not active")
-			}
-			actor.Roles = auth.Roles(roles...)
-		}
-		if err := requireRole(actor, anyOf...); err != nil {
 			return err
 		}
 		if u, err = s.lock(ctx, tx, userID.Key); err != nil {
@@ -159,8 +208,12 @@ func (s *Service) manage(
 		if u == nil {
 			return unknown
 		}
-		if !mayManage(actor.Roles, auth.Roles(u.Roles...)) {
+		if !mayManage(roles, auth.Roles(u.Roles...)) {
 			return fault.New(fault.Forbidden, "your roles do not allow this")
+		}
+		if u.Status == StatusDeleted {
+			problem = new(fault.NewProblem(fault.ProblemInvalid, "the account was deleted", "userId"))
+			return nil
 		}
 		problem, err = change(ctx, tx, u)
 		return err
@@ -173,6 +226,37 @@ func (s *Service) manage(
 	}
 	s.checks.changed(u.ID, s.now())
 	return &UserPayload{User: u}, nil
+}
+
+// lockStaff lets no other change of staff come in between until the transaction ends.
+func (s *Service) lockStaff(ctx context.Context, tx *postgres.Tx) error {
+	_, found, err := postgres.First(ctx, tx, postgres.Stmt{Name: "users.lock_staff", SQL: lockStaff,
+		Reads: postgres.All("users.staff_lock")}, pgx.RowTo[bool])
+	if err == nil && !found {
+		err = errors.New("the row of users.staff_lock is missing")
+	}
+	return err
+}
+
+// asStaff lets no other change of staff come in between, and returns the roles that the actor has by now, of which one is
+// needed.
+func (s *Service) asStaff(ctx context.Context, tx *postgres.Tx, anyOf []auth.Role) (auth.RoleSet, error) {
+	if err := s.lockStaff(ctx, tx); err != nil {
+		return 0, err
+	}
+	actor := auth.From(ctx)
+	if !actor.External {
+		roles, found, err := postgres.First(ctx, tx, postgres.Stmt{Name: "users.active_roles", SQL: activeRoles,
+			Reads: postgres.Rows("users.users", actor.ID)}, pgx.RowTo[[]auth.Role], actor.ID)
+		if err != nil {
+			return 0, err
+		}
+		if !found {
+			return 0, fault.New(fault.Unauthenticated, "your account is not active")
+		}
+		actor.Roles = auth.Roles(roles...)
+	}
+	return actor.Roles, requireRole(actor, anyOf...)
 }
 
 // lastAdmin is the problem that a user is the only admin with an active account.

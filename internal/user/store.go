@@ -11,7 +11,7 @@ import (
 	"emporium/internal/seal"
 )
 
-const userColumns = `owner_id AS id, guest, status, roles, name, email, phone,
+const userColumns = `owner_id AS id, guest, status, roles, name, email, email_verified_at, phone,
 	default_shipping_address_id, default_billing_address_id, created_at`
 
 const addressColumns = `owner_id AS owner, id, country, details AS postal`
@@ -120,6 +120,11 @@ func userField(owner uuid.UUID, column string) seal.Field {
 
 func addressField(key id.Key) seal.Field {
 	return seal.Field{Table: "users.addresses", Column: "details", Row: append(key.Owner[:], key.ID[:]...)}
+}
+
+// changeField is where the e-mail address is sealed for that an account is to have.
+func changeField(owner uuid.UUID) seal.Field {
+	return seal.Field{Table: "users.email_changes", Column: "email", Row: owner[:]}
 }
 
 func (s *Service) emailIndex(normalized string) []byte {

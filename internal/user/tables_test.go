@@ -26,7 +26,8 @@ func TestRowsAreReadAsTheyCome(t *testing.T) {
 	owner, place := id.New(), id.New()
 	a := &user.Account{
 		User: user.User{ID: owner, Status: user.StatusDeactivated, Roles: []auth.Role{auth.RoleCustomer, auth.RoleAdmin},
-			Name: new("Ada"), Email: new("ada@example.com"), Phone: new("+4922112345"),
+			Name: new("Ada"), Email: new("ada@example.com"),
+			EmailVerifiedAt: new(time.Date(2026, 3, 1, 13, 0, 0, 0, time.UTC)), Phone: new("+4922112345"),
 			DefaultShippingAddressID: &place, DefaultBillingAddressID: &place, CreatedAt: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)},
 		AddressBook: []user.Address{{Owner: owner, ID: place, Country: "DE", Postal: user.Postal{Name: "Ada", Company: new("Lovelace"), Line1: "1",
 			Line2: new("2"), City: "Köln", Region: new("NRW"), PostalCode: new("50667"), Phone: new("+4922112345")}}},

@@ -18,6 +18,7 @@ type Status string
 const (
 	StatusActive      Status = "ACTIVE"
 	StatusDeactivated Status = "DEACTIVATED"
+	StatusDeleted     Status = "DELETED" // nothing personal is left
 )
 
 // User is a person with an account, or a guest, who is a customer without credentials. A user owns itself.
@@ -28,6 +29,7 @@ type User struct {
 	Roles                    []auth.Role
 	Name                     *string // opened
 	Email                    *string // opened, normalised
+	EmailVerifiedAt          *time.Time
 	Phone                    *string // opened, E.164
 	DefaultShippingAddressID *uuid.UUID
 	DefaultBillingAddressID  *uuid.UUID
@@ -36,6 +38,9 @@ type User struct {
 
 // GlobalID returns the ID in the graph.
 func (u *User) GlobalID() id.ID { return id.Of(id.User, u.ID) }
+
+// EmailVerified reports whether the user has shown that the e-mail address is theirs.
+func (u *User) EmailVerified() bool { return u.EmailVerifiedAt != nil }
 
 // OwnedBy reports whether the user is the owner.
 func (u *User) OwnedBy(owner uuid.UUID) bool { return u.ID == owner }

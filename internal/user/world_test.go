@@ -44,6 +44,11 @@ var cheap = auth.Params{Memory: 8, Passes: 1, Lanes: 1}
 func newWorld(t testing.TB, change ...func(*user.Config)) *world {
 	t.Helper()
 	d := pgtest.New(t)
+	return newWorldOn(t, d, change...)
+}
+
+func newWorldOn(t testing.TB, d *pgtest.Databases, change ...func(*user.Config)) *world {
+	t.Helper()
 	raw, err := pgxpool.New(t.Context(), d.URLs["users"])
 	must(t, err)
 	t.Cleanup(raw.Close)
@@ -84,6 +89,7 @@ func hasher(t testing.TB, p auth.Params) *auth.Hasher {
 func throttle(t testing.TB, account, address int) *auth.Throttle {
 	t.Helper()
 	th, err := auth.NewThrottle(auth.ThrottleConfig{Limits: map[string]auth.Limit{
+		auth.ThrottleMail:    {Burst: account, Every: time.Hour},
 		auth.ThrottleAccount: {Burst: account, Every: time.Hour}, auth.ThrottleAddress: {Burst: address, Every: time.Hour},
 	}})
 	must(t, err)
