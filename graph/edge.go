@@ -37,7 +37,7 @@ type fields map[string]edge
 
 // edges are all edges of the graph, by type. The server does not start when one is missing.
 var edges = map[string]fields{
-	"User": userEdges, "UserConnection": userConnectionEdges, "AuditEntry": auditEntryEdges,
+	"User": userEdges, "UserConnection": userConnectionEdges, "AuditEntry": auditEntryEdges, "ApiKey": apiKeyEdges,
 	"Product": productEdges, "ProductConnection": productConnectionEdges, "CategoryFacet": categoryFacetEdges,
 	"Variant": variantEdges, "Inventory": inventoryEdges, "StockMovement": stockMovementEdges, "PriceChange": priceChangeEdges,
 	"StockAdjustPayload": stockAdjustEdges, "StockSetPayload": stockSetEdges, "Category": categoryEdges, "Collection": collectionEdges,

@@ -19,6 +19,14 @@ import (
 	"reflect"
 )
 
+type apiKeyResolver struct{}
+
+func (Resolver) ApiKey() ApiKeyResolver { return apiKeyResolver{} }
+
+func (apiKeyResolver) CreatedBy(ctx context.Context, of *user.APIKey) (*user.User, error) {
+	return follow[*user.User](ctx, "ApiKey", "createdBy", of, nil)
+}
+
 type auditEntryResolver struct{}
 
 func (Resolver) AuditEntry() AuditEntryResolver { return auditEntryResolver{} }
@@ -382,6 +390,22 @@ func (variantResolver) Product(ctx context.Context, of *product.Variant) (*produ
 // boundTypes are the object types of the schema with what their fields are read by. Edges and guards are added by bind.
 func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 	return []*exec.Type{
+		{Name: "AccountDeletePayload", Go: reflect.TypeFor[*user.AccountDeletePayload](), Fields: map[string]*exec.Field{
+			"deleted": {Reads: exec.Reads{Names: []string{"Deleted"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendBoolean(b, o.(*user.AccountDeletePayload).Deleted), true
+			}},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.AccountDeletePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "AccountExportPayload", Go: reflect.TypeFor[*user.AccountExportPayload](), Fields: map[string]*exec.Field{
+			"data": {Reads: exec.Reads{Names: []string{"Data"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*user.AccountExportPayload).Data
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendMarshaler(b, scalar.MarshalJSON(value)), true
+			}},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.AccountExportPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
 		{Name: "Address", Go: reflect.TypeFor[*user.Address](), Fields: map[string]*exec.Field{
 			"id":   {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*user.Address).GlobalID().AppendGQL(b), true }},
 			"name": {Reads: exec.Reads{Names: []string{"Postal"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*user.Address).Name), true }},
@@ -441,6 +465,63 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"address":    {Reads: exec.Reads{Names: []string{"Address"}}, Get: func(o any) any { return o.(*user.AddressPayload).Address }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.Address)) }},
 			"user":       {Reads: exec.Reads{Names: []string{"User"}}, Get: func(o any) any { return o.(*user.AddressPayload).User }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
 			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.AddressPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "ApiKey", Go: reflect.TypeFor[*user.APIKey](), Fields: map[string]*exec.Field{
+			"id":   {Method: true, Reads: exec.Reads{Names: []string{"ID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*user.APIKey).GlobalID().AppendGQL(b), true }},
+			"name": {Reads: exec.Reads{Names: []string{"Name"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*user.APIKey).Name), true }},
+			"createdAt": {Reads: exec.Reads{Names: []string{"CreatedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return scalar.AppendDateTime(b, o.(*user.APIKey).CreatedAt), true
+			}},
+			"createdBy": {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
+			"expiresAt": {Reads: exec.Reads{Names: []string{"ExpiresAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*user.APIKey).ExpiresAt
+				if value == nil {
+					return b, false
+				}
+				return scalar.AppendDateTime(b, *value), true
+			}},
+			"revokedAt": {Reads: exec.Reads{Names: []string{"RevokedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*user.APIKey).RevokedAt
+				if value == nil {
+					return b, false
+				}
+				return scalar.AppendDateTime(b, *value), true
+			}},
+			"lastUsedAt": {Reads: exec.Reads{Names: []string{"LastUsedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*user.APIKey).LastUsedAt
+				if value == nil {
+					return b, false
+				}
+				return scalar.AppendDateTime(b, *value), true
+			}},
+		}},
+		{Name: "ApiKeyConnection", Go: reflect.TypeFor[*page.Connection[*user.APIKey]](), Fields: map[string]*exec.Field{
+			"edges": {Reads: exec.Reads{Names: []string{"Edges"}}, Get: func(o any) any { return o.(*page.Connection[*user.APIKey]).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.Pointers(objects, v.([]*page.Edge[*user.APIKey]), true)
+			}},
+			"nodes":    {Method: true, Reads: exec.Reads{All: true}, Get: func(o any) any { return o.(*page.Connection[*user.APIKey]).Nodes() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*user.APIKey), true) }},
+			"pageInfo": {Reads: exec.Reads{Names: []string{"PageInfo"}}, Get: func(o any) any { return &o.(*page.Connection[*user.APIKey]).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
+		}},
+		{Name: "ApiKeyCreatePayload", Go: reflect.TypeFor[*user.APIKeyCreatePayload](), Fields: map[string]*exec.Field{
+			"apiKey": {Reads: exec.Reads{Names: []string{"APIKey"}}, Get: func(o any) any { return o.(*user.APIKeyCreatePayload).APIKey }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.APIKey)) }},
+			"secret": {Reads: exec.Reads{Names: []string{"Secret"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*user.APIKeyCreatePayload).Secret
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendString(b, *value), true
+			}},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.APIKeyCreatePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "ApiKeyEdge", Go: reflect.TypeFor[*page.Edge[*user.APIKey]](), Fields: map[string]*exec.Field{
+			"cursor": {Method: true, Reads: exec.Reads{All: true}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, o.(*page.Edge[*user.APIKey]).Cursor()), true
+			}},
+			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*user.APIKey]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.APIKey)) }},
+		}},
+		{Name: "ApiKeyPayload", Go: reflect.TypeFor[*user.APIKeyPayload](), Fields: map[string]*exec.Field{
+			"apiKey":     {Reads: exec.Reads{Names: []string{"APIKey"}}, Get: func(o any) any { return o.(*user.APIKeyPayload).APIKey }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.APIKey)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.APIKeyPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
 		{Name: "AppliedDiscount", Go: reflect.TypeFor[*order.Discount](), Fields: map[string]*exec.Field{
 			"code": {Reads: exec.Reads{Names: []string{"Code"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*order.Discount).Code), true }},
@@ -725,6 +806,30 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"discount":   {Reads: exec.Reads{Names: []string{"Discount"}}, Get: func(o any) any { return o.(*order.DiscountPayload).Discount }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Discount)) }},
 			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*order.DiscountPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
+		{Name: "EmailChangeConfirmPayload", Go: reflect.TypeFor[*user.EmailChangeConfirmPayload](), Fields: map[string]*exec.Field{
+			"changed": {Reads: exec.Reads{Names: []string{"Changed"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendBoolean(b, o.(*user.EmailChangeConfirmPayload).Changed), true
+			}},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.EmailChangeConfirmPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "EmailChangeRequestPayload", Go: reflect.TypeFor[*user.EmailChangeRequestPayload](), Fields: map[string]*exec.Field{
+			"requested": {Reads: exec.Reads{Names: []string{"Requested"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendBoolean(b, o.(*user.EmailChangeRequestPayload).Requested), true
+			}},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.EmailChangeRequestPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "EmailVerificationRequestPayload", Go: reflect.TypeFor[*user.EmailVerificationRequestPayload](), Fields: map[string]*exec.Field{
+			"requested": {Reads: exec.Reads{Names: []string{"Requested"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendBoolean(b, o.(*user.EmailVerificationRequestPayload).Requested), true
+			}},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.EmailVerificationRequestPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "EmailVerifyPayload", Go: reflect.TypeFor[*user.EmailVerifyPayload](), Fields: map[string]*exec.Field{
+			"verified": {Reads: exec.Reads{Names: []string{"Verified"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendBoolean(b, o.(*user.EmailVerifyPayload).Verified), true
+			}},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.EmailVerifyPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
 		{Name: "FacetValue", Go: reflect.TypeFor[*product.FacetValue](), Fields: map[string]*exec.Field{
 			"value": {Reads: exec.Reads{Names: []string{"Value"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*product.FacetValue).Value), true }},
 			"count": {Reads: exec.Reads{Names: []string{"Count"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*product.FacetValue).Count), true }},
@@ -907,6 +1012,36 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"passwordChange": {Args: ec.field_Mutation_passwordChange_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Mutation().PasswordChange(ctx, args["input"].(user.PasswordChangeInput))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.PasswordChangePayload)) }},
+			"passwordResetRequest": {Args: ec.field_Mutation_passwordResetRequest_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().PasswordResetRequest(ctx, args["input"].(user.PasswordResetRequestInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.One(objects, v.(*user.PasswordResetRequestPayload))
+			}},
+			"passwordReset": {Args: ec.field_Mutation_passwordReset_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().PasswordReset(ctx, args["input"].(user.PasswordResetInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.PasswordResetPayload)) }},
+			"emailVerificationRequest": {Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().EmailVerificationRequest(ctx)
+			}, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.One(objects, v.(*user.EmailVerificationRequestPayload))
+			}},
+			"emailVerify": {Args: ec.field_Mutation_emailVerify_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().EmailVerify(ctx, args["input"].(user.EmailVerifyInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.EmailVerifyPayload)) }},
+			"emailChangeRequest": {Args: ec.field_Mutation_emailChangeRequest_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().EmailChangeRequest(ctx, args["input"].(user.EmailChangeRequestInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.One(objects, v.(*user.EmailChangeRequestPayload))
+			}},
+			"emailChangeConfirm": {Args: ec.field_Mutation_emailChangeConfirm_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().EmailChangeConfirm(ctx, args["input"].(user.EmailChangeConfirmInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.One(objects, v.(*user.EmailChangeConfirmPayload))
+			}},
+			"accountExport": {Root: func(ctx context.Context, args map[string]any) (any, error) { return root.Mutation().AccountExport(ctx) }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.AccountExportPayload)) }},
+			"accountDelete": {Args: ec.field_Mutation_accountDelete_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().AccountDelete(ctx, args["input"].(user.AccountDeleteInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.AccountDeletePayload)) }},
 			"profileUpdate": {Args: ec.field_Mutation_profileUpdate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Mutation().ProfileUpdate(ctx, args["input"].(user.ProfileUpdateInput))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.ProfileUpdatePayload)) }},
@@ -922,6 +1057,9 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"addressSetDefault": {Args: ec.field_Mutation_addressSetDefault_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Mutation().AddressSetDefault(ctx, args["input"].(user.AddressSetDefaultInput))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.AddressPayload)) }},
+			"userCreate": {Args: ec.field_Mutation_userCreate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().UserCreate(ctx, args["input"].(user.UserCreateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.UserPayload)) }},
 			"userDeactivate": {Args: ec.field_Mutation_userDeactivate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Mutation().UserDeactivate(ctx, args["input"].(user.UserDeactivateInput))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.UserPayload)) }},
@@ -931,6 +1069,12 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"userSetRoles": {Args: ec.field_Mutation_userSetRoles_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Mutation().UserSetRoles(ctx, args["input"].(user.UserSetRolesInput))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.UserPayload)) }},
+			"apiKeyCreate": {Args: ec.field_Mutation_apiKeyCreate_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().APIKeyCreate(ctx, args["input"].(user.APIKeyCreateInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.APIKeyCreatePayload)) }},
+			"apiKeyRevoke": {Args: ec.field_Mutation_apiKeyRevoke_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().APIKeyRevoke(ctx, args["input"].(user.APIKeyRevokeInput))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.APIKeyPayload)) }},
 			"orderPlace": {Args: ec.field_Mutation_orderPlace_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Mutation().OrderPlace(ctx, args["input"].(order.PlaceInput), args["idempotencyKey"].(string))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.PlacePayload)) }},
@@ -1331,6 +1475,18 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			}},
 			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.PasswordChangePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
+		{Name: "PasswordResetPayload", Go: reflect.TypeFor[*user.PasswordResetPayload](), Fields: map[string]*exec.Field{
+			"changed": {Reads: exec.Reads{Names: []string{"Changed"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendBoolean(b, o.(*user.PasswordResetPayload).Changed), true
+			}},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.PasswordResetPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "PasswordResetRequestPayload", Go: reflect.TypeFor[*user.PasswordResetRequestPayload](), Fields: map[string]*exec.Field{
+			"requested": {Reads: exec.Reads{Names: []string{"Requested"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendBoolean(b, o.(*user.PasswordResetRequestPayload).Requested), true
+			}},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*user.PasswordResetRequestPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
 		{Name: "Payment", Go: reflect.TypeFor[*payment.Payment](), Fields: map[string]*exec.Field{
 			"id":       {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*payment.Payment).GlobalID().AppendGQL(b), true }},
 			"provider": {Reads: exec.Reads{Names: []string{"Provider"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*payment.Payment).Provider), true }},
@@ -1638,6 +1794,9 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			}, Spread: func(objects []any, v any) ([]any, bool) {
 				return exec.One(objects, v.(*page.Connection[*user.AuditEntry]))
 			}},
+			"apiKeys": {Args: ec.field_Query_apiKeys_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Query().APIKeys(ctx, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Connection[*user.APIKey])) }},
 			"product": {Args: ec.field_Query_product_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Query().Product(ctx, args["id"].(*id.ID), args["slug"].(*string))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Product)) }},
@@ -1855,6 +2014,9 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 					return b, false
 				}
 				return scalar.AppendEmailAddress(b, *value), true
+			}},
+			"emailVerified": {Method: true, Reads: exec.Reads{Names: []string{"EmailVerifiedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendBoolean(b, o.(*user.User).EmailVerified()), true
 			}},
 			"phone": {Reads: exec.Reads{Names: []string{"Phone"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*user.User).Phone

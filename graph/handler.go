@@ -192,18 +192,25 @@ func (o Options) viewer(next http.Handler) http.Handler {
 			o.refuseToken(w, r, fault.New(fault.Unauthenticated, "the Authorization header is not of the form `Bearer TOKEN`"))
 			return
 		}
-		claims, err := o.Verifier.Verify(r.Context(), strings.TrimSpace(token))
-		if err != nil {
-			o.refuseToken(w, r, err)
-			return
-		}
-		actor, err := o.Services.Users.Check(r.Context(), claims)
+		actor, err := o.actor(r.Context(), strings.TrimSpace(token))
 		if err != nil {
 			o.refuseToken(w, r, err)
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(auth.With(r.Context(), actor)))
 	})
+}
+
+// actor returns whom a bearer token stands for: a machine by its key, or a person by an access token.
+func (o Options) actor(ctx context.Context, token string) (auth.Actor, error) {
+	if auth.IsAPIKey(token) {
+		return o.Services.Users.CheckAPIKey(ctx, token)
+	}
+	claims, err := o.Verifier.Verify(ctx, token)
+	if err != nil {
+		return auth.Actor{}, err
+	}
+	return o.Services.Users.Check(ctx, claims)
 }
 
 // refuseToken answers a request whose viewer is not known.

@@ -681,7 +681,8 @@ func newVocabulary(w *world) *vocabulary {
 	for _, l := range []struct{ field, connection, fields string }{
 		{"users", "UserConnection", "CREATED_AT"}, {"orders", "OrderConnection", "CREATED_AT TOTAL"}, {"payments", "PaymentConnection", "CREATED_AT"},
 		{"products", "ProductConnection", "CREATED_AT PRICE TITLE RELEVANCE"}, {"collections", "CollectionConnection", ""},
-		{"auditLog", "AuditConnection", ""}, {"discounts", "DiscountConnection", ""}, {"paymentDifferences", "PaymentDifferenceConnection", ""},
+		{"auditLog", "AuditConnection", ""}, {"discounts", "DiscountConnection", ""}, {"apiKeys", "ApiKeyConnection", ""}, {"jobs", "JobConnection", "domain: ORDERS"},
+		{"paymentDifferences", "PaymentDifferenceConnection", ""},
 	} {
 		for _, sort := range orders {
 			arguments := "first: 12"

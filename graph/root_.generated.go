@@ -28,6 +28,7 @@ func NewExecutableSchema(cfg Config) graphql.ExecutableSchema {
 type Config = graphql.Config[ResolverRoot, DirectiveRoot, ComplexityRoot]
 
 type ResolverRoot interface {
+	ApiKey() ApiKeyResolver
 	AuditEntry() AuditEntryResolver
 	Cart() CartResolver
 	CartLine() CartLineResolver
@@ -43,7 +44,6 @@ type ResolverRoot interface {
 	OrderLine() OrderLineResolver
 	Payment() PaymentResolver
 	PaymentConnection() PaymentConnectionResolver
-	PriceChange() PriceChangeResolver
 	Product() ProductResolver
 	ProductConnection() ProductConnectionResolver
 	Query() QueryResolver
@@ -63,6 +63,16 @@ type DirectiveRoot struct {
 }
 
 type ComplexityRoot struct {
+	AccountDeletePayload struct {
+		Deleted    func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	AccountExportPayload struct {
+		Data       func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
 	Address struct {
 		City       func(childComplexity int) int
 		Company    func(childComplexity int) int
@@ -85,6 +95,38 @@ type ComplexityRoot struct {
 	AddressPayload struct {
 		Address    func(childComplexity int) int
 		User       func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	ApiKey struct {
+		CreatedAt  func(childComplexity int) int
+		CreatedBy  func(childComplexity int) int
+		ExpiresAt  func(childComplexity int) int
+		GlobalID   func(childComplexity int) int
+		LastUsedAt func(childComplexity int) int
+		Name       func(childComplexity int) int
+		RevokedAt  func(childComplexity int) int
+	}
+
+	ApiKeyConnection struct {
+		Edges    func(childComplexity int) int
+		Nodes    func(childComplexity int) int
+		PageInfo func(childComplexity int) int
+	}
+
+	ApiKeyCreatePayload struct {
+		APIKey     func(childComplexity int) int
+		Secret     func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	ApiKeyEdge struct {
+		Cursor func(childComplexity int) int
+		Node   func(childComplexity int) int
+	}
+
+	ApiKeyPayload struct {
+		APIKey     func(childComplexity int) int
 		UserErrors func(childComplexity int) int
 	}
 
@@ -169,11 +211,6 @@ type ComplexityRoot struct {
 		OldPrice  func(childComplexity int) int
 	}
 
-	CategoriesPayload struct {
-		Categories func(childComplexity int) int
-		UserErrors func(childComplexity int) int
-	}
-
 	Category struct {
 		Ancestors   func(childComplexity int) int
 		Children    func(childComplexity int) int
@@ -185,19 +222,9 @@ type ComplexityRoot struct {
 		Slug        func(childComplexity int) int
 	}
 
-	CategoryDeletePayload struct {
-		DeletedCategoryID func(childComplexity int) int
-		UserErrors        func(childComplexity int) int
-	}
-
 	CategoryFacet struct {
 		Category func(childComplexity int) int
 		Count    func(childComplexity int) int
-	}
-
-	CategoryPayload struct {
-		Category   func(childComplexity int) int
-		UserErrors func(childComplexity int) int
 	}
 
 	Collection struct {
@@ -214,19 +241,9 @@ type ComplexityRoot struct {
 		PageInfo func(childComplexity int) int
 	}
 
-	CollectionDeletePayload struct {
-		DeletedCollectionID func(childComplexity int) int
-		UserErrors          func(childComplexity int) int
-	}
-
 	CollectionEdge struct {
 		Cursor func(childComplexity int) int
 		Node   func(childComplexity int) int
-	}
-
-	CollectionPayload struct {
-		Collection func(childComplexity int) int
-		UserErrors func(childComplexity int) int
 	}
 
 	Discount struct {
@@ -259,6 +276,26 @@ type ComplexityRoot struct {
 	DiscountPayload struct {
 		Discount   func(childComplexity int) int
 		UserErrors func(childComplexity int) int
+	}
+
+	EmailChangeConfirmPayload struct {
+		Changed    func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	EmailChangeRequestPayload struct {
+		Requested  func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	EmailVerificationRequestPayload struct {
+		Requested  func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	EmailVerifyPayload struct {
+		UserErrors func(childComplexity int) int
+		Verified   func(childComplexity int) int
 	}
 
 	FacetValue struct {
@@ -349,79 +386,62 @@ type ComplexityRoot struct {
 	}
 
 	Mutation struct {
-		AddressCreate             func(childComplexity int, input user.AddressCreateInput) int
-		AddressDelete             func(childComplexity int, input user.AddressDeleteInput) int
-		AddressSetDefault         func(childComplexity int, input user.AddressSetDefaultInput) int
-		AddressUpdate             func(childComplexity int, input user.AddressUpdateInput) int
-		CartDiscountApply         func(childComplexity int, input order.CartDiscountApplyInput) int
-		CartDiscountRemove        func(childComplexity int, input order.CartDiscountRemoveInput) int
-		CartLinesAdd              func(childComplexity int, input order.CartLinesAddInput) int
-		CartLinesRemove           func(childComplexity int, input order.CartLinesRemoveInput) int
-		CartLinesUpdate           func(childComplexity int, input order.CartLinesUpdateInput) int
-		CartMerge                 func(childComplexity int, input order.CartMergeInput) int
-		CartUpdate                func(childComplexity int, input order.CartUpdateInput) int
-		CategoriesReorder         func(childComplexity int, input product.CategoriesReorderInput) int
-		CategoryCreate            func(childComplexity int, input product.CategoryCreateInput) int
-		CategoryDelete            func(childComplexity int, input product.CategoryDeleteInput) int
-		CategoryMove              func(childComplexity int, input product.CategoryMoveInput) int
-		CategoryUpdate            func(childComplexity int, input product.CategoryUpdateInput) int
-		CollectionCreate          func(childComplexity int, input product.CollectionCreateInput) int
-		CollectionDelete          func(childComplexity int, input product.CollectionDeleteInput) int
-		CollectionProductsAdd     func(childComplexity int, input product.CollectionProductsInput) int
-		CollectionProductsRemove  func(childComplexity int, input product.CollectionProductsInput) int
-		CollectionProductsReorder func(childComplexity int, input product.CollectionProductsInput) int
-		CollectionUpdate          func(childComplexity int, input product.CollectionUpdateInput) int
-		DiscountCreate            func(childComplexity int, input order.DiscountCreateInput) int
-		DiscountDeactivate        func(childComplexity int, input order.DiscountDeactivateInput) int
-		DiscountUpdate            func(childComplexity int, input order.DiscountUpdateInput) int
-		FulfillmentCancel         func(childComplexity int, input order.ParcelCancelInput) int
-		FulfillmentDeliver        func(childComplexity int, input order.DeliverInput) int
-		FulfillmentShip           func(childComplexity int, input order.ParcelInput) int
-		JobRetry                  func(childComplexity int, input jobs.RetryInput) int
-		OrderCancel               func(childComplexity int, input order.CancelInput, idempotencyKey string) int
-		OrderConfirm              func(childComplexity int, input order.ConfirmInput) int
-		OrderDraftCreate          func(childComplexity int, input order.DraftInput, idempotencyKey string) int
-		OrderDraftPlace           func(childComplexity int, input order.DraftPlaceInput, idempotencyKey string) int
-		OrderDraftUpdate          func(childComplexity int, input order.DraftUpdateInput) int
-		OrderEdit                 func(childComplexity int, input order.EditInput, idempotencyKey string) int
-		OrderFulfill              func(childComplexity int, input order.FulfillInput) int
-		OrderNoteAdd              func(childComplexity int, input order.NoteInput) int
-		OrderPay                  func(childComplexity int, input order.PayInput, idempotencyKey string) int
-		OrderPlace                func(childComplexity int, input order.PlaceInput, idempotencyKey string) int
-		OrderReturn               func(childComplexity int, input order.ReturnInput, idempotencyKey string) int
-		PasswordChange            func(childComplexity int, input user.PasswordChangeInput) int
-		ProductArchive            func(childComplexity int, input product.ProductTransitionInput) int
-		ProductCreate             func(childComplexity int, input product.ProductCreateInput) int
-		ProductMediaAdd           func(childComplexity int, input product.MediaAddInput) int
-		ProductMediaRemove        func(childComplexity int, input product.MediaRemoveInput) int
-		ProductMediaReorder       func(childComplexity int, input product.MediaReorderInput) int
-		ProductMediaUpdate        func(childComplexity int, input product.MediaUpdateInput) int
-		ProductOptionsSet         func(childComplexity int, input product.OptionsSetInput) int
-		ProductPublish            func(childComplexity int, input product.ProductTransitionInput) int
-		ProductRestore            func(childComplexity int, input product.ProductTransitionInput) int
-		ProductSchedule           func(childComplexity int, input product.ProductScheduleInput) int
-		ProductUnpublish          func(childComplexity int, input product.ProductTransitionInput) int
-		ProductUpdate             func(childComplexity int, input product.ProductUpdateInput) int
-		ProfileUpdate             func(childComplexity int, input user.ProfileUpdateInput) int
-		ShippingMethodCreate      func(childComplexity int, input order.ShippingMethodCreateInput) int
-		ShippingMethodDeactivate  func(childComplexity int, input order.ShippingMethodDeactivateInput) int
-		ShippingMethodUpdate      func(childComplexity int, input order.ShippingMethodUpdateInput) int
-		SignIn                    func(childComplexity int, input user.SignInInput) int
-		SignOut                   func(childComplexity int) int
-		SignOutEverywhere         func(childComplexity int) int
-		SignUp                    func(childComplexity int, input user.SignUpInput) int
-		StockAdjust               func(childComplexity int, input product.StockAdjustInput, idempotencyKey string) int
-		StockSet                  func(childComplexity int, input product.StockSetInput, idempotencyKey string) int
-		TaxRateSet                func(childComplexity int, input order.TaxRateSetInput) int
-		TokenRefresh              func(childComplexity int, input user.TokenRefreshInput) int
-		UserDeactivate            func(childComplexity int, input user.UserDeactivateInput) int
-		UserReactivate            func(childComplexity int, input user.UserReactivateInput) int
-		UserSetRoles              func(childComplexity int, input user.UserSetRolesInput) int
-		VariantCreate             func(childComplexity int, input product.VariantCreateInput) int
-		VariantDelete             func(childComplexity int, input product.VariantDeleteInput) int
-		VariantUpdate             func(childComplexity int, input product.VariantUpdateInput) int
-		VariantsBulkUpdate        func(childComplexity int, input product.VariantsBulkUpdateInput) int
-		VariantsReorder           func(childComplexity int, input product.VariantsReorderInput) int
+		APIKeyCreate             func(childComplexity int, input user.APIKeyCreateInput) int
+		APIKeyRevoke             func(childComplexity int, input user.APIKeyRevokeInput) int
+		AccountDelete            func(childComplexity int, input user.AccountDeleteInput) int
+		AccountExport            func(childComplexity int) int
+		AddressCreate            func(childComplexity int, input user.AddressCreateInput) int
+		AddressDelete            func(childComplexity int, input user.AddressDeleteInput) int
+		AddressSetDefault        func(childComplexity int, input user.AddressSetDefaultInput) int
+		AddressUpdate            func(childComplexity int, input user.AddressUpdateInput) int
+		CartDiscountApply        func(childComplexity int, input order.CartDiscountApplyInput) int
+		CartDiscountRemove       func(childComplexity int, input order.CartDiscountRemoveInput) int
+		CartLinesAdd             func(childComplexity int, input order.CartLinesAddInput) int
+		CartLinesRemove          func(childComplexity int, input order.CartLinesRemoveInput) int
+		CartLinesUpdate          func(childComplexity int, input order.CartLinesUpdateInput) int
+		CartMerge                func(childComplexity int, input order.CartMergeInput) int
+		CartUpdate               func(childComplexity int, input order.CartUpdateInput) int
+		DiscountCreate           func(childComplexity int, input order.DiscountCreateInput) int
+		DiscountDeactivate       func(childComplexity int, input order.DiscountDeactivateInput) int
+		DiscountUpdate           func(childComplexity int, input order.DiscountUpdateInput) int
+		EmailChangeConfirm       func(childComplexity int, input user.EmailChangeConfirmInput) int
+		EmailChangeRequest       func(childComplexity int, input user.EmailChangeRequestInput) int
+		EmailVerificationRequest func(childComplexity int) int
+		EmailVerify              func(childComplexity int, input user.EmailVerifyInput) int
+		FulfillmentCancel        func(childComplexity int, input order.ParcelCancelInput) int
+		FulfillmentDeliver       func(childComplexity int, input order.DeliverInput) int
+		FulfillmentShip          func(childComplexity int, input order.ParcelInput) int
+		JobRetry                 func(childComplexity int, input jobs.RetryInput) int
+		OrderCancel              func(childComplexity int, input order.CancelInput, idempotencyKey string) int
+		OrderConfirm             func(childComplexity int, input order.ConfirmInput) int
+		OrderDraftCreate         func(childComplexity int, input order.DraftInput, idempotencyKey string) int
+		OrderDraftPlace          func(childComplexity int, input order.DraftPlaceInput, idempotencyKey string) int
+		OrderDraftUpdate         func(childComplexity int, input order.DraftUpdateInput) int
+		OrderEdit                func(childComplexity int, input order.EditInput, idempotencyKey string) int
+		OrderFulfill             func(childComplexity int, input order.FulfillInput) int
+		OrderNoteAdd             func(childComplexity int, input order.NoteInput) int
+		OrderPay                 func(childComplexity int, input order.PayInput, idempotencyKey string) int
+		OrderPlace               func(childComplexity int, input order.PlaceInput, idempotencyKey string) int
+		OrderReturn              func(childComplexity int, input order.ReturnInput, idempotencyKey string) int
+		PasswordChange           func(childComplexity int, input user.PasswordChangeInput) int
+		PasswordReset            func(childComplexity int, input user.PasswordResetInput) int
+		PasswordResetRequest     func(childComplexity int, input user.PasswordResetRequestInput) int
+		ProfileUpdate            func(childComplexity int, input user.ProfileUpdateInput) int
+		ShippingMethodCreate     func(childComplexity int, input order.ShippingMethodCreateInput) int
+		ShippingMethodDeactivate func(childComplexity int, input order.ShippingMethodDeactivateInput) int
+		ShippingMethodUpdate     func(childComplexity int, input order.ShippingMethodUpdateInput) int
+		SignIn                   func(childComplexity int, input user.SignInInput) int
+		SignOut                  func(childComplexity int) int
+		SignOutEverywhere        func(childComplexity int) int
+		SignUp                   func(childComplexity int, input user.SignUpInput) int
+		StockAdjust              func(childComplexity int, input product.StockAdjustInput, idempotencyKey string) int
+		StockSet                 func(childComplexity int, input product.StockSetInput, idempotencyKey string) int
+		TaxRateSet               func(childComplexity int, input order.TaxRateSetInput) int
+		TokenRefresh             func(childComplexity int, input user.TokenRefreshInput) int
+		UserCreate               func(childComplexity int, input user.UserCreateInput) int
+		UserDeactivate           func(childComplexity int, input user.UserDeactivateInput) int
+		UserReactivate           func(childComplexity int, input user.UserReactivateInput) int
+		UserSetRoles             func(childComplexity int, input user.UserSetRolesInput) int
 	}
 
 	OptionFacet struct {
@@ -544,6 +564,16 @@ type ComplexityRoot struct {
 		UserErrors func(childComplexity int) int
 	}
 
+	PasswordResetPayload struct {
+		Changed    func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	PasswordResetRequestPayload struct {
+		Requested  func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
 	Payment struct {
 		Amount          func(childComplexity int) int
 		Authorized      func(childComplexity int) int
@@ -600,27 +630,6 @@ type ComplexityRoot struct {
 		Region     func(childComplexity int) int
 	}
 
-	PriceChange struct {
-		Actor             func(childComplexity int) int
-		CreatedAt         func(childComplexity int) int
-		GlobalID          func(childComplexity int) int
-		NewCompareAtPrice func(childComplexity int) int
-		NewPrice          func(childComplexity int) int
-		OldCompareAtPrice func(childComplexity int) int
-		OldPrice          func(childComplexity int) int
-	}
-
-	PriceChangeConnection struct {
-		Edges    func(childComplexity int) int
-		Nodes    func(childComplexity int) int
-		PageInfo func(childComplexity int) int
-	}
-
-	PriceChangeEdge struct {
-		Cursor func(childComplexity int) int
-		Node   func(childComplexity int) int
-	}
-
 	PriceRange struct {
 		Max func(childComplexity int) int
 		Min func(childComplexity int) int
@@ -639,7 +648,6 @@ type ComplexityRoot struct {
 		PriceRange      func(childComplexity int) int
 		PublishedAt     func(childComplexity int) int
 		SEO             func(childComplexity int) int
-		Schedule        func(childComplexity int) int
 		Slug            func(childComplexity int) int
 		Status          func(childComplexity int) int
 		Tags            func(childComplexity int) int
@@ -674,31 +682,9 @@ type ComplexityRoot struct {
 		Vendors    func(childComplexity int) int
 	}
 
-	ProductMediaPayload struct {
-		Media      func(childComplexity int) int
-		Product    func(childComplexity int) int
-		UserErrors func(childComplexity int) int
-	}
-
-	ProductMediaRemovePayload struct {
-		Product        func(childComplexity int) int
-		RemovedMediaID func(childComplexity int) int
-		UserErrors     func(childComplexity int) int
-	}
-
 	ProductOption struct {
 		Name   func(childComplexity int) int
 		Values func(childComplexity int) int
-	}
-
-	ProductPayload struct {
-		Product    func(childComplexity int) int
-		UserErrors func(childComplexity int) int
-	}
-
-	ProductSchedule struct {
-		PublishAt   func(childComplexity int) int
-		UnpublishAt func(childComplexity int) int
 	}
 
 	ProductSuggestion struct {
@@ -712,6 +698,7 @@ type ComplexityRoot struct {
 	}
 
 	Query struct {
+		APIKeys         func(childComplexity int, first *int, after *string, last *int, before *string) int
 		AuditLog        func(childComplexity int, first *int, after *string, last *int, before *string, filter *user.AuditFilter) int
 		Cart            func(childComplexity int, token *string) int
 		Categories      func(childComplexity int) int
@@ -840,6 +827,7 @@ type ComplexityRoot struct {
 		DefaultBillingAddress  func(childComplexity int) int
 		DefaultShippingAddress func(childComplexity int) int
 		Email                  func(childComplexity int) int
+		EmailVerified          func(childComplexity int) int
 		GlobalID               func(childComplexity int) int
 		Guest                  func(childComplexity int) int
 		Name                   func(childComplexity int) int
@@ -882,33 +870,10 @@ type ComplexityRoot struct {
 		OptionValues   func(childComplexity int) int
 		Position       func(childComplexity int) int
 		Price          func(childComplexity int) int
-		PriceChanges   func(childComplexity int, first *int, after *string, last *int, before *string) int
 		Product        func(childComplexity int) int
 		SKU            func(childComplexity int) int
 		Title          func(childComplexity int) int
 		WeightGrams    func(childComplexity int) int
-	}
-
-	VariantDeletePayload struct {
-		DeletedVariantID func(childComplexity int) int
-		Product          func(childComplexity int) int
-		UserErrors       func(childComplexity int) int
-	}
-
-	VariantPayload struct {
-		Product    func(childComplexity int) int
-		UserErrors func(childComplexity int) int
-		Variant    func(childComplexity int) int
-	}
-
-	VariantUpdateResult struct {
-		UserErrors func(childComplexity int) int
-		Variant    func(childComplexity int) int
-	}
-
-	VariantsBulkUpdatePayload struct {
-		Results    func(childComplexity int) int
-		UserErrors func(childComplexity int) int
 	}
 }
 
@@ -925,6 +890,32 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 	ec := newExecutionContext(nil, e, nil)
 	_ = ec
 	switch typeName + "." + field {
+
+	case "AccountDeletePayload.deleted":
+		if e.ComplexityRoot.AccountDeletePayload.Deleted == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AccountDeletePayload.Deleted(childComplexity), true
+	case "AccountDeletePayload.userErrors":
+		if e.ComplexityRoot.AccountDeletePayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AccountDeletePayload.UserErrors(childComplexity), true
+
+	case "AccountExportPayload.data":
+		if e.ComplexityRoot.AccountExportPayload.Data == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AccountExportPayload.Data(childComplexity), true
+	case "AccountExportPayload.userErrors":
+		if e.ComplexityRoot.AccountExportPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AccountExportPayload.UserErrors(childComplexity), true
 
 	case "Address.city":
 		if e.ComplexityRoot.Address.City == nil {
@@ -1024,6 +1015,113 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.AddressPayload.UserErrors(childComplexity), true
+
+	case "ApiKey.createdAt":
+		if e.ComplexityRoot.ApiKey.CreatedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKey.CreatedAt(childComplexity), true
+	case "ApiKey.createdBy":
+		if e.ComplexityRoot.ApiKey.CreatedBy == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKey.CreatedBy(childComplexity), true
+	case "ApiKey.expiresAt":
+		if e.ComplexityRoot.ApiKey.ExpiresAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKey.ExpiresAt(childComplexity), true
+	case "ApiKey.id":
+		if e.ComplexityRoot.ApiKey.GlobalID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKey.GlobalID(childComplexity), true
+	case "ApiKey.lastUsedAt":
+		if e.ComplexityRoot.ApiKey.LastUsedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKey.LastUsedAt(childComplexity), true
+	case "ApiKey.name":
+		if e.ComplexityRoot.ApiKey.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKey.Name(childComplexity), true
+	case "ApiKey.revokedAt":
+		if e.ComplexityRoot.ApiKey.RevokedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKey.RevokedAt(childComplexity), true
+
+	case "ApiKeyConnection.edges":
+		if e.ComplexityRoot.ApiKeyConnection.Edges == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKeyConnection.Edges(childComplexity), true
+	case "ApiKeyConnection.nodes":
+		if e.ComplexityRoot.ApiKeyConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKeyConnection.Nodes(childComplexity), true
+	case "ApiKeyConnection.pageInfo":
+		if e.ComplexityRoot.ApiKeyConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKeyConnection.PageInfo(childComplexity), true
+
+	case "ApiKeyCreatePayload.apiKey":
+		if e.ComplexityRoot.ApiKeyCreatePayload.APIKey == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKeyCreatePayload.APIKey(childComplexity), true
+	case "ApiKeyCreatePayload.secret":
+		if e.ComplexityRoot.ApiKeyCreatePayload.Secret == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKeyCreatePayload.Secret(childComplexity), true
+	case "ApiKeyCreatePayload.userErrors":
+		if e.ComplexityRoot.ApiKeyCreatePayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKeyCreatePayload.UserErrors(childComplexity), true
+
+	case "ApiKeyEdge.cursor":
+		if e.ComplexityRoot.ApiKeyEdge.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKeyEdge.Cursor(childComplexity), true
+	case "ApiKeyEdge.node":
+		if e.ComplexityRoot.ApiKeyEdge.Node == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKeyEdge.Node(childComplexity), true
+
+	case "ApiKeyPayload.apiKey":
+		if e.ComplexityRoot.ApiKeyPayload.APIKey == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKeyPayload.APIKey(childComplexity), true
+	case "ApiKeyPayload.userErrors":
+		if e.ComplexityRoot.ApiKeyPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKeyPayload.UserErrors(childComplexity), true
 
 	case "AppliedDiscount.code":
 		if e.ComplexityRoot.AppliedDiscount.Code == nil {
@@ -1358,19 +1456,6 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.CartWarning.OldPrice(childComplexity), true
 
-	case "CategoriesPayload.categories":
-		if e.ComplexityRoot.CategoriesPayload.Categories == nil {
-			break
-		}
-
-		return e.ComplexityRoot.CategoriesPayload.Categories(childComplexity), true
-	case "CategoriesPayload.userErrors":
-		if e.ComplexityRoot.CategoriesPayload.UserErrors == nil {
-			break
-		}
-
-		return e.ComplexityRoot.CategoriesPayload.UserErrors(childComplexity), true
-
 	case "Category.ancestors":
 		if e.ComplexityRoot.Category.Ancestors == nil {
 			break
@@ -1425,19 +1510,6 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Category.Slug(childComplexity), true
 
-	case "CategoryDeletePayload.deletedCategoryId":
-		if e.ComplexityRoot.CategoryDeletePayload.DeletedCategoryID == nil {
-			break
-		}
-
-		return e.ComplexityRoot.CategoryDeletePayload.DeletedCategoryID(childComplexity), true
-	case "CategoryDeletePayload.userErrors":
-		if e.ComplexityRoot.CategoryDeletePayload.UserErrors == nil {
-			break
-		}
-
-		return e.ComplexityRoot.CategoryDeletePayload.UserErrors(childComplexity), true
-
 	case "CategoryFacet.category":
 		if e.ComplexityRoot.CategoryFacet.Category == nil {
 			break
@@ -1450,19 +1522,6 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.CategoryFacet.Count(childComplexity), true
-
-	case "CategoryPayload.category":
-		if e.ComplexityRoot.CategoryPayload.Category == nil {
-			break
-		}
-
-		return e.ComplexityRoot.CategoryPayload.Category(childComplexity), true
-	case "CategoryPayload.userErrors":
-		if e.ComplexityRoot.CategoryPayload.UserErrors == nil {
-			break
-		}
-
-		return e.ComplexityRoot.CategoryPayload.UserErrors(childComplexity), true
 
 	case "Collection.description":
 		if e.ComplexityRoot.Collection.Description == nil {
@@ -1519,19 +1578,6 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.CollectionConnection.PageInfo(childComplexity), true
 
-	case "CollectionDeletePayload.deletedCollectionId":
-		if e.ComplexityRoot.CollectionDeletePayload.DeletedCollectionID == nil {
-			break
-		}
-
-		return e.ComplexityRoot.CollectionDeletePayload.DeletedCollectionID(childComplexity), true
-	case "CollectionDeletePayload.userErrors":
-		if e.ComplexityRoot.CollectionDeletePayload.UserErrors == nil {
-			break
-		}
-
-		return e.ComplexityRoot.CollectionDeletePayload.UserErrors(childComplexity), true
-
 	case "CollectionEdge.cursor":
 		if e.ComplexityRoot.CollectionEdge.Cursor == nil {
 			break
@@ -1544,19 +1590,6 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.CollectionEdge.Node(childComplexity), true
-
-	case "CollectionPayload.collection":
-		if e.ComplexityRoot.CollectionPayload.Collection == nil {
-			break
-		}
-
-		return e.ComplexityRoot.CollectionPayload.Collection(childComplexity), true
-	case "CollectionPayload.userErrors":
-		if e.ComplexityRoot.CollectionPayload.UserErrors == nil {
-			break
-		}
-
-		return e.ComplexityRoot.CollectionPayload.UserErrors(childComplexity), true
 
 	case "Discount.active":
 		if e.ComplexityRoot.Discount.Active == nil {
@@ -1681,6 +1714,58 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.DiscountPayload.UserErrors(childComplexity), true
+
+	case "EmailChangeConfirmPayload.changed":
+		if e.ComplexityRoot.EmailChangeConfirmPayload.Changed == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EmailChangeConfirmPayload.Changed(childComplexity), true
+	case "EmailChangeConfirmPayload.userErrors":
+		if e.ComplexityRoot.EmailChangeConfirmPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EmailChangeConfirmPayload.UserErrors(childComplexity), true
+
+	case "EmailChangeRequestPayload.requested":
+		if e.ComplexityRoot.EmailChangeRequestPayload.Requested == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EmailChangeRequestPayload.Requested(childComplexity), true
+	case "EmailChangeRequestPayload.userErrors":
+		if e.ComplexityRoot.EmailChangeRequestPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EmailChangeRequestPayload.UserErrors(childComplexity), true
+
+	case "EmailVerificationRequestPayload.requested":
+		if e.ComplexityRoot.EmailVerificationRequestPayload.Requested == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EmailVerificationRequestPayload.Requested(childComplexity), true
+	case "EmailVerificationRequestPayload.userErrors":
+		if e.ComplexityRoot.EmailVerificationRequestPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EmailVerificationRequestPayload.UserErrors(childComplexity), true
+
+	case "EmailVerifyPayload.userErrors":
+		if e.ComplexityRoot.EmailVerifyPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EmailVerifyPayload.UserErrors(childComplexity), true
+	case "EmailVerifyPayload.verified":
+		if e.ComplexityRoot.EmailVerifyPayload.Verified == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EmailVerifyPayload.Verified(childComplexity), true
 
 	case "FacetValue.count":
 		if e.ComplexityRoot.FacetValue.Count == nil {
@@ -2005,6 +2090,45 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Money.Currency(childComplexity), true
 
+	case "Mutation.apiKeyCreate":
+		if e.ComplexityRoot.Mutation.APIKeyCreate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_apiKeyCreate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.APIKeyCreate(childComplexity, args["input"].(user.APIKeyCreateInput)), true
+	case "Mutation.apiKeyRevoke":
+		if e.ComplexityRoot.Mutation.APIKeyRevoke == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_apiKeyRevoke_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.APIKeyRevoke(childComplexity, args["input"].(user.APIKeyRevokeInput)), true
+	case "Mutation.accountDelete":
+		if e.ComplexityRoot.Mutation.AccountDelete == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_accountDelete_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.AccountDelete(childComplexity, args["input"].(user.AccountDeleteInput)), true
+	case "Mutation.accountExport":
+		if e.ComplexityRoot.Mutation.AccountExport == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Mutation.AccountExport(childComplexity), true
 	case "Mutation.addressCreate":
 		if e.ComplexityRoot.Mutation.AddressCreate == nil {
 			break
@@ -2126,127 +2250,6 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.CartUpdate(childComplexity, args["input"].(order.CartUpdateInput)), true
-	case "Mutation.categoriesReorder":
-		if e.ComplexityRoot.Mutation.CategoriesReorder == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_categoriesReorder_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.CategoriesReorder(childComplexity, args["input"].(product.CategoriesReorderInput)), true
-	case "Mutation.categoryCreate":
-		if e.ComplexityRoot.Mutation.CategoryCreate == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_categoryCreate_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.CategoryCreate(childComplexity, args["input"].(product.CategoryCreateInput)), true
-	case "Mutation.categoryDelete":
-		if e.ComplexityRoot.Mutation.CategoryDelete == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_categoryDelete_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.CategoryDelete(childComplexity, args["input"].(product.CategoryDeleteInput)), true
-	case "Mutation.categoryMove":
-		if e.ComplexityRoot.Mutation.CategoryMove == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_categoryMove_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.CategoryMove(childComplexity, args["input"].(product.CategoryMoveInput)), true
-	case "Mutation.categoryUpdate":
-		if e.ComplexityRoot.Mutation.CategoryUpdate == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_categoryUpdate_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.CategoryUpdate(childComplexity, args["input"].(product.CategoryUpdateInput)), true
-	case "Mutation.collectionCreate":
-		if e.ComplexityRoot.Mutation.CollectionCreate == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_collectionCreate_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.CollectionCreate(childComplexity, args["input"].(product.CollectionCreateInput)), true
-	case "Mutation.collectionDelete":
-		if e.ComplexityRoot.Mutation.CollectionDelete == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_collectionDelete_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.CollectionDelete(childComplexity, args["input"].(product.CollectionDeleteInput)), true
-	case "Mutation.collectionProductsAdd":
-		if e.ComplexityRoot.Mutation.CollectionProductsAdd == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_collectionProductsAdd_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.CollectionProductsAdd(childComplexity, args["input"].(product.CollectionProductsInput)), true
-	case "Mutation.collectionProductsRemove":
-		if e.ComplexityRoot.Mutation.CollectionProductsRemove == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_collectionProductsRemove_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.CollectionProductsRemove(childComplexity, args["input"].(product.CollectionProductsInput)), true
-	case "Mutation.collectionProductsReorder":
-		if e.ComplexityRoot.Mutation.CollectionProductsReorder == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_collectionProductsReorder_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.CollectionProductsReorder(childComplexity, args["input"].(product.CollectionProductsInput)), true
-	case "Mutation.collectionUpdate":
-		if e.ComplexityRoot.Mutation.CollectionUpdate == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_collectionUpdate_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.CollectionUpdate(childComplexity, args["input"].(product.CollectionUpdateInput)), true
 	case "Mutation.discountCreate":
 		if e.ComplexityRoot.Mutation.DiscountCreate == nil {
 			break
@@ -2280,6 +2283,45 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.DiscountUpdate(childComplexity, args["input"].(order.DiscountUpdateInput)), true
+	case "Mutation.emailChangeConfirm":
+		if e.ComplexityRoot.Mutation.EmailChangeConfirm == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_emailChangeConfirm_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.EmailChangeConfirm(childComplexity, args["input"].(user.EmailChangeConfirmInput)), true
+	case "Mutation.emailChangeRequest":
+		if e.ComplexityRoot.Mutation.EmailChangeRequest == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_emailChangeRequest_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.EmailChangeRequest(childComplexity, args["input"].(user.EmailChangeRequestInput)), true
+	case "Mutation.emailVerificationRequest":
+		if e.ComplexityRoot.Mutation.EmailVerificationRequest == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Mutation.EmailVerificationRequest(childComplexity), true
+	case "Mutation.emailVerify":
+		if e.ComplexityRoot.Mutation.EmailVerify == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_emailVerify_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.EmailVerify(childComplexity, args["input"].(user.EmailVerifyInput)), true
 	case "Mutation.fulfillmentCancel":
 		if e.ComplexityRoot.Mutation.FulfillmentCancel == nil {
 			break
@@ -2456,138 +2498,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.PasswordChange(childComplexity, args["input"].(user.PasswordChangeInput)), true
-	case "Mutation.productArchive":
-		if e.ComplexityRoot.Mutation.ProductArchive == nil {
+	case "Mutation.passwordReset":
+		if e.ComplexityRoot.Mutation.PasswordReset == nil {
 			break
 		}
 
-		args, err := ec.field_Mutation_productArchive_args(ctx, rawArgs)
+		args, err := ec.field_Mutation_passwordReset_args(ctx, rawArgs)
 		if err != nil {
 			return 0, false
 		}
 
-		return e.ComplexityRoot.Mutation.ProductArchive(childComplexity, args["input"].(product.ProductTransitionInput)), true
-	case "Mutation.productCreate":
-		if e.ComplexityRoot.Mutation.ProductCreate == nil {
+		return e.ComplexityRoot.Mutation.PasswordReset(childComplexity, args["input"].(user.PasswordResetInput)), true
+	case "Mutation.passwordResetRequest":
+		if e.ComplexityRoot.Mutation.PasswordResetRequest == nil {
 			break
 		}
 
-		args, err := ec.field_Mutation_productCreate_args(ctx, rawArgs)
+		args, err := ec.field_Mutation_passwordResetRequest_args(ctx, rawArgs)
 		if err != nil {
 			return 0, false
 		}
 
-		return e.ComplexityRoot.Mutation.ProductCreate(childComplexity, args["input"].(product.ProductCreateInput)), true
-	case "Mutation.productMediaAdd":
-		if e.ComplexityRoot.Mutation.ProductMediaAdd == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_productMediaAdd_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.ProductMediaAdd(childComplexity, args["input"].(product.MediaAddInput)), true
-	case "Mutation.productMediaRemove":
-		if e.ComplexityRoot.Mutation.ProductMediaRemove == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_productMediaRemove_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.ProductMediaRemove(childComplexity, args["input"].(product.MediaRemoveInput)), true
-	case "Mutation.productMediaReorder":
-		if e.ComplexityRoot.Mutation.ProductMediaReorder == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_productMediaReorder_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.ProductMediaReorder(childComplexity, args["input"].(product.MediaReorderInput)), true
-	case "Mutation.productMediaUpdate":
-		if e.ComplexityRoot.Mutation.ProductMediaUpdate == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_productMediaUpdate_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.ProductMediaUpdate(childComplexity, args["input"].(product.MediaUpdateInput)), true
-	case "Mutation.productOptionsSet":
-		if e.ComplexityRoot.Mutation.ProductOptionsSet == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_productOptionsSet_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.ProductOptionsSet(childComplexity, args["input"].(product.OptionsSetInput)), true
-	case "Mutation.productPublish":
-		if e.ComplexityRoot.Mutation.ProductPublish == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_productPublish_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.ProductPublish(childComplexity, args["input"].(product.ProductTransitionInput)), true
-	case "Mutation.productRestore":
-		if e.ComplexityRoot.Mutation.ProductRestore == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_productRestore_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.ProductRestore(childComplexity, args["input"].(product.ProductTransitionInput)), true
-	case "Mutation.productSchedule":
-		if e.ComplexityRoot.Mutation.ProductSchedule == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_productSchedule_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.ProductSchedule(childComplexity, args["input"].(product.ProductScheduleInput)), true
-	case "Mutation.productUnpublish":
-		if e.ComplexityRoot.Mutation.ProductUnpublish == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_productUnpublish_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.ProductUnpublish(childComplexity, args["input"].(product.ProductTransitionInput)), true
-	case "Mutation.productUpdate":
-		if e.ComplexityRoot.Mutation.ProductUpdate == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_productUpdate_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.ProductUpdate(childComplexity, args["input"].(product.ProductUpdateInput)), true
+		return e.ComplexityRoot.Mutation.PasswordResetRequest(childComplexity, args["input"].(user.PasswordResetRequestInput)), true
 	case "Mutation.profileUpdate":
 		if e.ComplexityRoot.Mutation.ProfileUpdate == nil {
 			break
@@ -2710,6 +2642,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.TokenRefresh(childComplexity, args["input"].(user.TokenRefreshInput)), true
+	case "Mutation.userCreate":
+		if e.ComplexityRoot.Mutation.UserCreate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_userCreate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.UserCreate(childComplexity, args["input"].(user.UserCreateInput)), true
 	case "Mutation.userDeactivate":
 		if e.ComplexityRoot.Mutation.UserDeactivate == nil {
 			break
@@ -2743,61 +2686,6 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.UserSetRoles(childComplexity, args["input"].(user.UserSetRolesInput)), true
-	case "Mutation.variantCreate":
-		if e.ComplexityRoot.Mutation.VariantCreate == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_variantCreate_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.VariantCreate(childComplexity, args["input"].(product.VariantCreateInput)), true
-	case "Mutation.variantDelete":
-		if e.ComplexityRoot.Mutation.VariantDelete == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_variantDelete_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.VariantDelete(childComplexity, args["input"].(product.VariantDeleteInput)), true
-	case "Mutation.variantUpdate":
-		if e.ComplexityRoot.Mutation.VariantUpdate == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_variantUpdate_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.VariantUpdate(childComplexity, args["input"].(product.VariantUpdateInput)), true
-	case "Mutation.variantsBulkUpdate":
-		if e.ComplexityRoot.Mutation.VariantsBulkUpdate == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_variantsBulkUpdate_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.VariantsBulkUpdate(childComplexity, args["input"].(product.VariantsBulkUpdateInput)), true
-	case "Mutation.variantsReorder":
-		if e.ComplexityRoot.Mutation.VariantsReorder == nil {
-			break
-		}
-
-		args, err := ec.field_Mutation_variantsReorder_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Mutation.VariantsReorder(childComplexity, args["input"].(product.VariantsReorderInput)), true
 
 	case "OptionFacet.name":
 		if e.ComplexityRoot.OptionFacet.Name == nil {
@@ -3298,6 +3186,32 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.PasswordChangePayload.UserErrors(childComplexity), true
 
+	case "PasswordResetPayload.changed":
+		if e.ComplexityRoot.PasswordResetPayload.Changed == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PasswordResetPayload.Changed(childComplexity), true
+	case "PasswordResetPayload.userErrors":
+		if e.ComplexityRoot.PasswordResetPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PasswordResetPayload.UserErrors(childComplexity), true
+
+	case "PasswordResetRequestPayload.requested":
+		if e.ComplexityRoot.PasswordResetRequestPayload.Requested == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PasswordResetRequestPayload.Requested(childComplexity), true
+	case "PasswordResetRequestPayload.userErrors":
+		if e.ComplexityRoot.PasswordResetRequestPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PasswordResetRequestPayload.UserErrors(childComplexity), true
+
 	case "Payment.amount":
 		if e.ComplexityRoot.Payment.Amount == nil {
 			break
@@ -3515,81 +3429,6 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.PostalAddress.Region(childComplexity), true
 
-	case "PriceChange.actor":
-		if e.ComplexityRoot.PriceChange.Actor == nil {
-			break
-		}
-
-		return e.ComplexityRoot.PriceChange.Actor(childComplexity), true
-	case "PriceChange.createdAt":
-		if e.ComplexityRoot.PriceChange.CreatedAt == nil {
-			break
-		}
-
-		return e.ComplexityRoot.PriceChange.CreatedAt(childComplexity), true
-	case "PriceChange.id":
-		if e.ComplexityRoot.PriceChange.GlobalID == nil {
-			break
-		}
-
-		return e.ComplexityRoot.PriceChange.GlobalID(childComplexity), true
-	case "PriceChange.newCompareAtPrice":
-		if e.ComplexityRoot.PriceChange.NewCompareAtPrice == nil {
-			break
-		}
-
-		return e.ComplexityRoot.PriceChange.NewCompareAtPrice(childComplexity), true
-	case "PriceChange.newPrice":
-		if e.ComplexityRoot.PriceChange.NewPrice == nil {
-			break
-		}
-
-		return e.ComplexityRoot.PriceChange.NewPrice(childComplexity), true
-	case "PriceChange.oldCompareAtPrice":
-		if e.ComplexityRoot.PriceChange.OldCompareAtPrice == nil {
-			break
-		}
-
-		return e.ComplexityRoot.PriceChange.OldCompareAtPrice(childComplexity), true
-	case "PriceChange.oldPrice":
-		if e.ComplexityRoot.PriceChange.OldPrice == nil {
-			break
-		}
-
-		return e.ComplexityRoot.PriceChange.OldPrice(childComplexity), true
-
-	case "PriceChangeConnection.edges":
-		if e.ComplexityRoot.PriceChangeConnection.Edges == nil {
-			break
-		}
-
-		return e.ComplexityRoot.PriceChangeConnection.Edges(childComplexity), true
-	case "PriceChangeConnection.nodes":
-		if e.ComplexityRoot.PriceChangeConnection.Nodes == nil {
-			break
-		}
-
-		return e.ComplexityRoot.PriceChangeConnection.Nodes(childComplexity), true
-	case "PriceChangeConnection.pageInfo":
-		if e.ComplexityRoot.PriceChangeConnection.PageInfo == nil {
-			break
-		}
-
-		return e.ComplexityRoot.PriceChangeConnection.PageInfo(childComplexity), true
-
-	case "PriceChangeEdge.cursor":
-		if e.ComplexityRoot.PriceChangeEdge.Cursor == nil {
-			break
-		}
-
-		return e.ComplexityRoot.PriceChangeEdge.Cursor(childComplexity), true
-	case "PriceChangeEdge.node":
-		if e.ComplexityRoot.PriceChangeEdge.Node == nil {
-			break
-		}
-
-		return e.ComplexityRoot.PriceChangeEdge.Node(childComplexity), true
-
 	case "PriceRange.max":
 		if e.ComplexityRoot.PriceRange.Max == nil {
 			break
@@ -3675,12 +3514,6 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Product.SEO(childComplexity), true
-	case "Product.schedule":
-		if e.ComplexityRoot.Product.Schedule == nil {
-			break
-		}
-
-		return e.ComplexityRoot.Product.Schedule(childComplexity), true
 	case "Product.slug":
 		if e.ComplexityRoot.Product.Slug == nil {
 			break
@@ -3823,44 +3656,6 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.ProductFacets.Vendors(childComplexity), true
 
-	case "ProductMediaPayload.media":
-		if e.ComplexityRoot.ProductMediaPayload.Media == nil {
-			break
-		}
-
-		return e.ComplexityRoot.ProductMediaPayload.Media(childComplexity), true
-	case "ProductMediaPayload.product":
-		if e.ComplexityRoot.ProductMediaPayload.Product == nil {
-			break
-		}
-
-		return e.ComplexityRoot.ProductMediaPayload.Product(childComplexity), true
-	case "ProductMediaPayload.userErrors":
-		if e.ComplexityRoot.ProductMediaPayload.UserErrors == nil {
-			break
-		}
-
-		return e.ComplexityRoot.ProductMediaPayload.UserErrors(childComplexity), true
-
-	case "ProductMediaRemovePayload.product":
-		if e.ComplexityRoot.ProductMediaRemovePayload.Product == nil {
-			break
-		}
-
-		return e.ComplexityRoot.ProductMediaRemovePayload.Product(childComplexity), true
-	case "ProductMediaRemovePayload.removedMediaId":
-		if e.ComplexityRoot.ProductMediaRemovePayload.RemovedMediaID == nil {
-			break
-		}
-
-		return e.ComplexityRoot.ProductMediaRemovePayload.RemovedMediaID(childComplexity), true
-	case "ProductMediaRemovePayload.userErrors":
-		if e.ComplexityRoot.ProductMediaRemovePayload.UserErrors == nil {
-			break
-		}
-
-		return e.ComplexityRoot.ProductMediaRemovePayload.UserErrors(childComplexity), true
-
 	case "ProductOption.name":
 		if e.ComplexityRoot.ProductOption.Name == nil {
 			break
@@ -3873,32 +3668,6 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.ProductOption.Values(childComplexity), true
-
-	case "ProductPayload.product":
-		if e.ComplexityRoot.ProductPayload.Product == nil {
-			break
-		}
-
-		return e.ComplexityRoot.ProductPayload.Product(childComplexity), true
-	case "ProductPayload.userErrors":
-		if e.ComplexityRoot.ProductPayload.UserErrors == nil {
-			break
-		}
-
-		return e.ComplexityRoot.ProductPayload.UserErrors(childComplexity), true
-
-	case "ProductSchedule.publishAt":
-		if e.ComplexityRoot.ProductSchedule.PublishAt == nil {
-			break
-		}
-
-		return e.ComplexityRoot.ProductSchedule.PublishAt(childComplexity), true
-	case "ProductSchedule.unpublishAt":
-		if e.ComplexityRoot.ProductSchedule.UnpublishAt == nil {
-			break
-		}
-
-		return e.ComplexityRoot.ProductSchedule.UnpublishAt(childComplexity), true
 
 	case "ProductSuggestion.product":
 		if e.ComplexityRoot.ProductSuggestion.Product == nil {
@@ -3926,6 +3695,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.ProfileUpdatePayload.UserErrors(childComplexity), true
 
+	case "Query.apiKeys":
+		if e.ComplexityRoot.Query.APIKeys == nil {
+			break
+		}
+
+		args, err := ec.field_Query_apiKeys_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.APIKeys(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string)), true
 	case "Query.auditLog":
 		if e.ComplexityRoot.Query.AuditLog == nil {
 			break
@@ -4501,6 +4281,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.User.Email(childComplexity), true
+	case "User.emailVerified":
+		if e.ComplexityRoot.User.EmailVerified == nil {
+			break
+		}
+
+		return e.ComplexityRoot.User.EmailVerified(childComplexity), true
 	case "User.id":
 		if e.ComplexityRoot.User.GlobalID == nil {
 			break
@@ -4673,17 +4459,6 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Variant.Price(childComplexity), true
-	case "Variant.priceChanges":
-		if e.ComplexityRoot.Variant.PriceChanges == nil {
-			break
-		}
-
-		args, err := ec.field_Variant_priceChanges_args(ctx, rawArgs)
-		if err != nil {
-			return 0, false
-		}
-
-		return e.ComplexityRoot.Variant.PriceChanges(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string)), true
 	case "Variant.product":
 		if e.ComplexityRoot.Variant.Product == nil {
 			break
@@ -4709,70 +4484,6 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Variant.WeightGrams(childComplexity), true
 
-	case "VariantDeletePayload.deletedVariantId":
-		if e.ComplexityRoot.VariantDeletePayload.DeletedVariantID == nil {
-			break
-		}
-
-		return e.ComplexityRoot.VariantDeletePayload.DeletedVariantID(childComplexity), true
-	case "VariantDeletePayload.product":
-		if e.ComplexityRoot.VariantDeletePayload.Product == nil {
-			break
-		}
-
-		return e.ComplexityRoot.VariantDeletePayload.Product(childComplexity), true
-	case "VariantDeletePayload.userErrors":
-		if e.ComplexityRoot.VariantDeletePayload.UserErrors == nil {
-			break
-		}
-
-		return e.ComplexityRoot.VariantDeletePayload.UserErrors(childComplexity), true
-
-	case "VariantPayload.product":
-		if e.ComplexityRoot.VariantPayload.Product == nil {
-			break
-		}
-
-		return e.ComplexityRoot.VariantPayload.Product(childComplexity), true
-	case "VariantPayload.userErrors":
-		if e.ComplexityRoot.VariantPayload.UserErrors == nil {
-			break
-		}
-
-		return e.ComplexityRoot.VariantPayload.UserErrors(childComplexity), true
-	case "VariantPayload.variant":
-		if e.ComplexityRoot.VariantPayload.Variant == nil {
-			break
-		}
-
-		return e.ComplexityRoot.VariantPayload.Variant(childComplexity), true
-
-	case "VariantUpdateResult.userErrors":
-		if e.ComplexityRoot.VariantUpdateResult.UserErrors == nil {
-			break
-		}
-
-		return e.ComplexityRoot.VariantUpdateResult.UserErrors(childComplexity), true
-	case "VariantUpdateResult.variant":
-		if e.ComplexityRoot.VariantUpdateResult.Variant == nil {
-			break
-		}
-
-		return e.ComplexityRoot.VariantUpdateResult.Variant(childComplexity), true
-
-	case "VariantsBulkUpdatePayload.results":
-		if e.ComplexityRoot.VariantsBulkUpdatePayload.Results == nil {
-			break
-		}
-
-		return e.ComplexityRoot.VariantsBulkUpdatePayload.Results(childComplexity), true
-	case "VariantsBulkUpdatePayload.userErrors":
-		if e.ComplexityRoot.VariantsBulkUpdatePayload.UserErrors == nil {
-			break
-		}
-
-		return e.ComplexityRoot.VariantsBulkUpdatePayload.UserErrors(childComplexity), true
-
 	}
 	return 0, false
 }
@@ -4782,11 +4493,14 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 	ec := newExecutionContext(opCtx, e, make(chan graphql.DeferredResult))
 	inputUnmarshalers := func() *graphql.InputUnmarshalerIndex {
 		return graphql.NewInputUnmarshalerIndex(
+			graphql.NewInputUnmarshaler("AccountDeleteInput", ec.unmarshalInputAccountDeleteInput),
 			graphql.NewInputUnmarshaler("AddressCreateInput", ec.unmarshalInputAddressCreateInput),
 			graphql.NewInputUnmarshaler("AddressDeleteInput", ec.unmarshalInputAddressDeleteInput),
 			graphql.NewInputUnmarshaler("AddressSetDefaultInput", ec.unmarshalInputAddressSetDefaultInput),
 			graphql.NewInputUnmarshaler("AddressUpdateInput", ec.unmarshalInputAddressUpdateInput),
 			graphql.NewInputUnmarshaler("AmountRange", ec.unmarshalInputAmountRange),
+			graphql.NewInputUnmarshaler("ApiKeyCreateInput", ec.unmarshalInputApiKeyCreateInput),
+			graphql.NewInputUnmarshaler("ApiKeyRevokeInput", ec.unmarshalInputApiKeyRevokeInput),
 			graphql.NewInputUnmarshaler("AuditFilter", ec.unmarshalInputAuditFilter),
 			graphql.NewInputUnmarshaler("CartDiscountApplyInput", ec.unmarshalInputCartDiscountApplyInput),
 			graphql.NewInputUnmarshaler("CartDiscountRemoveInput", ec.unmarshalInputCartDiscountRemoveInput),
@@ -4797,28 +4511,19 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("CartLinesUpdateInput", ec.unmarshalInputCartLinesUpdateInput),
 			graphql.NewInputUnmarshaler("CartMergeInput", ec.unmarshalInputCartMergeInput),
 			graphql.NewInputUnmarshaler("CartUpdateInput", ec.unmarshalInputCartUpdateInput),
-			graphql.NewInputUnmarshaler("CategoriesReorderInput", ec.unmarshalInputCategoriesReorderInput),
-			graphql.NewInputUnmarshaler("CategoryCreateInput", ec.unmarshalInputCategoryCreateInput),
-			graphql.NewInputUnmarshaler("CategoryDeleteInput", ec.unmarshalInputCategoryDeleteInput),
-			graphql.NewInputUnmarshaler("CategoryMoveInput", ec.unmarshalInputCategoryMoveInput),
-			graphql.NewInputUnmarshaler("CategoryUpdateInput", ec.unmarshalInputCategoryUpdateInput),
-			graphql.NewInputUnmarshaler("CollectionCreateInput", ec.unmarshalInputCollectionCreateInput),
-			graphql.NewInputUnmarshaler("CollectionDeleteInput", ec.unmarshalInputCollectionDeleteInput),
-			graphql.NewInputUnmarshaler("CollectionProductsAddInput", ec.unmarshalInputCollectionProductsAddInput),
-			graphql.NewInputUnmarshaler("CollectionProductsRemoveInput", ec.unmarshalInputCollectionProductsRemoveInput),
-			graphql.NewInputUnmarshaler("CollectionProductsReorderInput", ec.unmarshalInputCollectionProductsReorderInput),
-			graphql.NewInputUnmarshaler("CollectionUpdateInput", ec.unmarshalInputCollectionUpdateInput),
 			graphql.NewInputUnmarshaler("DateTimeRange", ec.unmarshalInputDateTimeRange),
 			graphql.NewInputUnmarshaler("DiscountCreateInput", ec.unmarshalInputDiscountCreateInput),
 			graphql.NewInputUnmarshaler("DiscountDeactivateInput", ec.unmarshalInputDiscountDeactivateInput),
 			graphql.NewInputUnmarshaler("DiscountUpdateInput", ec.unmarshalInputDiscountUpdateInput),
+			graphql.NewInputUnmarshaler("EmailChangeConfirmInput", ec.unmarshalInputEmailChangeConfirmInput),
+			graphql.NewInputUnmarshaler("EmailChangeRequestInput", ec.unmarshalInputEmailChangeRequestInput),
+			graphql.NewInputUnmarshaler("EmailVerifyInput", ec.unmarshalInputEmailVerifyInput),
 			graphql.NewInputUnmarshaler("FulfillmentCancelInput", ec.unmarshalInputFulfillmentCancelInput),
 			graphql.NewInputUnmarshaler("FulfillmentDeliverInput", ec.unmarshalInputFulfillmentDeliverInput),
 			graphql.NewInputUnmarshaler("FulfillmentShipInput", ec.unmarshalInputFulfillmentShipInput),
 			graphql.NewInputUnmarshaler("JobFilter", ec.unmarshalInputJobFilter),
 			graphql.NewInputUnmarshaler("JobRetryInput", ec.unmarshalInputJobRetryInput),
 			graphql.NewInputUnmarshaler("OptionFilter", ec.unmarshalInputOptionFilter),
-			graphql.NewInputUnmarshaler("OptionValueInput", ec.unmarshalInputOptionValueInput),
 			graphql.NewInputUnmarshaler("OrderCancelInput", ec.unmarshalInputOrderCancelInput),
 			graphql.NewInputUnmarshaler("OrderConfirmInput", ec.unmarshalInputOrderConfirmInput),
 			graphql.NewInputUnmarshaler("OrderDraftInput", ec.unmarshalInputOrderDraftInput),
@@ -4836,29 +4541,14 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("OrderReturnInput", ec.unmarshalInputOrderReturnInput),
 			graphql.NewInputUnmarshaler("OrderSort", ec.unmarshalInputOrderSort),
 			graphql.NewInputUnmarshaler("PasswordChangeInput", ec.unmarshalInputPasswordChangeInput),
+			graphql.NewInputUnmarshaler("PasswordResetInput", ec.unmarshalInputPasswordResetInput),
+			graphql.NewInputUnmarshaler("PasswordResetRequestInput", ec.unmarshalInputPasswordResetRequestInput),
 			graphql.NewInputUnmarshaler("PaymentFilter", ec.unmarshalInputPaymentFilter),
 			graphql.NewInputUnmarshaler("PaymentSort", ec.unmarshalInputPaymentSort),
 			graphql.NewInputUnmarshaler("PostalAddressInput", ec.unmarshalInputPostalAddressInput),
-			graphql.NewInputUnmarshaler("ProductArchiveInput", ec.unmarshalInputProductArchiveInput),
-			graphql.NewInputUnmarshaler("ProductCreateInput", ec.unmarshalInputProductCreateInput),
 			graphql.NewInputUnmarshaler("ProductFilter", ec.unmarshalInputProductFilter),
-			graphql.NewInputUnmarshaler("ProductMediaAddInput", ec.unmarshalInputProductMediaAddInput),
-			graphql.NewInputUnmarshaler("ProductMediaInput", ec.unmarshalInputProductMediaInput),
-			graphql.NewInputUnmarshaler("ProductMediaRemoveInput", ec.unmarshalInputProductMediaRemoveInput),
-			graphql.NewInputUnmarshaler("ProductMediaReorderInput", ec.unmarshalInputProductMediaReorderInput),
-			graphql.NewInputUnmarshaler("ProductMediaUpdateInput", ec.unmarshalInputProductMediaUpdateInput),
-			graphql.NewInputUnmarshaler("ProductOptionInput", ec.unmarshalInputProductOptionInput),
-			graphql.NewInputUnmarshaler("ProductOptionSetInput", ec.unmarshalInputProductOptionSetInput),
-			graphql.NewInputUnmarshaler("ProductOptionValueSetInput", ec.unmarshalInputProductOptionValueSetInput),
-			graphql.NewInputUnmarshaler("ProductOptionsSetInput", ec.unmarshalInputProductOptionsSetInput),
-			graphql.NewInputUnmarshaler("ProductPublishInput", ec.unmarshalInputProductPublishInput),
-			graphql.NewInputUnmarshaler("ProductRestoreInput", ec.unmarshalInputProductRestoreInput),
-			graphql.NewInputUnmarshaler("ProductScheduleInput", ec.unmarshalInputProductScheduleInput),
 			graphql.NewInputUnmarshaler("ProductSort", ec.unmarshalInputProductSort),
-			graphql.NewInputUnmarshaler("ProductUnpublishInput", ec.unmarshalInputProductUnpublishInput),
-			graphql.NewInputUnmarshaler("ProductUpdateInput", ec.unmarshalInputProductUpdateInput),
 			graphql.NewInputUnmarshaler("ProfileUpdateInput", ec.unmarshalInputProfileUpdateInput),
-			graphql.NewInputUnmarshaler("SeoInput", ec.unmarshalInputSeoInput),
 			graphql.NewInputUnmarshaler("ShippingMethodCreateInput", ec.unmarshalInputShippingMethodCreateInput),
 			graphql.NewInputUnmarshaler("ShippingMethodDeactivateInput", ec.unmarshalInputShippingMethodDeactivateInput),
 			graphql.NewInputUnmarshaler("ShippingMethodUpdateInput", ec.unmarshalInputShippingMethodUpdateInput),
@@ -4869,17 +4559,12 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("StockSetInput", ec.unmarshalInputStockSetInput),
 			graphql.NewInputUnmarshaler("TaxRateSetInput", ec.unmarshalInputTaxRateSetInput),
 			graphql.NewInputUnmarshaler("TokenRefreshInput", ec.unmarshalInputTokenRefreshInput),
+			graphql.NewInputUnmarshaler("UserCreateInput", ec.unmarshalInputUserCreateInput),
 			graphql.NewInputUnmarshaler("UserDeactivateInput", ec.unmarshalInputUserDeactivateInput),
 			graphql.NewInputUnmarshaler("UserFilter", ec.unmarshalInputUserFilter),
 			graphql.NewInputUnmarshaler("UserReactivateInput", ec.unmarshalInputUserReactivateInput),
 			graphql.NewInputUnmarshaler("UserSetRolesInput", ec.unmarshalInputUserSetRolesInput),
 			graphql.NewInputUnmarshaler("UserSort", ec.unmarshalInputUserSort),
-			graphql.NewInputUnmarshaler("VariantCreateInput", ec.unmarshalInputVariantCreateInput),
-			graphql.NewInputUnmarshaler("VariantDeleteInput", ec.unmarshalInputVariantDeleteInput),
-			graphql.NewInputUnmarshaler("VariantInput", ec.unmarshalInputVariantInput),
-			graphql.NewInputUnmarshaler("VariantUpdateInput", ec.unmarshalInputVariantUpdateInput),
-			graphql.NewInputUnmarshaler("VariantsBulkUpdateInput", ec.unmarshalInputVariantsBulkUpdateInput),
-			graphql.NewInputUnmarshaler("VariantsReorderInput", ec.unmarshalInputVariantsReorderInput),
 		)
 	}
 	first := true
@@ -5061,10 +4746,6 @@ enum UserErrorCode {
   TAKEN
   "What was believed to be so is no longer so."
   STALE
-  "The thing is in a status in which that can not be done."
-  WRONG_STATUS
-  "Something else still needs it."
-  IN_USE
   "There is less in stock than that takes."
   OUT_OF_STOCK
   "The e-mail address or the password is wrong."
@@ -5167,6 +4848,17 @@ type Query {
     "Only entries that match."
     filter: AuditFilter
   ): AuditConnection @hasRole(anyOf: [ADMIN])
+  "The keys by which machines act, the newest first, those that hold no more too; for admins."
+  apiKeys(
+    "How many, from the start of the list; at most 100."
+    first: Int
+    "Only what comes after this cursor."
+    after: String
+    "How many, from the end of the list; at most 100."
+    last: Int
+    "Only what comes before this cursor."
+    before: String
+  ): ApiKeyConnection @hasRole(anyOf: [ADMIN])
 
   "One product by its ID or slug. Give exactly one argument."
   product(
@@ -5342,6 +5034,49 @@ type Mutation {
     "The old and the new password."
     input: PasswordChangeInput!
   ): PasswordChangePayload @authenticated
+  """
+  Sends a mail by which a new password can be chosen, if there is an account with the e-mail address. The answer is the
+  same, and comes as fast, when there is none.
+  """
+  passwordResetRequest(
+    "Whose."
+    input: PasswordResetRequestInput!
+  ): PasswordResetRequestPayload @public
+  "Sets the password of whoever has got the mail, and ends all their sessions. An invitation is answered by this, too."
+  passwordReset(
+    "The token of the mail, and the new password."
+    input: PasswordResetInput!
+  ): PasswordResetPayload @public
+  "Sends the viewer a mail by which the e-mail address is verified. Signing up does so, too."
+  emailVerificationRequest: EmailVerificationRequestPayload @authenticated
+  "Verifies the e-mail address of whoever has got the mail."
+  emailVerify(
+    "The token of the mail."
+    input: EmailVerifyInput!
+  ): EmailVerifyPayload @public
+  """
+  Sends a mail to the e-mail address that the viewer wants to have, after a warning to the one so far. Nothing changes until
+  ` + "`" + `emailChangeConfirm` + "`" + `.
+  """
+  emailChangeRequest(
+    "The new address, and the viewer's password."
+    input: EmailChangeRequestInput!
+  ): EmailChangeRequestPayload @authenticated
+  "Gives an account the e-mail address to which the mail has gone, and ends all its sessions but the viewer's."
+  emailChangeConfirm(
+    "The token of the mail."
+    input: EmailChangeConfirmInput!
+  ): EmailChangeConfirmPayload @public
+  "All that is known of the viewer, as JSON: the account with its address book, sessions and history, orders, payments."
+  accountExport: AccountExportPayload @authenticated
+  """
+  Deletes the viewer's account: name, e-mail address, telephone number, address book and sessions are erased. Orders stay as
+  they were placed, as the law asks. This can not be undone.
+  """
+  accountDelete(
+    "The viewer's password."
+    input: AccountDeleteInput!
+  ): AccountDeletePayload @authenticated
 
   "Changes the viewer's profile."
   profileUpdate(
@@ -5369,6 +5104,14 @@ type Mutation {
     input: AddressSetDefaultInput!
   ): AddressPayload @authenticated
 
+  """
+  Opens an account for somebody, who is sent a mail by which to choose a password. Managers may do so for customers, admins
+  for everybody.
+  """
+  userCreate(
+    "Who, and which roles."
+    input: UserCreateInput!
+  ): UserPayload @hasRole(anyOf: [MANAGER, ADMIN])
   "Closes an account and ends all its sessions. Managers may do so to customers, admins to everybody but themselves."
   userDeactivate(
     "Which account."
@@ -5384,6 +5127,16 @@ type Mutation {
     "Which user, and which roles."
     input: UserSetRolesInput!
   ): UserPayload @hasRole(anyOf: [ADMIN])
+  "Makes a key by which a machine acts, with the role ` + "`" + `SERVICE` + "`" + `."
+  apiKeyCreate(
+    "What it is for, and until when."
+    input: ApiKeyCreateInput!
+  ): ApiKeyCreatePayload @hasRole(anyOf: [ADMIN])
+  "Makes a key void, within two seconds everywhere. This can not be undone."
+  apiKeyRevoke(
+    "Which key."
+    input: ApiKeyRevokeInput!
+  ): ApiKeyPayload @hasRole(anyOf: [ADMIN])
 
   "Orders what is in a cart: the viewer's, or the one of the token. Answers when the order is placed, came to nothing, or waits for the customer or the provider; then it goes on by itself."
   orderPlace(
@@ -5491,147 +5244,6 @@ type Mutation {
     idempotencyKey: String!
   ): StockSetPayload @hasRole(anyOf: [MANAGER, ADMIN, SERVICE])
 
-  "Makes a product, which is a draft."
-  productCreate(
-    "What it is."
-    input: ProductCreateInput!
-  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Changes a product. What is not given stays."
-  productUpdate(
-    "Which product, and what changes."
-    input: ProductUpdateInput!
-  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Puts a draft on sale."
-  productPublish(
-    "Which product."
-    input: ProductPublishInput!
-  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Takes a product off sale: it is a draft again."
-  productUnpublish(
-    "Which product."
-    input: ProductUnpublishInput!
-  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Takes a product out of the shop for good. Orders keep what they have of it."
-  productArchive(
-    "Which product."
-    input: ProductArchiveInput!
-  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Makes a draft of an archived product."
-  productRestore(
-    "Which product."
-    input: ProductRestoreInput!
-  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Plans when a product goes on sale, and off it."
-  productSchedule(
-    "Which product, and when."
-    input: ProductScheduleInput!
-  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Gives a product options in place of those that it has: renamed, added, removed or in another order. Its variants get the values that follow. What would take the value of a variant away or make two variants alike is refused."
-  productOptionsSet(
-    "Which product, and all of its options."
-    input: ProductOptionsSetInput!
-  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Gives a product another picture or film, as the last one."
-  productMediaAdd(
-    "Which product, and where the medium is."
-    input: ProductMediaAddInput!
-  ): ProductMediaPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Changes a picture or film."
-  productMediaUpdate(
-    "Which medium, and what changes."
-    input: ProductMediaUpdateInput!
-  ): ProductMediaPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Takes a picture or film from its product, and from the variants that it was the picture of."
-  productMediaRemove(
-    "Which medium."
-    input: ProductMediaRemoveInput!
-  ): ProductMediaRemovePayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Puts the media of a product into an order."
-  productMediaReorder(
-    "Which product, and the order."
-    input: ProductMediaReorderInput!
-  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Gives a product another variant, as the last one, with nothing in stock. A value that its option does not have yet is added to it."
-  variantCreate(
-    "Which product, and what the variant is."
-    input: VariantCreateInput!
-  ): VariantPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Changes a variant. What is not given stays."
-  variantUpdate(
-    "Which variant, and what changes."
-    input: VariantUpdateInput!
-  ): VariantPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Deletes a variant, unless it is the last one of its product or orders under way hold some of it. What is on hand goes out of the books."
-  variantDelete(
-    "Which variant."
-    input: VariantDeleteInput!
-  ): VariantDeletePayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Puts the variants of a product into an order."
-  variantsReorder(
-    "Which product, and the order."
-    input: VariantsReorderInput!
-  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Changes up to 100 variants of any products, one after the other in the order given. Those that can be changed are, whatever is wrong with others."
-  variantsBulkUpdate(
-    "Which variants, and what changes of each."
-    input: VariantsBulkUpdateInput!
-  ): VariantsBulkUpdatePayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Makes a category, the last one below its parent."
-  categoryCreate(
-    "What it is."
-    input: CategoryCreateInput!
-  ): CategoryPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Changes the texts of a category. What is not given stays."
-  categoryUpdate(
-    "Which category, and what changes."
-    input: CategoryUpdateInput!
-  ): CategoryPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Puts a category, with all below it, last below another one. Where it stands already it stays."
-  categoryMove(
-    "Which category, and where it comes."
-    input: CategoryMoveInput!
-  ): CategoryPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Puts the categories directly below one into an order."
-  categoriesReorder(
-    "Below which category, and the order."
-    input: CategoriesReorderInput!
-  ): CategoriesPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Deletes a category that has no products and no categories below it."
-  categoryDelete(
-    "Which category."
-    input: CategoryDeleteInput!
-  ): CategoryDeletePayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Makes a collection."
-  collectionCreate(
-    "What it is."
-    input: CollectionCreateInput!
-  ): CollectionPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Changes the texts of a collection. What is not given stays."
-  collectionUpdate(
-    "Which collection, and what changes."
-    input: CollectionUpdateInput!
-  ): CollectionPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Deletes a collection. Its products stay."
-  collectionDelete(
-    "Which collection."
-    input: CollectionDeleteInput!
-  ): CollectionDeletePayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Puts products at the end of a collection. Those that are in it stay where they are."
-  collectionProductsAdd(
-    "Which collection, and which products."
-    input: CollectionProductsAddInput!
-  ): CollectionPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Takes products out of a collection."
-  collectionProductsRemove(
-    "Which collection, and which products."
-    input: CollectionProductsRemoveInput!
-  ): CollectionPayload @hasRole(anyOf: [MANAGER, ADMIN])
-  "Puts products in front of a collection, in the order given; the others follow as they stood."
-  collectionProductsReorder(
-    "Which collection, and which products."
-    input: CollectionProductsReorderInput!
-  ): CollectionPayload @hasRole(anyOf: [MANAGER, ADMIN])
-
   "Puts variants into a cart, which is made if there is none. What is in it already becomes more."
   cartLinesAdd(
     "Into which cart, and what."
@@ -5729,6 +5341,8 @@ enum UserStatus {
   ACTIVE
   "Staff has closed the account."
   DEACTIVATED
+  "Its user has deleted the account: nothing personal is left of it."
+  DELETED
 }
 
 "A person with an account, or a guest who has bought without one."
@@ -5739,6 +5353,8 @@ type User implements Node {
   name: String
   "The e-mail address; null for guests who gave none."
   email: EmailAddress
+  "The user has shown, by a mail, that the e-mail address is theirs."
+  emailVerified: Boolean!
   "The telephone number in E.164, for example ` + "`" + `+4930901820` + "`" + `."
   phone: String
   "What the user may do."
@@ -5902,6 +5518,110 @@ type PasswordChangePayload @open {
   userErrors: [UserError!]!
 }
 
+"Whose password is to be set by mail."
+input PasswordResetRequestInput {
+  "The e-mail address of the account."
+  email: EmailAddress!
+}
+
+"The outcome of asking for a mail that sets a password."
+type PasswordResetRequestPayload @open {
+  "The mail is sent if there is an account: always true without ` + "`" + `userErrors` + "`" + `."
+  requested: Boolean!
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"What a mail that sets a password holds, and the password."
+input PasswordResetInput {
+  "The token of the mail; works once."
+  token: String!
+  "The password from now on, 8 to 128 characters."
+  newPassword: String!
+}
+
+"The outcome of setting a password by mail."
+type PasswordResetPayload @open {
+  "The password was set."
+  changed: Boolean!
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The outcome of asking for a mail that verifies the e-mail address."
+type EmailVerificationRequestPayload @open {
+  "The mail is sent."
+  requested: Boolean!
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"What a mail that verifies an e-mail address holds."
+input EmailVerifyInput {
+  "The token of the mail; works once."
+  token: String!
+}
+
+"The outcome of verifying an e-mail address."
+type EmailVerifyPayload @open {
+  "The e-mail address was verified."
+  verified: Boolean!
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The e-mail address that the viewer wants to have."
+input EmailChangeRequestInput {
+  "The new address."
+  newEmail: EmailAddress!
+  "The viewer's password."
+  password: String!
+}
+
+"The outcome of asking for another e-mail address."
+type EmailChangeRequestPayload @open {
+  "The mails are sent."
+  requested: Boolean!
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"What the mail to a new e-mail address holds."
+input EmailChangeConfirmInput {
+  "The token of the mail; works once."
+  token: String!
+}
+
+"The outcome of confirming another e-mail address."
+type EmailChangeConfirmPayload @open {
+  "The account has the new address."
+  changed: Boolean!
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The outcome of asking for all that is known of the viewer."
+type AccountExportPayload @open {
+  "An object with ` + "`" + `user` + "`" + `, ` + "`" + `addresses` + "`" + `, ` + "`" + `sessions` + "`" + `, ` + "`" + `audit` + "`" + `, ` + "`" + `orders` + "`" + ` and ` + "`" + `payments` + "`" + `."
+  data: JSON
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The proof that whoever deletes an account is its user."
+input AccountDeleteInput {
+  "The viewer's password."
+  password: String!
+}
+
+"The outcome of deleting an account."
+type AccountDeletePayload @open {
+  "The account was deleted."
+  deleted: Boolean!
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
 "What changes of the viewer's profile: what is absent stays as it is, null clears."
 input ProfileUpdateInput {
   "The full name, 1 to 200 characters."
@@ -6011,6 +5731,16 @@ type AddressDeletePayload @open {
   userErrors: [UserError!]!
 }
 
+"An account that is opened for somebody."
+input UserCreateInput {
+  "The e-mail address, to which the invitation goes."
+  email: EmailAddress!
+  "The full name, 1 to 200 characters."
+  name: String!
+  "The roles; one at least."
+  roles: [Role!]! = [CUSTOMER]
+}
+
 "The account that is closed."
 input UserDeactivateInput {
   "Which user."
@@ -6067,6 +5797,24 @@ enum AuditAction {
   REACTIVATED
   "Staff set its roles."
   ROLES_SET
+  "Its user verified the e-mail address."
+  EMAIL_VERIFIED
+  "Its user asked for another e-mail address."
+  EMAIL_CHANGE_REQUESTED
+  "Its user confirmed another e-mail address, which ended all other sessions."
+  EMAIL_CHANGED
+  "Its user set a password by mail, which ended all sessions."
+  PASSWORD_RESET
+  "Staff opened it."
+  CREATED
+  "Its user deleted it."
+  DELETED
+  "Its user got all that is known of them."
+  EXPORTED
+  "Its user, an admin, made a key for a machine."
+  API_KEY_CREATED
+  "A key for a machine that its user had made was made void."
+  API_KEY_REVOKED
 }
 
 "An entry of the audit log; never changed. It is there exactly when what it tells of was done."
@@ -6115,6 +5863,74 @@ input AuditFilter {
   actions: [AuditAction!]
   "Was done in this span."
   at: DateTimeRange
+}
+
+"A key by which a machine acts, with the role ` + "`" + `SERVICE` + "`" + `."
+type ApiKey {
+  "The ID of the key, which is also that of whom it acts as."
+  id: ID!
+  "What it is for."
+  name: String!
+  "When it was made."
+  createdAt: DateTime!
+  "The admin who made it; null for those without an account here."
+  createdBy: User @hasRole(anyOf: [ADMIN])
+  "When it ends by itself."
+  expiresAt: DateTime
+  "When it was made void."
+  revokedAt: DateTime
+  "When it was used last, to the minute; null if never."
+  lastUsedAt: DateTime
+}
+
+"A page of keys."
+type ApiKeyConnection {
+  "The items of the page with their cursors."
+  edges: [ApiKeyEdge!] @hasRole(anyOf: [ADMIN])
+  "The items of the page."
+  nodes: [ApiKey!] @hasRole(anyOf: [ADMIN])
+  "Where the page lies."
+  pageInfo: PageInfo!
+}
+
+"A key in a list."
+type ApiKeyEdge {
+  "The position in the list."
+  cursor: String!
+  "The key."
+  node: ApiKey @hasRole(anyOf: [ADMIN])
+}
+
+"A new key."
+input ApiKeyCreateInput {
+  "What it is for, 1 to 100 characters."
+  name: String!
+  "When it ends by itself; null: never."
+  expiresAt: DateTime
+}
+
+"The outcome of making a key."
+type ApiKeyCreatePayload @open {
+  "The key; null when there are ` + "`" + `userErrors` + "`" + `."
+  apiKey: ApiKey @hasRole(anyOf: [ADMIN])
+  "What the machine sends as ` + "`" + `Authorization: Bearer emp_…` + "`" + `. It is shown this once; null when there are ` + "`" + `userErrors` + "`" + `."
+  secret: String
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The key that is made void."
+input ApiKeyRevokeInput {
+  "Which key."
+  apiKeyId: ID!
+}
+
+"The outcome of what is done to a key."
+type ApiKeyPayload @open {
+  "The key as it is now."
+  apiKey: ApiKey @hasRole(anyOf: [ADMIN])
+  "What the user can mend."
+  userErrors: [UserError!]!
 }
 
 "What a client needs to act as the user."
@@ -6181,18 +5997,8 @@ type Product implements Node @open {
   createdAt: DateTime!
   "When it was last changed; stock movements do not count."
   updatedAt: DateTime!
-  "When it first went on sale."
+  "When it went on sale."
   publishedAt: DateTime
-  "When it goes on sale, and off it, for staff."
-  schedule: ProductSchedule @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
-}
-
-"When a product goes on sale, and off it."
-type ProductSchedule {
-  "When it goes on sale; null where that is not planned."
-  publishAt: DateTime
-  "When it goes off sale; null where that is not planned."
-  unpublishAt: DateTime
 }
 
 "Something a buyer chooses, with its values."
@@ -6269,17 +6075,6 @@ type Variant implements Node @open {
   availability: Availability!
   "The stock in full, for staff."
   inventory: Inventory @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
-  "How its prices have changed, the newest first, for staff."
-  priceChanges(
-    "How many, from the start of the list; at most 100."
-    first: Int
-    "Only what comes after this cursor."
-    after: String
-    "How many, from the end of the list; at most 100."
-    last: Int
-    "Only what comes before this cursor."
-    before: String
-  ): PriceChangeConnection @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
   "The picture of this variant."
   image: Media
   "What it is a variant of."
@@ -6627,514 +6422,6 @@ enum ProductSortField {
   PRICE
   "The name."
   TITLE
-  "The place in the collection, as the shop has ordered it; for the products of a collection only."
-  POSITION
-}
-
-"An entry of the history of a variant's prices; never changed."
-type PriceChange implements Node {
-  "The global ID."
-  id: ID!
-  "What it cost before."
-  oldPrice: Money!
-  "What it cost from then on."
-  newPrice: Money!
-  "What it was said to have cost until then, when it was reduced."
-  oldCompareAtPrice: Money
-  "What it was said to have cost from then on, when it was reduced."
-  newCompareAtPrice: Money
-  "Who has changed it; null for imports."
-  actor: User @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
-  "When."
-  createdAt: DateTime!
-}
-
-"A page of the history of prices."
-type PriceChangeConnection {
-  "The items of the page with their cursors."
-  edges: [PriceChangeEdge!] @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
-  "The items of the page."
-  nodes: [PriceChange!] @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
-  "Where the page lies."
-  pageInfo: PageInfo!
-}
-
-"A change of prices in a list."
-type PriceChangeEdge {
-  "The position in the list."
-  cursor: String!
-  "The change."
-  node: PriceChange @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
-}
-
-"A new product."
-input ProductCreateInput {
-  "The name."
-  title: String!
-  "The name in addresses; made of the title when it is left out."
-  slug: String
-  "The description as HTML; what is dangerous is taken out."
-  descriptionHtml: String
-  "Who makes it."
-  vendor: String
-  "What kind of thing it is."
-  type: String
-  "Words by which it is found."
-  tags: [String!]
-  "Where it stands in the shop."
-  categoryId: ID
-  "What search engines are shown."
-  seo: SeoInput
-  "What the shop keeps with the product; at most 100,000 characters of JSON."
-  metadata: JSON
-  "What a buyer chooses between, in order; at most 3."
-  options: [ProductOptionInput!]
-  "The variants, in order; at most 250."
-  variants: [VariantInput!]
-  "The pictures and films, in order; at most 250."
-  media: [ProductMediaInput!]
-}
-
-"What search engines are shown. What is absent stays, null clears."
-input SeoInput {
-  "The title; the product's own when null."
-  title: String
-  "The description; the product's own when null."
-  description: String
-}
-
-"An option of a new product."
-input ProductOptionInput {
-  "What is chosen, for example ` + "`" + `Size` + "`" + `."
-  name: String!
-  "Between what, in order. Values of variants that are missing are added."
-  values: [String!]! = []
-}
-
-"A variant of a new product."
-input VariantInput {
-  "A value for each of the product's options."
-  optionValues: [OptionValueInput!]! = []
-  "The stock keeping unit, unique."
-  sku: String
-  "The bar code: EAN, UPC, ISBN."
-  barcode: String
-  "What it costs, in the currency of the product's other variants, otherwise the shop's."
-  price: Decimal!
-  "What it cost before, when it is reduced."
-  compareAtPrice: Decimal
-  "The weight in grams."
-  weightGrams: Int
-}
-
-"An option with the value chosen."
-input OptionValueInput {
-  "The option, for example ` + "`" + `Size` + "`" + `."
-  name: String!
-  "The value, for example ` + "`" + `M` + "`" + `."
-  value: String!
-}
-
-"A picture or film of a new product."
-input ProductMediaInput {
-  "Where it is."
-  url: URL!
-  "What it shows, in words."
-  alt: String
-  "What it is."
-  kind: MediaKind! = IMAGE
-  "The width in pixels, where known; then the height too."
-  width: Int
-  "The height in pixels, where known; then the width too."
-  height: Int
-}
-
-"What changes of a product: what is absent stays, null clears."
-input ProductUpdateInput {
-  "Which product."
-  productId: ID!
-  "The name; can not be cleared."
-  title: String
-  "The name in addresses; can not be cleared."
-  slug: String
-  "The description as HTML; what is dangerous is taken out."
-  descriptionHtml: String
-  "Who makes it."
-  vendor: String
-  "What kind of thing it is."
-  type: String
-  "Words by which it is found, in place of those so far."
-  tags: [String!]
-  "Where it stands in the shop."
-  categoryId: ID
-  "What search engines are shown."
-  seo: SeoInput
-  "What the shop keeps with the product, in place of that so far; at most 100,000 characters of JSON."
-  metadata: JSON
-}
-
-"The product that goes on sale."
-input ProductPublishInput {
-  "Which product."
-  productId: ID!
-}
-
-"The product that goes off sale."
-input ProductUnpublishInput {
-  "Which product."
-  productId: ID!
-}
-
-"The product that goes out of the shop."
-input ProductArchiveInput {
-  "Which product."
-  productId: ID!
-}
-
-"The product that becomes a draft."
-input ProductRestoreInput {
-  "Which product."
-  productId: ID!
-}
-
-"When a product goes on sale, and off it: what is absent stays, null clears. What has passed is due at once."
-input ProductScheduleInput {
-  "Which product."
-  productId: ID!
-  "When it goes on sale, if it is a draft."
-  publishAt: DateTime
-  "When it goes off sale, if it is on sale or will be by then."
-  unpublishAt: DateTime
-}
-
-"All options of a product."
-input ProductOptionsSetInput {
-  "Which product."
-  productId: ID!
-  "The options, in order; at most 3."
-  options: [ProductOptionSetInput!]!
-}
-
-"An option as it becomes: the one that is named ` + "`" + `was` + "`" + ` so far, otherwise the one that has the name already, otherwise a new one."
-input ProductOptionSetInput {
-  "What is chosen, for example ` + "`" + `Size` + "`" + `."
-  name: String!
-  "The name that it has so far, when that changes."
-  was: String
-  "Between what, in order."
-  values: [ProductOptionValueSetInput!]!
-  "Of a new option: the value that the variants that there are get; the first when it is left out."
-  variantsValue: String
-}
-
-"A value as it becomes, found like its option."
-input ProductOptionValueSetInput {
-  "The value, for example ` + "`" + `M` + "`" + `."
-  value: String!
-  "What it is so far, when that changes."
-  was: String
-}
-
-"A picture or film that a product gets."
-input ProductMediaAddInput {
-  "Which product."
-  productId: ID!
-  "Where it is."
-  url: URL!
-  "What it shows, in words."
-  alt: String
-  "What it is."
-  kind: MediaKind! = IMAGE
-  "The width in pixels, where known; then the height too."
-  width: Int
-  "The height in pixels, where known; then the width too."
-  height: Int
-}
-
-"What changes of a picture or film: what is absent stays, null clears."
-input ProductMediaUpdateInput {
-  "Which medium."
-  mediaId: ID!
-  "Where it is; can not be cleared. The width and the height are unknown then."
-  url: URL
-  "What it shows, in words."
-  alt: String
-}
-
-"The picture or film that goes."
-input ProductMediaRemoveInput {
-  "Which medium."
-  mediaId: ID!
-}
-
-"The media of a product in another order."
-input ProductMediaReorderInput {
-  "Which product."
-  productId: ID!
-  "All of its media, each once."
-  mediaIds: [ID!]!
-}
-
-"A new variant of a product."
-input VariantCreateInput {
-  "Which product."
-  productId: ID!
-  "The picture, one of the product's media."
-  imageId: ID
-  "A value for each of the product's options."
-  optionValues: [OptionValueInput!]! = []
-  "The stock keeping unit, unique."
-  sku: String
-  "The bar code: EAN, UPC, ISBN."
-  barcode: String
-  "What it costs, in the currency of the product's other variants, otherwise the shop's."
-  price: Decimal!
-  "What it cost before, when it is reduced."
-  compareAtPrice: Decimal
-  "The weight in grams."
-  weightGrams: Int
-}
-
-"What changes of a variant: what is absent stays, null clears."
-input VariantUpdateInput {
-  "Which variant."
-  variantId: ID!
-  "Values of options; the others stay."
-  optionValues: [OptionValueInput!]
-  "The stock keeping unit, unique."
-  sku: String
-  "The bar code: EAN, UPC, ISBN."
-  barcode: String
-  "What it costs, in its currency; can not be cleared."
-  price: Decimal
-  "What it cost before, when it is reduced."
-  compareAtPrice: Decimal
-  "The weight in grams."
-  weightGrams: Int
-  "The picture, one of the product's media."
-  imageId: ID
-}
-
-"The variant that goes."
-input VariantDeleteInput {
-  "Which variant."
-  variantId: ID!
-}
-
-"The variants of a product in another order."
-input VariantsReorderInput {
-  "Which product."
-  productId: ID!
-  "All of its variants, each once."
-  variantIds: [ID!]!
-}
-
-"What changes of many variants."
-input VariantsBulkUpdateInput {
-  "At most 100."
-  variants: [VariantUpdateInput!]!
-}
-
-"A new category."
-input CategoryCreateInput {
-  "The name."
-  name: String!
-  "The name in addresses; made of the name when it is left out."
-  slug: String
-  "What is found here."
-  description: String
-  "The category above; the top when it is left out."
-  parentId: ID
-}
-
-"What changes of a category: what is absent stays, null clears."
-input CategoryUpdateInput {
-  "Which category."
-  categoryId: ID!
-  "The name; can not be cleared."
-  name: String
-  "The name in addresses; can not be cleared."
-  slug: String
-  "What is found here."
-  description: String
-}
-
-"Where a category comes."
-input CategoryMoveInput {
-  "Which category."
-  categoryId: ID!
-  "The category above; the top when it is left out."
-  parentId: ID
-}
-
-"The categories directly below one in another order."
-input CategoriesReorderInput {
-  "The category above; the top when it is left out."
-  parentId: ID
-  "All categories directly below it, each once."
-  categoryIds: [ID!]!
-}
-
-"The category that goes."
-input CategoryDeleteInput {
-  "Which category."
-  categoryId: ID!
-}
-
-"A new collection."
-input CollectionCreateInput {
-  "The name."
-  title: String!
-  "The name in addresses; made of the title when it is left out."
-  slug: String
-  "What holds it together."
-  description: String
-}
-
-"What changes of a collection: what is absent stays, null clears."
-input CollectionUpdateInput {
-  "Which collection."
-  collectionId: ID!
-  "The name; can not be cleared."
-  title: String
-  "The name in addresses; can not be cleared."
-  slug: String
-  "What holds it together."
-  description: String
-}
-
-"The collection that goes."
-input CollectionDeleteInput {
-  "Which collection."
-  collectionId: ID!
-}
-
-"Products that come into a collection."
-input CollectionProductsAddInput {
-  "Which collection."
-  collectionId: ID!
-  "Which products; at most 100."
-  productIds: [ID!]!
-}
-
-"Products that go out of a collection."
-input CollectionProductsRemoveInput {
-  "Which collection."
-  collectionId: ID!
-  "Which products; at most 100."
-  productIds: [ID!]!
-}
-
-"Products that come to the front of a collection, in order."
-input CollectionProductsReorderInput {
-  "Which collection."
-  collectionId: ID!
-  "Which products; at most 100."
-  productIds: [ID!]!
-}
-
-"The outcome of editing a product."
-type ProductPayload @open {
-  "The product; null when it was not changed."
-  product: Product
-  "What the user can mend."
-  userErrors: [UserError!]!
-}
-
-"The outcome of editing a picture or film."
-type ProductMediaPayload @open {
-  "The medium; null when it was not changed."
-  media: Media
-  "Its product."
-  product: Product
-  "What the user can mend."
-  userErrors: [UserError!]!
-}
-
-"The outcome of removing a picture or film."
-type ProductMediaRemovePayload @open {
-  "The ID of what was removed; null when it was not."
-  removedMediaId: ID
-  "Its product."
-  product: Product
-  "What the user can mend."
-  userErrors: [UserError!]!
-}
-
-"The outcome of editing a variant."
-type VariantPayload @open {
-  "The variant; null when it was not changed."
-  variant: Variant
-  "Its product."
-  product: Product
-  "What the user can mend."
-  userErrors: [UserError!]!
-}
-
-"The outcome of deleting a variant."
-type VariantDeletePayload @open {
-  "The ID of what was deleted; null when it was not."
-  deletedVariantId: ID
-  "Its product."
-  product: Product
-  "What the user can mend."
-  userErrors: [UserError!]!
-}
-
-"The outcome of changing many variants."
-type VariantsBulkUpdatePayload @open {
-  "What became of each, in the order asked for."
-  results: [VariantUpdateResult!]!
-  "What the user can mend of the whole; nothing was changed then."
-  userErrors: [UserError!]!
-}
-
-"What became of one of many variants."
-type VariantUpdateResult @open {
-  "The variant; null when it was not changed."
-  variant: Variant
-  "What the user can mend; paths begin in the variant's own input."
-  userErrors: [UserError!]!
-}
-
-"The outcome of editing a category."
-type CategoryPayload @open {
-  "The category; null when it was not changed."
-  category: Category
-  "What the user can mend."
-  userErrors: [UserError!]!
-}
-
-"The outcome of reordering categories."
-type CategoriesPayload @open {
-  "The categories in their order; null when it was not changed."
-  categories: [Category!]
-  "What the user can mend."
-  userErrors: [UserError!]!
-}
-
-"The outcome of deleting a category."
-type CategoryDeletePayload @open {
-  "The ID of what was deleted; null when it was not."
-  deletedCategoryId: ID
-  "What the user can mend."
-  userErrors: [UserError!]!
-}
-
-"The outcome of editing a collection."
-type CollectionPayload @open {
-  "The collection; null when it was not changed."
-  collection: Collection
-  "What the user can mend."
-  userErrors: [UserError!]!
-}
-
-"The outcome of deleting a collection."
-type CollectionDeletePayload @open {
-  "The ID of what was deleted; null when it was not."
-  deletedCollectionId: ID
-  "What the user can mend."
-  userErrors: [UserError!]!
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -8473,6 +7760,26 @@ var parsedSchema = gqlparser.MustLoadSchema(sources...)
 // Each function is generated once per unique object type, deduplicating the
 // switch statements that were previously inlined in every fieldContext_* function.
 
+func (ec *executionContext) childFields_AccountDeletePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "deleted":
+		return ec.fieldContext_AccountDeletePayload_deleted(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_AccountDeletePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AccountDeletePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_AccountExportPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "data":
+		return ec.fieldContext_AccountExportPayload_data(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_AccountExportPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AccountExportPayload", field.Name)
+}
+
 func (ec *executionContext) childFields_Address(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -8521,6 +7828,70 @@ func (ec *executionContext) childFields_AddressPayload(ctx context.Context, fiel
 		return ec.fieldContext_AddressPayload_userErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type AddressPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_ApiKey(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_ApiKey_id(ctx, field)
+	case "name":
+		return ec.fieldContext_ApiKey_name(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_ApiKey_createdAt(ctx, field)
+	case "createdBy":
+		return ec.fieldContext_ApiKey_createdBy(ctx, field)
+	case "expiresAt":
+		return ec.fieldContext_ApiKey_expiresAt(ctx, field)
+	case "revokedAt":
+		return ec.fieldContext_ApiKey_revokedAt(ctx, field)
+	case "lastUsedAt":
+		return ec.fieldContext_ApiKey_lastUsedAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ApiKey", field.Name)
+}
+
+func (ec *executionContext) childFields_ApiKeyConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_ApiKeyConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_ApiKeyConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_ApiKeyConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ApiKeyConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_ApiKeyCreatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "apiKey":
+		return ec.fieldContext_ApiKeyCreatePayload_apiKey(ctx, field)
+	case "secret":
+		return ec.fieldContext_ApiKeyCreatePayload_secret(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ApiKeyCreatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ApiKeyCreatePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_ApiKeyEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_ApiKeyEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_ApiKeyEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ApiKeyEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_ApiKeyPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "apiKey":
+		return ec.fieldContext_ApiKeyPayload_apiKey(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ApiKeyPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ApiKeyPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_AppliedDiscount(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -8685,16 +8056,6 @@ func (ec *executionContext) childFields_CartWarning(ctx context.Context, field g
 	return nil, fmt.Errorf("no field named %q was found under type CartWarning", field.Name)
 }
 
-func (ec *executionContext) childFields_CategoriesPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-	switch field.Name {
-	case "categories":
-		return ec.fieldContext_CategoriesPayload_categories(ctx, field)
-	case "userErrors":
-		return ec.fieldContext_CategoriesPayload_userErrors(ctx, field)
-	}
-	return nil, fmt.Errorf("no field named %q was found under type CategoriesPayload", field.Name)
-}
-
 func (ec *executionContext) childFields_Category(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -8717,16 +8078,6 @@ func (ec *executionContext) childFields_Category(ctx context.Context, field grap
 	return nil, fmt.Errorf("no field named %q was found under type Category", field.Name)
 }
 
-func (ec *executionContext) childFields_CategoryDeletePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-	switch field.Name {
-	case "deletedCategoryId":
-		return ec.fieldContext_CategoryDeletePayload_deletedCategoryId(ctx, field)
-	case "userErrors":
-		return ec.fieldContext_CategoryDeletePayload_userErrors(ctx, field)
-	}
-	return nil, fmt.Errorf("no field named %q was found under type CategoryDeletePayload", field.Name)
-}
-
 func (ec *executionContext) childFields_CategoryFacet(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "category":
@@ -8735,16 +8086,6 @@ func (ec *executionContext) childFields_CategoryFacet(ctx context.Context, field
 		return ec.fieldContext_CategoryFacet_count(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type CategoryFacet", field.Name)
-}
-
-func (ec *executionContext) childFields_CategoryPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-	switch field.Name {
-	case "category":
-		return ec.fieldContext_CategoryPayload_category(ctx, field)
-	case "userErrors":
-		return ec.fieldContext_CategoryPayload_userErrors(ctx, field)
-	}
-	return nil, fmt.Errorf("no field named %q was found under type CategoryPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_Collection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -8775,16 +8116,6 @@ func (ec *executionContext) childFields_CollectionConnection(ctx context.Context
 	return nil, fmt.Errorf("no field named %q was found under type CollectionConnection", field.Name)
 }
 
-func (ec *executionContext) childFields_CollectionDeletePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-	switch field.Name {
-	case "deletedCollectionId":
-		return ec.fieldContext_CollectionDeletePayload_deletedCollectionId(ctx, field)
-	case "userErrors":
-		return ec.fieldContext_CollectionDeletePayload_userErrors(ctx, field)
-	}
-	return nil, fmt.Errorf("no field named %q was found under type CollectionDeletePayload", field.Name)
-}
-
 func (ec *executionContext) childFields_CollectionEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "cursor":
@@ -8793,16 +8124,6 @@ func (ec *executionContext) childFields_CollectionEdge(ctx context.Context, fiel
 		return ec.fieldContext_CollectionEdge_node(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type CollectionEdge", field.Name)
-}
-
-func (ec *executionContext) childFields_CollectionPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-	switch field.Name {
-	case "collection":
-		return ec.fieldContext_CollectionPayload_collection(ctx, field)
-	case "userErrors":
-		return ec.fieldContext_CollectionPayload_userErrors(ctx, field)
-	}
-	return nil, fmt.Errorf("no field named %q was found under type CollectionPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_Discount(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -8867,6 +8188,46 @@ func (ec *executionContext) childFields_DiscountPayload(ctx context.Context, fie
 		return ec.fieldContext_DiscountPayload_userErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type DiscountPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_EmailChangeConfirmPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "changed":
+		return ec.fieldContext_EmailChangeConfirmPayload_changed(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_EmailChangeConfirmPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type EmailChangeConfirmPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_EmailChangeRequestPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "requested":
+		return ec.fieldContext_EmailChangeRequestPayload_requested(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_EmailChangeRequestPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type EmailChangeRequestPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_EmailVerificationRequestPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "requested":
+		return ec.fieldContext_EmailVerificationRequestPayload_requested(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_EmailVerificationRequestPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type EmailVerificationRequestPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_EmailVerifyPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "verified":
+		return ec.fieldContext_EmailVerifyPayload_verified(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_EmailVerifyPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type EmailVerifyPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_FacetValue(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -9283,6 +8644,26 @@ func (ec *executionContext) childFields_PasswordChangePayload(ctx context.Contex
 	return nil, fmt.Errorf("no field named %q was found under type PasswordChangePayload", field.Name)
 }
 
+func (ec *executionContext) childFields_PasswordResetPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "changed":
+		return ec.fieldContext_PasswordResetPayload_changed(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_PasswordResetPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PasswordResetPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_PasswordResetRequestPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "requested":
+		return ec.fieldContext_PasswordResetRequestPayload_requested(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_PasswordResetRequestPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PasswordResetRequestPayload", field.Name)
+}
+
 func (ec *executionContext) childFields_Payment(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -9395,48 +8776,6 @@ func (ec *executionContext) childFields_PostalAddress(ctx context.Context, field
 	return nil, fmt.Errorf("no field named %q was found under type PostalAddress", field.Name)
 }
 
-func (ec *executionContext) childFields_PriceChange(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-	switch field.Name {
-	case "id":
-		return ec.fieldContext_PriceChange_id(ctx, field)
-	case "oldPrice":
-		return ec.fieldContext_PriceChange_oldPrice(ctx, field)
-	case "newPrice":
-		return ec.fieldContext_PriceChange_newPrice(ctx, field)
-	case "oldCompareAtPrice":
-		return ec.fieldContext_PriceChange_oldCompareAtPrice(ctx, field)
-	case "newCompareAtPrice":
-		return ec.fieldContext_PriceChange_newCompareAtPrice(ctx, field)
-	case "actor":
-		return ec.fieldContext_PriceChange_actor(ctx, field)
-	case "createdAt":
-		return ec.fieldContext_PriceChange_createdAt(ctx, field)
-	}
-	return nil, fmt.Errorf("no field named %q was found under type PriceChange", field.Name)
-}
-
-func (ec *executionContext) childFields_PriceChangeConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-	switch field.Name {
-	case "edges":
-		return ec.fieldContext_PriceChangeConnection_edges(ctx, field)
-	case "nodes":
-		return ec.fieldContext_PriceChangeConnection_nodes(ctx, field)
-	case "pageInfo":
-		return ec.fieldContext_PriceChangeConnection_pageInfo(ctx, field)
-	}
-	return nil, fmt.Errorf("no field named %q was found under type PriceChangeConnection", field.Name)
-}
-
-func (ec *executionContext) childFields_PriceChangeEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-	switch field.Name {
-	case "cursor":
-		return ec.fieldContext_PriceChangeEdge_cursor(ctx, field)
-	case "node":
-		return ec.fieldContext_PriceChangeEdge_node(ctx, field)
-	}
-	return nil, fmt.Errorf("no field named %q was found under type PriceChangeEdge", field.Name)
-}
-
 func (ec *executionContext) childFields_PriceRange(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "min":
@@ -9489,8 +8828,6 @@ func (ec *executionContext) childFields_Product(ctx context.Context, field graph
 		return ec.fieldContext_Product_updatedAt(ctx, field)
 	case "publishedAt":
 		return ec.fieldContext_Product_publishedAt(ctx, field)
-	case "schedule":
-		return ec.fieldContext_Product_schedule(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Product", field.Name)
 }
@@ -9543,30 +8880,6 @@ func (ec *executionContext) childFields_ProductFacets(ctx context.Context, field
 	return nil, fmt.Errorf("no field named %q was found under type ProductFacets", field.Name)
 }
 
-func (ec *executionContext) childFields_ProductMediaPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-	switch field.Name {
-	case "media":
-		return ec.fieldContext_ProductMediaPayload_media(ctx, field)
-	case "product":
-		return ec.fieldContext_ProductMediaPayload_product(ctx, field)
-	case "userErrors":
-		return ec.fieldContext_ProductMediaPayload_userErrors(ctx, field)
-	}
-	return nil, fmt.Errorf("no field named %q was found under type ProductMediaPayload", field.Name)
-}
-
-func (ec *executionContext) childFields_ProductMediaRemovePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-	switch field.Name {
-	case "removedMediaId":
-		return ec.fieldContext_ProductMediaRemovePayload_removedMediaId(ctx, field)
-	case "product":
-		return ec.fieldContext_ProductMediaRemovePayload_product(ctx, field)
-	case "userErrors":
-		return ec.fieldContext_ProductMediaRemovePayload_userErrors(ctx, field)
-	}
-	return nil, fmt.Errorf("no field named %q was found under type ProductMediaRemovePayload", field.Name)
-}
-
 func (ec *executionContext) childFields_ProductOption(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "name":
@@ -9575,26 +8888,6 @@ func (ec *executionContext) childFields_ProductOption(ctx context.Context, field
 		return ec.fieldContext_ProductOption_values(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ProductOption", field.Name)
-}
-
-func (ec *executionContext) childFields_ProductPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-	switch field.Name {
-	case "product":
-		return ec.fieldContext_ProductPayload_product(ctx, field)
-	case "userErrors":
-		return ec.fieldContext_ProductPayload_userErrors(ctx, field)
-	}
-	return nil, fmt.Errorf("no field named %q was found under type ProductPayload", field.Name)
-}
-
-func (ec *executionContext) childFields_ProductSchedule(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-	switch field.Name {
-	case "publishAt":
-		return ec.fieldContext_ProductSchedule_publishAt(ctx, field)
-	case "unpublishAt":
-		return ec.fieldContext_ProductSchedule_unpublishAt(ctx, field)
-	}
-	return nil, fmt.Errorf("no field named %q was found under type ProductSchedule", field.Name)
 }
 
 func (ec *executionContext) childFields_ProductSuggestion(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -9819,6 +9112,8 @@ func (ec *executionContext) childFields_User(ctx context.Context, field graphql.
 		return ec.fieldContext_User_name(ctx, field)
 	case "email":
 		return ec.fieldContext_User_email(ctx, field)
+	case "emailVerified":
+		return ec.fieldContext_User_emailVerified(ctx, field)
 	case "phone":
 		return ec.fieldContext_User_phone(ctx, field)
 	case "roles":
@@ -9911,58 +9206,12 @@ func (ec *executionContext) childFields_Variant(ctx context.Context, field graph
 		return ec.fieldContext_Variant_availability(ctx, field)
 	case "inventory":
 		return ec.fieldContext_Variant_inventory(ctx, field)
-	case "priceChanges":
-		return ec.fieldContext_Variant_priceChanges(ctx, field)
 	case "image":
 		return ec.fieldContext_Variant_image(ctx, field)
 	case "product":
 		return ec.fieldContext_Variant_product(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Variant", field.Name)
-}
-
-func (ec *executionContext) childFields_VariantDeletePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-	switch field.Name {
-	case "deletedVariantId":
-		return ec.fieldContext_VariantDeletePayload_deletedVariantId(ctx, field)
-	case "product":
-		return ec.fieldContext_VariantDeletePayload_product(ctx, field)
-	case "userErrors":
-		return ec.fieldContext_VariantDeletePayload_userErrors(ctx, field)
-	}
-	return nil, fmt.Errorf("no field named %q was found under type VariantDeletePayload", field.Name)
-}
-
-func (ec *executionContext) childFields_VariantPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-	switch field.Name {
-	case "variant":
-		return ec.fieldContext_VariantPayload_variant(ctx, field)
-	case "product":
-		return ec.fieldContext_VariantPayload_product(ctx, field)
-	case "userErrors":
-		return ec.fieldContext_VariantPayload_userErrors(ctx, field)
-	}
-	return nil, fmt.Errorf("no field named %q was found under type VariantPayload", field.Name)
-}
-
-func (ec *executionContext) childFields_VariantUpdateResult(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-	switch field.Name {
-	case "variant":
-		return ec.fieldContext_VariantUpdateResult_variant(ctx, field)
-	case "userErrors":
-		return ec.fieldContext_VariantUpdateResult_userErrors(ctx, field)
-	}
-	return nil, fmt.Errorf("no field named %q was found under type VariantUpdateResult", field.Name)
-}
-
-func (ec *executionContext) childFields_VariantsBulkUpdatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-	switch field.Name {
-	case "results":
-		return ec.fieldContext_VariantsBulkUpdatePayload_results(ctx, field)
-	case "userErrors":
-		return ec.fieldContext_VariantsBulkUpdatePayload_userErrors(ctx, field)
-	}
-	return nil, fmt.Errorf("no field named %q was found under type VariantsBulkUpdatePayload", field.Name)
 }
 
 func (ec *executionContext) childFields___Directive(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

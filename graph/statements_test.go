@@ -34,7 +34,7 @@ func paths(t *testing.T, w *world) []path {
 		"categories": `categories`, "collection": `collection(id: $collection)`, "collections": `collections(first: 5)`,
 		"order": `order(id: $order)`, "orders": `orders(first: 50)`, "payment": `payment(id: $payment)`, "payments": `payments(first: 50)`,
 		"auditLog": `auditLog(first: 50)`, "cart": `cart`, "discounts": `discounts(first: 50)`, "shippingMethods": `shippingMethods`,
-		"taxRates": `taxRates`, "paymentDifferences": `paymentDifferences(first: 50)`,
+		"taxRates": `taxRates`, "apiKeys": `apiKeys(first: 50)`, "jobs": `jobs(domain: ORDERS, first: 50)`, "paymentDifferences": `paymentDifferences(first: 50)`,
 	}
 	// A cart is read with its lines, by its owner or beginning with one of them.
 	dearer := map[string]int{"cart": 2, "node on Cart": 1, "nodes on Cart": 1, "node on CartLine": 2, "nodes on CartLine": 2}

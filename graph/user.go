@@ -30,6 +30,7 @@ var (
 		"actor":   maybeAlong(loader.Users, func(e *user.AuditEntry) *uuid.UUID { return e.ActorID }),
 		"subject": along(loader.Users, func(e *user.AuditEntry) uuid.UUID { return e.SubjectID }),
 	}
+	apiKeyEdges         = fields{"createdBy": along(loader.Users, func(k *user.APIKey) uuid.UUID { return k.CreatedBy })}
 	userConnectionEdges = fields{
 		"totalCount": along(loader.UserCounts, func(c *user.Connection) *user.Connection { return c }),
 	}
@@ -86,6 +87,10 @@ func (r queryResolver) AuditLog(ctx context.Context, first *int, after *string, 
 	return r.Services.Users.AuditLog(ctx, or(filter), pageArgs(first, after, last, before))
 }
 
+func (r queryResolver) APIKeys(ctx context.Context, first *int, after *string, last *int, before *string) (*user.APIKeyConnection, error) {
+	return r.Services.Users.APIKeys(ctx, pageArgs(first, after, last, before))
+}
+
 func (r mutationResolver) SignUp(ctx context.Context, in user.SignUpInput) (*user.SignInPayload, error) {
 	payload, err := r.Users.SignUp(ctx, in, telemetry.RequestFrom(ctx).ClientAddress)
 	return r.keepRefreshToken(ctx, payload, err, in.Cookie)
@@ -131,6 +136,46 @@ func (r mutationResolver) PasswordChange(ctx context.Context, in user.PasswordCh
 	return r.Users.ChangePassword(ctx, in)
 }
 
+func (r mutationResolver) PasswordResetRequest(ctx context.Context, in user.PasswordResetRequestInput) (*user.PasswordResetRequestPayload, error) {
+	return r.Users.RequestPasswordReset(ctx, in, telemetry.RequestFrom(ctx).ClientAddress)
+}
+
+func (r mutationResolver) PasswordReset(ctx context.Context, in user.PasswordResetInput) (*user.PasswordResetPayload, error) {
+	return r.Users.ResetPassword(ctx, in, telemetry.RequestFrom(ctx).ClientAddress)
+}
+
+func (r mutationResolver) EmailVerificationRequest(ctx context.Context) (*user.EmailVerificationRequestPayload, error) {
+	return r.Users.RequestEmailVerification(ctx)
+}
+
+func (r mutationResolver) EmailVerify(ctx context.Context, in user.EmailVerifyInput) (*user.EmailVerifyPayload, error) {
+	return r.Users.VerifyEmail(ctx, in, telemetry.RequestFrom(ctx).ClientAddress)
+}
+
+func (r mutationResolver) EmailChangeRequest(ctx context.Context, in user.EmailChangeRequestInput) (*user.EmailChangeRequestPayload, error) {
+	return r.Users.RequestEmailChange(ctx, in)
+}
+
+func (r mutationResolver) EmailChangeConfirm(ctx context.Context, in user.EmailChangeConfirmInput) (*user.EmailChangeConfirmPayload, error) {
+	return r.Users.ConfirmEmailChange(ctx, in, telemetry.RequestFrom(ctx).ClientAddress)
+}
+
+func (r mutationResolver) AccountExport(ctx context.Context) (*user.AccountExportPayload, error) {
+	data, err := r.export(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &user.AccountExportPayload{Data: data}, nil
+}
+
+func (r mutationResolver) AccountDelete(ctx context.Context, in user.AccountDeleteInput) (*user.AccountDeletePayload, error) {
+	payload, err := r.Users.DeleteAccount(ctx, in)
+	if err == nil && payload.Deleted {
+		r.Cookies.drop(ctx)
+	}
+	return payload, err
+}
+
 func (r mutationResolver) ProfileUpdate(ctx context.Context, in user.ProfileUpdateInput) (*user.ProfileUpdatePayload, error) {
 	return r.Users.UpdateProfile(ctx, in)
 }
@@ -149,6 +194,18 @@ func (r mutationResolver) AddressDelete(ctx context.Context, in user.AddressDele
 
 func (r mutationResolver) AddressSetDefault(ctx context.Context, in user.AddressSetDefaultInput) (*user.AddressPayload, error) {
 	return r.Users.SetDefaultAddress(ctx, in)
+}
+
+func (r mutationResolver) UserCreate(ctx context.Context, in user.UserCreateInput) (*user.UserPayload, error) {
+	return r.Users.Create(ctx, in)
+}
+
+func (r mutationResolver) APIKeyCreate(ctx context.Context, in user.APIKeyCreateInput) (*user.APIKeyCreatePayload, error) {
+	return r.Users.CreateAPIKey(ctx, in)
+}
+
+func (r mutationResolver) APIKeyRevoke(ctx context.Context, in user.APIKeyRevokeInput) (*user.APIKeyPayload, error) {
+	return r.Users.RevokeAPIKey(ctx, in)
 }
 
 func (r mutationResolver) UserDeactivate(ctx context.Context, in user.UserDeactivateInput) (*user.UserPayload, error) {

@@ -41,6 +41,9 @@ type world struct {
 	numbers  map[string]string // order numbers by owner
 	dbs      *pgtest.Databases
 	sealer   *seal.Sealer
+
+	apiKey  id.ID  // of a machine
+	machine string // what it signs in with
 }
 
 var roles = map[string]auth.Role{
@@ -90,6 +93,17 @@ func newWorld(t testing.TB, size int) *world {
 		t.Fatal(err)
 	}
 	w.build(size, hash)
+	admin, err := w.services.Users.ByEmail(auth.With(t.Context(), auth.Actor{ID: id.New(), Roles: auth.Roles(auth.RoleSupport)}), "admin@example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"till", "warehouse"} {
+		p, err := w.services.Users.CreateAPIKey(auth.With(t.Context(), auth.Actor{ID: admin.ID, Roles: auth.Roles(auth.RoleAdmin)}), user.APIKeyCreateInput{Name: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.apiKey, w.machine = p.APIKey.GlobalID(), *p.Secret
+	}
 	for name := range roles {
 		tokens, err := w.services.Users.OpenSession(t.Context(), name+"@example.com")
 		if err != nil {

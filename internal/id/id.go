@@ -43,7 +43,8 @@ const (
 
 	PaymentCommand Kind = 19
 
-	Job Kind = 20
+	Job    Kind = 20
+	APIKey Kind = 21
 
 	PriceChange Kind = 30
 )
@@ -57,8 +58,8 @@ var owned = map[Kind]bool{
 	StockMovement: true, // by its variant, which its table is keyed by first
 	Cart:          true, CartLine: true, Discount: false, ShippingMethod: false,
 	PaymentCommand: true,
-	Job:            false,
-	PriceChange:    true, // by its variant, like StockMovement
+	Job:            false, APIKey: false,
+	PriceChange: true, // by its variant, like StockMovement
 }
 
 // isOwned is owned as a table, for speed.

@@ -36,6 +36,7 @@ const (
 	AuditPasswordReset        AuditAction = "PASSWORD_RESET"
 	AuditCreated              AuditAction = "CREATED"
 	AuditDeleted              AuditAction = "DELETED"
+	AuditExported             AuditAction = "EXPORTED"
 	AuditAPIKeyCreated        AuditAction = "API_KEY_CREATED"
 	AuditAPIKeyRevoked        AuditAction = "API_KEY_REVOKED"
 )

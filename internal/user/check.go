@@ -2,6 +2,7 @@ package user
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"sync"
 	"time"
@@ -36,7 +37,8 @@ type checked struct {
 	ok      bool
 	ended   bool // by this process, so for ever
 	roles   auth.RoleSet
-	expires time.Time // zero for actors of external issuers, who have no session here
+	expires time.Time         // zero for actors of external issuers, who have no session here, and keys that do not expire
+	hash    [sha256.Size]byte // of a key's secret
 }
 
 func newChecks() *checks {
@@ -107,21 +109,9 @@ func (s *Service) Check(ctx context.Context, claims auth.Claims) (auth.Actor, er
 		return auth.Actor{}, refused
 	}
 	key := checkKey{actor.ID, actor.Session}
-	found, fresh := s.checks.get(key, s.now())
-	if !fresh {
-		// Of many requests with one token one asks; it does so for all of them, whatever becomes of its own request.
-		flight := s.checks.flights.DoChan(string(key.owner[:])+string(key.session[:]), func() (any, error) {
-			return s.check(context.WithoutCancel(ctx), key)
-		})
-		select {
-		case r := <-flight:
-			if r.Err != nil {
-				return auth.Actor{}, r.Err
-			}
-			found = r.Val.(checked)
-		case <-ctx.Done():
-			return auth.Actor{}, fmt.Errorf("check session: %w", context.Cause(ctx))
-		}
+	found, err := s.remembered(ctx, key, s.check)
+	if err != nil {
+		return auth.Actor{}, err
 	}
 	if !found.ok || !actor.External && !s.now().Before(found.expires) {
 		return auth.Actor{}, refused
@@ -130,6 +120,26 @@ func (s *Service) Check(ctx context.Context, claims auth.Claims) (auth.Actor, er
 		actor.Roles = found.roles
 	}
 	return actor, nil
+}
+
+// remembered returns what is known of a session or key, and asks when that is not fresh.
+func (s *Service) remembered(ctx context.Context, key checkKey, ask func(context.Context, checkKey) (checked, error)) (checked, error) {
+	if found, fresh := s.checks.get(key, s.now()); fresh {
+		return found, nil
+	}
+	// Of many requests with one token one asks; it does so for all of them, whatever becomes of its own request.
+	flight := s.checks.flights.DoChan(string(key.owner[:])+string(key.session[:]), func() (any, error) {
+		return ask(context.WithoutCancel(ctx), key)
+	})
+	select {
+	case r := <-flight:
+		if r.Err != nil {
+			return checked{}, r.Err
+		}
+		return r.Val.(checked), nil
+	case <-ctx.Done():
+		return checked{}, fmt.Errorf("check session: %w", context.Cause(ctx))
+	}
 }
 
 // check asks the database.

@@ -7,3 +7,4 @@ import "emporium/internal/postgres"
 func (s *Service) UserTable() *postgres.Table[User]        { return s.tables.users }
 func (s *Service) AddressTable() *postgres.Table[Address]  { return s.tables.addresses }
 func (s *Service) AuditTable() *postgres.Table[AuditEntry] { return s.tables.audit }
+func (s *Service) APIKeyTable() *postgres.Table[APIKey]    { return s.tables.apiKeys }

@@ -139,6 +139,7 @@ type tables struct {
 	users     *postgres.Table[User]
 	addresses *postgres.Table[Address]
 	audit     *postgres.Table[AuditEntry]
+	apiKeys   *postgres.Table[APIKey]
 }
 
 func (s *Service) newTables() tables {
@@ -160,7 +161,8 @@ func (s *Service) newTables() tables {
 				return err
 			},
 		}),
-		audit: postgres.TableOf[AuditEntry](auditColumns, nil),
+		audit:   postgres.TableOf[AuditEntry](auditColumns, nil),
+		apiKeys: postgres.TableOf[APIKey](apiKeyColumns, nil),
 	}
 }
 

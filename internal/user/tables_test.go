@@ -68,4 +68,9 @@ func TestRowsAreReadAsTheyCome(t *testing.T) {
 		_, err := v.AuditLog(admin, user.AuditFilter{}, page.Args{First: new(5)})
 		return err
 	}, e)
+
+	k := user.APIKey{ID: id.New(), Name: "till", CreatedBy: owner, CreatedAt: made, ExpiresAt: &made, RevokedAt: &made, LastUsedAt: &made}
+	pgtest.Filled(t, "what was written", k)
+	w.exec(t, "INSERT INTO users.api_keys VALUES ($1, $2, sha256(''), $3, $4, $5, $6, $7)", k.ID, k.Name, k.CreatedBy, k.CreatedAt, k.ExpiresAt, k.RevokedAt, k.LastUsedAt)
+	pgtest.CheckRows(admin, t, "APIKeys", of, v.APIKeyTable(), func() error { _, err := v.APIKeys(admin, page.Args{First: new(5)}); return err }, k)
 }
