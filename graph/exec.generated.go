@@ -255,12 +255,72 @@ func (paymentResolver) Events(ctx context.Context, of *payment.Payment) ([]*paym
 	return follow[[]*payment.Event](ctx, "Payment", "events", of, nil)
 }
 
+func (paymentResolver) Commands(ctx context.Context, of *payment.Payment) ([]*payment.Command, error) {
+	return follow[[]*payment.Command](ctx, "Payment", "commands", of, nil)
+}
+
+type paymentCapturePayloadResolver struct{}
+
+func (Resolver) PaymentCapturePayload() PaymentCapturePayloadResolver {
+	return paymentCapturePayloadResolver{}
+}
+
+func (paymentCapturePayloadResolver) Payment(ctx context.Context, of *payment.CapturePayload) (*payment.Payment, error) {
+	return follow[*payment.Payment](ctx, "PaymentCapturePayload", "payment", of, nil)
+}
+
+func (paymentCapturePayloadResolver) Command(ctx context.Context, of *payment.CapturePayload) (*payment.Command, error) {
+	return follow[*payment.Command](ctx, "PaymentCapturePayload", "command", of, nil)
+}
+
+type paymentCommandResolver struct{}
+
+func (Resolver) PaymentCommand() PaymentCommandResolver { return paymentCommandResolver{} }
+
+func (paymentCommandResolver) Actor(ctx context.Context, of *payment.Command) (*user.User, error) {
+	return follow[*user.User](ctx, "PaymentCommand", "actor", of, nil)
+}
+
 type paymentConnectionResolver struct{}
 
 func (Resolver) PaymentConnection() PaymentConnectionResolver { return paymentConnectionResolver{} }
 
 func (paymentConnectionResolver) TotalCount(ctx context.Context, of *payment.Connection) (int, error) {
 	return follow[int](ctx, "PaymentConnection", "totalCount", of, nil)
+}
+
+type paymentDifferenceResolver struct{}
+
+func (Resolver) PaymentDifference() PaymentDifferenceResolver { return paymentDifferenceResolver{} }
+
+func (paymentDifferenceResolver) Payment(ctx context.Context, of *payment.Difference) (*payment.Payment, error) {
+	return follow[*payment.Payment](ctx, "PaymentDifference", "payment", of, nil)
+}
+
+type paymentRefundPayloadResolver struct{}
+
+func (Resolver) PaymentRefundPayload() PaymentRefundPayloadResolver {
+	return paymentRefundPayloadResolver{}
+}
+
+func (paymentRefundPayloadResolver) Payment(ctx context.Context, of *payment.RefundPayload) (*payment.Payment, error) {
+	return follow[*payment.Payment](ctx, "PaymentRefundPayload", "payment", of, nil)
+}
+
+func (paymentRefundPayloadResolver) Command(ctx context.Context, of *payment.RefundPayload) (*payment.Command, error) {
+	return follow[*payment.Command](ctx, "PaymentRefundPayload", "command", of, nil)
+}
+
+type paymentVoidPayloadResolver struct{}
+
+func (Resolver) PaymentVoidPayload() PaymentVoidPayloadResolver { return paymentVoidPayloadResolver{} }
+
+func (paymentVoidPayloadResolver) Payment(ctx context.Context, of *payment.VoidPayload) (*payment.Payment, error) {
+	return follow[*payment.Payment](ctx, "PaymentVoidPayload", "payment", of, nil)
+}
+
+func (paymentVoidPayloadResolver) Command(ctx context.Context, of *payment.VoidPayload) (*payment.Command, error) {
+	return follow[*payment.Command](ctx, "PaymentVoidPayload", "command", of, nil)
 }
 
 type priceChangeResolver struct{}
@@ -1256,6 +1316,15 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"taxRateSet": {Args: ec.field_Mutation_taxRateSet_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Mutation().TaxRateSet(ctx, args["input"].(order.TaxRateSetInput))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.TaxRatePayload)) }},
+			"paymentCapture": {Args: ec.field_Mutation_paymentCapture_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().PaymentCapture(ctx, args["input"].(payment.CaptureInput), args["idempotencyKey"].(string))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.CapturePayload)) }},
+			"paymentVoid": {Args: ec.field_Mutation_paymentVoid_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().PaymentVoid(ctx, args["input"].(payment.VoidInput), args["idempotencyKey"].(string))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.VoidPayload)) }},
+			"paymentRefund": {Args: ec.field_Mutation_paymentRefund_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Mutation().PaymentRefund(ctx, args["input"].(payment.RefundInput), args["idempotencyKey"].(string))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.RefundPayload)) }},
 		}},
 		{Name: "OptionFacet", Go: reflect.TypeFor[*product.OptionFacet](), Fields: map[string]*exec.Field{
 			"name": {Reads: exec.Reads{Names: []string{"Name"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*product.OptionFacet).Name), true }},
@@ -1493,16 +1562,94 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"status": {Reads: exec.Reads{Names: []string{"Status"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				return exec.AppendString(b, string(o.(*payment.Payment).Status)), true
 			}},
-			"method":          {Reads: exec.Reads{Names: []string{"Method"}}, Get: func(o any) any { return &o.(*payment.Payment).Method }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Method)) }},
-			"amount":          {Method: true, Reads: exec.Reads{Names: []string{"AmountMinor", "Currency"}}, Get: func(o any) any { v := o.(*payment.Payment).Amount(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
-			"authorized":      {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
-			"captured":        {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
-			"refunded":        {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
-			"order":           {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Order)) }},
-			"events":          {Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*payment.Event), true) }},
+			"method":     {Reads: exec.Reads{Names: []string{"Method"}}, Get: func(o any) any { return &o.(*payment.Payment).Method }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Method)) }},
+			"amount":     {Method: true, Reads: exec.Reads{Names: []string{"AmountMinor", "Currency"}}, Get: func(o any) any { v := o.(*payment.Payment).Amount(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"authorized": {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"captured":   {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"refunded":   {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"order":      {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Order)) }},
+			"events":     {Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*payment.Event), true) }},
+			"action":     {Reads: exec.Reads{Names: []string{"Action"}}, Get: func(o any) any { return o.(*payment.Payment).Action }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Action)) }},
+			"nextStates": {Method: true, Reads: exec.Reads{Names: []string{"Status"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				list := o.(*payment.Payment).NextStates()
+				return exec.AppendList(b, list, func(b []byte, v payment.Status) []byte { return exec.AppendString(b, string(v)) }), true
+			}},
+			"commands":        {Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*payment.Command), true) }},
 			"providerDetails": {Method: true, Reads: exec.Reads{Names: []string{"Reference"}}, Get: func(o any) any { return o.(*payment.Payment).ProviderDetails() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.ProviderDetails)) }},
 			"createdAt": {Reads: exec.Reads{Names: []string{"CreatedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				return scalar.AppendDateTime(b, o.(*payment.Payment).CreatedAt), true
+			}},
+		}},
+		{Name: "PaymentAction", Go: reflect.TypeFor[*payment.Action](), Fields: map[string]*exec.Field{
+			"url": {Reads: exec.Reads{Names: []string{"URL"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*payment.Action).URL
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendString(b, *value), true
+			}},
+			"clientSecret": {Reads: exec.Reads{Names: []string{"ClientSecret"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*payment.Action).ClientSecret
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendString(b, *value), true
+			}},
+		}},
+		{Name: "PaymentCapturePayload", Go: reflect.TypeFor[*payment.CapturePayload](), Fields: map[string]*exec.Field{
+			"payment":    {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Payment)) }},
+			"command":    {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Command)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*payment.CapturePayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "PaymentCommand", Go: reflect.TypeFor[*payment.Command](), Fields: map[string]*exec.Field{
+			"id": {Method: true, Reads: exec.Reads{Names: []string{"ID", "Owner"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*payment.Command).GlobalID().AppendGQL(b), true }},
+			"kind": {Reads: exec.Reads{Names: []string{"Kind"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, string(o.(*payment.Command).Kind)), true
+			}},
+			"amount": {Method: true, Reads: exec.Reads{Names: []string{"AmountMinor", "Currency"}}, Get: func(o any) any { v := o.(*payment.Command).Amount(); return &v }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*money.Money)) }},
+			"status": {Reads: exec.Reads{Names: []string{"Status"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, string(o.(*payment.Command).Status)), true
+			}},
+			"reason": {Reads: exec.Reads{Names: []string{"Reason"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*payment.Command).Reason
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendString(b, string(*value)), true
+			}},
+			"note": {Reads: exec.Reads{Names: []string{"Note"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*payment.Command).Note
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendString(b, *value), true
+			}},
+			"lines": {Method: true, Reads: exec.Reads{Names: []string{"Lines", "Owner"}}, Get: func(o any) any { return o.(*payment.Command).LineQuantities() }, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.Structs(objects, v.([]payment.LineQuantity), false)
+			}},
+			"failure": {Reads: exec.Reads{Names: []string{"Failure"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*payment.Command).Failure
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendString(b, *value), true
+			}},
+			"actor": {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
+			"createdAt": {Reads: exec.Reads{Names: []string{"CreatedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return scalar.AppendDateTime(b, o.(*payment.Command).CreatedAt), true
+			}},
+			"finishedAt": {Reads: exec.Reads{Names: []string{"FinishedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*payment.Command).FinishedAt
+				if value == nil {
+					return b, false
+				}
+				return scalar.AppendDateTime(b, *value), true
+			}},
+		}},
+		{Name: "PaymentCommandLine", Go: reflect.TypeFor[*payment.LineQuantity](), Fields: map[string]*exec.Field{
+			"orderLineId": {Reads: exec.Reads{Names: []string{"OrderLineID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*payment.LineQuantity).OrderLineID.AppendGQL(b), true }},
+			"quantity": {Reads: exec.Reads{Names: []string{"Quantity"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendInt(b, o.(*payment.LineQuantity).Quantity), true
 			}},
 		}},
 		{Name: "PaymentConnection", Go: reflect.TypeFor[*payment.Connection](), Fields: map[string]*exec.Field{
@@ -1512,6 +1659,51 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"nodes":      {Method: true, Reads: exec.Reads{All: true}, Get: func(o any) any { return o.(*payment.Connection).Nodes() }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Pointers(objects, v.([]*payment.Payment), true) }},
 			"pageInfo":   {Reads: exec.Reads{Names: []string{"Connection"}}, Get: func(o any) any { return &o.(*payment.Connection).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
 			"totalCount": {Append: func(b []byte, v any) ([]byte, bool) { return exec.AppendInt(b, v.(int)), true }},
+		}},
+		{Name: "PaymentDifference", Go: reflect.TypeFor[*payment.Difference](), Fields: map[string]*exec.Field{
+			"kind": {Reads: exec.Reads{Names: []string{"Kind"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, string(o.(*payment.Difference).Kind)), true
+			}},
+			"provider": {Reads: exec.Reads{Names: []string{"Provider"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, o.(*payment.Difference).Provider), true
+			}},
+			"reference": {Reads: exec.Reads{Names: []string{"Reference"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*payment.Difference).Reference
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendString(b, *value), true
+			}},
+			"payment": {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Payment)) }},
+			"details": {Reads: exec.Reads{Names: []string{"Details"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*payment.Difference).Details
+				return exec.AppendMarshaler(b, scalar.MarshalJSON(value)), true
+			}},
+			"foundAt": {Reads: exec.Reads{Names: []string{"FoundAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return scalar.AppendDateTime(b, o.(*payment.Difference).FoundAt), true
+			}},
+			"resolvedAt": {Reads: exec.Reads{Names: []string{"ResolvedAt"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*payment.Difference).ResolvedAt
+				if value == nil {
+					return b, false
+				}
+				return scalar.AppendDateTime(b, *value), true
+			}},
+		}},
+		{Name: "PaymentDifferenceConnection", Go: reflect.TypeFor[*page.Connection[*payment.Difference]](), Fields: map[string]*exec.Field{
+			"edges": {Reads: exec.Reads{Names: []string{"Edges"}}, Get: func(o any) any { return o.(*page.Connection[*payment.Difference]).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.Pointers(objects, v.([]*page.Edge[*payment.Difference]), true)
+			}},
+			"nodes": {Method: true, Reads: exec.Reads{All: true}, Get: func(o any) any { return o.(*page.Connection[*payment.Difference]).Nodes() }, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.Pointers(objects, v.([]*payment.Difference), true)
+			}},
+			"pageInfo": {Reads: exec.Reads{Names: []string{"PageInfo"}}, Get: func(o any) any { return &o.(*page.Connection[*payment.Difference]).PageInfo }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Info)) }},
+		}},
+		{Name: "PaymentDifferenceEdge", Go: reflect.TypeFor[*page.Edge[*payment.Difference]](), Fields: map[string]*exec.Field{
+			"cursor": {Method: true, Reads: exec.Reads{All: true}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				return exec.AppendString(b, o.(*page.Edge[*payment.Difference]).Cursor()), true
+			}},
+			"node": {Reads: exec.Reads{Names: []string{"Node"}}, Get: func(o any) any { return o.(*page.Edge[*payment.Difference]).Node }, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Difference)) }},
 		}},
 		{Name: "PaymentEdge", Go: reflect.TypeFor[*page.Edge[*payment.Payment]](), Fields: map[string]*exec.Field{
 			"cursor": {Method: true, Reads: exec.Reads{All: true}, Leaf: func(b []byte, o any) ([]byte, bool) {
@@ -1554,6 +1746,16 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				}
 				return exec.AppendString(b, *value), true
 			}},
+		}},
+		{Name: "PaymentRefundPayload", Go: reflect.TypeFor[*payment.RefundPayload](), Fields: map[string]*exec.Field{
+			"payment":    {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Payment)) }},
+			"command":    {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Command)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*payment.RefundPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "PaymentVoidPayload", Go: reflect.TypeFor[*payment.VoidPayload](), Fields: map[string]*exec.Field{
+			"payment":    {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Payment)) }},
+			"command":    {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Command)) }},
+			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*payment.VoidPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
 		{Name: "PostalAddress", Go: reflect.TypeFor[*order.PostalAddress](), Fields: map[string]*exec.Field{
 			"name": {Reads: exec.Reads{Names: []string{"Name"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*order.PostalAddress).Name), true }},
@@ -1849,6 +2051,11 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"payments": {Args: ec.field_Query_payments_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Query().Payments(ctx, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*payment.Filter), args["sort"].(payment.Sort))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*payment.Connection)) }},
+			"paymentDifferences": {Args: ec.field_Query_paymentDifferences_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
+				return root.Query().PaymentDifferences(ctx, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*payment.DifferenceFilter))
+			}, Spread: func(objects []any, v any) ([]any, bool) {
+				return exec.One(objects, v.(*page.Connection[*payment.Difference]))
+			}},
 			"jobs": {Args: ec.field_Query_jobs_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Query().Jobs(ctx, args["domain"].(jobs.Domain), args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*jobs.Filter))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*page.Connection[*jobs.Job])) }},

@@ -43,7 +43,13 @@ type ResolverRoot interface {
 	OrderConnection() OrderConnectionResolver
 	OrderLine() OrderLineResolver
 	Payment() PaymentResolver
+	PaymentCapturePayload() PaymentCapturePayloadResolver
+	PaymentCommand() PaymentCommandResolver
 	PaymentConnection() PaymentConnectionResolver
+	PaymentDifference() PaymentDifferenceResolver
+	PaymentRefundPayload() PaymentRefundPayloadResolver
+	PaymentVoidPayload() PaymentVoidPayloadResolver
+	PriceChange() PriceChangeResolver
 	Product() ProductResolver
 	ProductConnection() ProductConnectionResolver
 	Query() QueryResolver
@@ -211,6 +217,11 @@ type ComplexityRoot struct {
 		OldPrice  func(childComplexity int) int
 	}
 
+	CategoriesPayload struct {
+		Categories func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
 	Category struct {
 		Ancestors   func(childComplexity int) int
 		Children    func(childComplexity int) int
@@ -222,9 +233,19 @@ type ComplexityRoot struct {
 		Slug        func(childComplexity int) int
 	}
 
+	CategoryDeletePayload struct {
+		DeletedCategoryID func(childComplexity int) int
+		UserErrors        func(childComplexity int) int
+	}
+
 	CategoryFacet struct {
 		Category func(childComplexity int) int
 		Count    func(childComplexity int) int
+	}
+
+	CategoryPayload struct {
+		Category   func(childComplexity int) int
+		UserErrors func(childComplexity int) int
 	}
 
 	Collection struct {
@@ -241,9 +262,19 @@ type ComplexityRoot struct {
 		PageInfo func(childComplexity int) int
 	}
 
+	CollectionDeletePayload struct {
+		DeletedCollectionID func(childComplexity int) int
+		UserErrors          func(childComplexity int) int
+	}
+
 	CollectionEdge struct {
 		Cursor func(childComplexity int) int
 		Node   func(childComplexity int) int
+	}
+
+	CollectionPayload struct {
+		Collection func(childComplexity int) int
+		UserErrors func(childComplexity int) int
 	}
 
 	Discount struct {
@@ -386,62 +417,93 @@ type ComplexityRoot struct {
 	}
 
 	Mutation struct {
-		APIKeyCreate             func(childComplexity int, input user.APIKeyCreateInput) int
-		APIKeyRevoke             func(childComplexity int, input user.APIKeyRevokeInput) int
-		AccountDelete            func(childComplexity int, input user.AccountDeleteInput) int
-		AccountExport            func(childComplexity int) int
-		AddressCreate            func(childComplexity int, input user.AddressCreateInput) int
-		AddressDelete            func(childComplexity int, input user.AddressDeleteInput) int
-		AddressSetDefault        func(childComplexity int, input user.AddressSetDefaultInput) int
-		AddressUpdate            func(childComplexity int, input user.AddressUpdateInput) int
-		CartDiscountApply        func(childComplexity int, input order.CartDiscountApplyInput) int
-		CartDiscountRemove       func(childComplexity int, input order.CartDiscountRemoveInput) int
-		CartLinesAdd             func(childComplexity int, input order.CartLinesAddInput) int
-		CartLinesRemove          func(childComplexity int, input order.CartLinesRemoveInput) int
-		CartLinesUpdate          func(childComplexity int, input order.CartLinesUpdateInput) int
-		CartMerge                func(childComplexity int, input order.CartMergeInput) int
-		CartUpdate               func(childComplexity int, input order.CartUpdateInput) int
-		DiscountCreate           func(childComplexity int, input order.DiscountCreateInput) int
-		DiscountDeactivate       func(childComplexity int, input order.DiscountDeactivateInput) int
-		DiscountUpdate           func(childComplexity int, input order.DiscountUpdateInput) int
-		EmailChangeConfirm       func(childComplexity int, input user.EmailChangeConfirmInput) int
-		EmailChangeRequest       func(childComplexity int, input user.EmailChangeRequestInput) int
-		EmailVerificationRequest func(childComplexity int) int
-		EmailVerify              func(childComplexity int, input user.EmailVerifyInput) int
-		FulfillmentCancel        func(childComplexity int, input order.ParcelCancelInput) int
-		FulfillmentDeliver       func(childComplexity int, input order.DeliverInput) int
-		FulfillmentShip          func(childComplexity int, input order.ParcelInput) int
-		JobRetry                 func(childComplexity int, input jobs.RetryInput) int
-		OrderCancel              func(childComplexity int, input order.CancelInput, idempotencyKey string) int
-		OrderConfirm             func(childComplexity int, input order.ConfirmInput) int
-		OrderDraftCreate         func(childComplexity int, input order.DraftInput, idempotencyKey string) int
-		OrderDraftPlace          func(childComplexity int, input order.DraftPlaceInput, idempotencyKey string) int
-		OrderDraftUpdate         func(childComplexity int, input order.DraftUpdateInput) int
-		OrderEdit                func(childComplexity int, input order.EditInput, idempotencyKey string) int
-		OrderFulfill             func(childComplexity int, input order.FulfillInput) int
-		OrderNoteAdd             func(childComplexity int, input order.NoteInput) int
-		OrderPay                 func(childComplexity int, input order.PayInput, idempotencyKey string) int
-		OrderPlace               func(childComplexity int, input order.PlaceInput, idempotencyKey string) int
-		OrderReturn              func(childComplexity int, input order.ReturnInput, idempotencyKey string) int
-		PasswordChange           func(childComplexity int, input user.PasswordChangeInput) int
-		PasswordReset            func(childComplexity int, input user.PasswordResetInput) int
-		PasswordResetRequest     func(childComplexity int, input user.PasswordResetRequestInput) int
-		ProfileUpdate            func(childComplexity int, input user.ProfileUpdateInput) int
-		ShippingMethodCreate     func(childComplexity int, input order.ShippingMethodCreateInput) int
-		ShippingMethodDeactivate func(childComplexity int, input order.ShippingMethodDeactivateInput) int
-		ShippingMethodUpdate     func(childComplexity int, input order.ShippingMethodUpdateInput) int
-		SignIn                   func(childComplexity int, input user.SignInInput) int
-		SignOut                  func(childComplexity int) int
-		SignOutEverywhere        func(childComplexity int) int
-		SignUp                   func(childComplexity int, input user.SignUpInput) int
-		StockAdjust              func(childComplexity int, input product.StockAdjustInput, idempotencyKey string) int
-		StockSet                 func(childComplexity int, input product.StockSetInput, idempotencyKey string) int
-		TaxRateSet               func(childComplexity int, input order.TaxRateSetInput) int
-		TokenRefresh             func(childComplexity int, input user.TokenRefreshInput) int
-		UserCreate               func(childComplexity int, input user.UserCreateInput) int
-		UserDeactivate           func(childComplexity int, input user.UserDeactivateInput) int
-		UserReactivate           func(childComplexity int, input user.UserReactivateInput) int
-		UserSetRoles             func(childComplexity int, input user.UserSetRolesInput) int
+		APIKeyCreate              func(childComplexity int, input user.APIKeyCreateInput) int
+		APIKeyRevoke              func(childComplexity int, input user.APIKeyRevokeInput) int
+		AccountDelete             func(childComplexity int, input user.AccountDeleteInput) int
+		AccountExport             func(childComplexity int) int
+		AddressCreate             func(childComplexity int, input user.AddressCreateInput) int
+		AddressDelete             func(childComplexity int, input user.AddressDeleteInput) int
+		AddressSetDefault         func(childComplexity int, input user.AddressSetDefaultInput) int
+		AddressUpdate             func(childComplexity int, input user.AddressUpdateInput) int
+		CartDiscountApply         func(childComplexity int, input order.CartDiscountApplyInput) int
+		CartDiscountRemove        func(childComplexity int, input order.CartDiscountRemoveInput) int
+		CartLinesAdd              func(childComplexity int, input order.CartLinesAddInput) int
+		CartLinesRemove           func(childComplexity int, input order.CartLinesRemoveInput) int
+		CartLinesUpdate           func(childComplexity int, input order.CartLinesUpdateInput) int
+		CartMerge                 func(childComplexity int, input order.CartMergeInput) int
+		CartUpdate                func(childComplexity int, input order.CartUpdateInput) int
+		CategoriesReorder         func(childComplexity int, input product.CategoriesReorderInput) int
+		CategoryCreate            func(childComplexity int, input product.CategoryCreateInput) int
+		CategoryDelete            func(childComplexity int, input product.CategoryDeleteInput) int
+		CategoryMove              func(childComplexity int, input product.CategoryMoveInput) int
+		CategoryUpdate            func(childComplexity int, input product.CategoryUpdateInput) int
+		CollectionCreate          func(childComplexity int, input product.CollectionCreateInput) int
+		CollectionDelete          func(childComplexity int, input product.CollectionDeleteInput) int
+		CollectionProductsAdd     func(childComplexity int, input product.CollectionProductsInput) int
+		CollectionProductsRemove  func(childComplexity int, input product.CollectionProductsInput) int
+		CollectionProductsReorder func(childComplexity int, input product.CollectionProductsInput) int
+		CollectionUpdate          func(childComplexity int, input product.CollectionUpdateInput) int
+		DiscountCreate            func(childComplexity int, input order.DiscountCreateInput) int
+		DiscountDeactivate        func(childComplexity int, input order.DiscountDeactivateInput) int
+		DiscountUpdate            func(childComplexity int, input order.DiscountUpdateInput) int
+		EmailChangeConfirm        func(childComplexity int, input user.EmailChangeConfirmInput) int
+		EmailChangeRequest        func(childComplexity int, input user.EmailChangeRequestInput) int
+		EmailVerificationRequest  func(childComplexity int) int
+		EmailVerify               func(childComplexity int, input user.EmailVerifyInput) int
+		FulfillmentCancel         func(childComplexity int, input order.ParcelCancelInput) int
+		FulfillmentDeliver        func(childComplexity int, input order.DeliverInput) int
+		FulfillmentShip           func(childComplexity int, input order.ParcelInput) int
+		JobRetry                  func(childComplexity int, input jobs.RetryInput) int
+		OrderCancel               func(childComplexity int, input order.CancelInput, idempotencyKey string) int
+		OrderConfirm              func(childComplexity int, input order.ConfirmInput) int
+		OrderDraftCreate          func(childComplexity int, input order.DraftInput, idempotencyKey string) int
+		OrderDraftPlace           func(childComplexity int, input order.DraftPlaceInput, idempotencyKey string) int
+		OrderDraftUpdate          func(childComplexity int, input order.DraftUpdateInput) int
+		OrderEdit                 func(childComplexity int, input order.EditInput, idempotencyKey string) int
+		OrderFulfill              func(childComplexity int, input order.FulfillInput) int
+		OrderNoteAdd              func(childComplexity int, input order.NoteInput) int
+		OrderPay                  func(childComplexity int, input order.PayInput, idempotencyKey string) int
+		OrderPlace                func(childComplexity int, input order.PlaceInput, idempotencyKey string) int
+		OrderReturn               func(childComplexity int, input order.ReturnInput, idempotencyKey string) int
+		PasswordChange            func(childComplexity int, input user.PasswordChangeInput) int
+		PasswordReset             func(childComplexity int, input user.PasswordResetInput) int
+		PasswordResetRequest      func(childComplexity int, input user.PasswordResetRequestInput) int
+		PaymentCapture            func(childComplexity int, input payment.CaptureInput, idempotencyKey string) int
+		PaymentRefund             func(childComplexity int, input payment.RefundInput, idempotencyKey string) int
+		PaymentVoid               func(childComplexity int, input payment.VoidInput, idempotencyKey string) int
+		ProductArchive            func(childComplexity int, input product.ProductTransitionInput) int
+		ProductCreate             func(childComplexity int, input product.ProductCreateInput) int
+		ProductMediaAdd           func(childComplexity int, input product.MediaAddInput) int
+		ProductMediaRemove        func(childComplexity int, input product.MediaRemoveInput) int
+		ProductMediaReorder       func(childComplexity int, input product.MediaReorderInput) int
+		ProductMediaUpdate        func(childComplexity int, input product.MediaUpdateInput) int
+		ProductOptionsSet         func(childComplexity int, input product.OptionsSetInput) int
+		ProductPublish            func(childComplexity int, input product.ProductTransitionInput) int
+		ProductRestore            func(childComplexity int, input product.ProductTransitionInput) int
+		ProductSchedule           func(childComplexity int, input product.ProductScheduleInput) int
+		ProductUnpublish          func(childComplexity int, input product.ProductTransitionInput) int
+		ProductUpdate             func(childComplexity int, input product.ProductUpdateInput) int
+		ProfileUpdate             func(childComplexity int, input user.ProfileUpdateInput) int
+		ShippingMethodCreate      func(childComplexity int, input order.ShippingMethodCreateInput) int
+		ShippingMethodDeactivate  func(childComplexity int, input order.ShippingMethodDeactivateInput) int
+		ShippingMethodUpdate      func(childComplexity int, input order.ShippingMethodUpdateInput) int
+		SignIn                    func(childComplexity int, input user.SignInInput) int
+		SignOut                   func(childComplexity int) int
+		SignOutEverywhere         func(childComplexity int) int
+		SignUp                    func(childComplexity int, input user.SignUpInput) int
+		StockAdjust               func(childComplexity int, input product.StockAdjustInput, idempotencyKey string) int
+		StockSet                  func(childComplexity int, input product.StockSetInput, idempotencyKey string) int
+		TaxRateSet                func(childComplexity int, input order.TaxRateSetInput) int
+		TokenRefresh              func(childComplexity int, input user.TokenRefreshInput) int
+		UserCreate                func(childComplexity int, input user.UserCreateInput) int
+		UserDeactivate            func(childComplexity int, input user.UserDeactivateInput) int
+		UserReactivate            func(childComplexity int, input user.UserReactivateInput) int
+		UserSetRoles              func(childComplexity int, input user.UserSetRolesInput) int
+		VariantCreate             func(childComplexity int, input product.VariantCreateInput) int
+		VariantDelete             func(childComplexity int, input product.VariantDeleteInput) int
+		VariantUpdate             func(childComplexity int, input product.VariantUpdateInput) int
+		VariantsBulkUpdate        func(childComplexity int, input product.VariantsBulkUpdateInput) int
+		VariantsReorder           func(childComplexity int, input product.VariantsReorderInput) int
 	}
 
 	OptionFacet struct {
@@ -575,13 +637,16 @@ type ComplexityRoot struct {
 	}
 
 	Payment struct {
+		Action          func(childComplexity int) int
 		Amount          func(childComplexity int) int
 		Authorized      func(childComplexity int) int
 		Captured        func(childComplexity int) int
+		Commands        func(childComplexity int) int
 		CreatedAt       func(childComplexity int) int
 		Events          func(childComplexity int) int
 		GlobalID        func(childComplexity int) int
 		Method          func(childComplexity int) int
+		NextStates      func(childComplexity int) int
 		Order           func(childComplexity int) int
 		Provider        func(childComplexity int) int
 		ProviderDetails func(childComplexity int) int
@@ -589,11 +654,62 @@ type ComplexityRoot struct {
 		Status          func(childComplexity int) int
 	}
 
+	PaymentAction struct {
+		ClientSecret func(childComplexity int) int
+		URL          func(childComplexity int) int
+	}
+
+	PaymentCapturePayload struct {
+		Command    func(childComplexity int) int
+		Payment    func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	PaymentCommand struct {
+		Actor          func(childComplexity int) int
+		Amount         func(childComplexity int) int
+		CreatedAt      func(childComplexity int) int
+		Failure        func(childComplexity int) int
+		FinishedAt     func(childComplexity int) int
+		GlobalID       func(childComplexity int) int
+		Kind           func(childComplexity int) int
+		LineQuantities func(childComplexity int) int
+		Note           func(childComplexity int) int
+		Reason         func(childComplexity int) int
+		Status         func(childComplexity int) int
+	}
+
+	PaymentCommandLine struct {
+		OrderLineID func(childComplexity int) int
+		Quantity    func(childComplexity int) int
+	}
+
 	PaymentConnection struct {
 		Edges      func(childComplexity int) int
 		Nodes      func(childComplexity int) int
 		PageInfo   func(childComplexity int) int
 		TotalCount func(childComplexity int) int
+	}
+
+	PaymentDifference struct {
+		Details    func(childComplexity int) int
+		FoundAt    func(childComplexity int) int
+		Kind       func(childComplexity int) int
+		Payment    func(childComplexity int) int
+		Provider   func(childComplexity int) int
+		Reference  func(childComplexity int) int
+		ResolvedAt func(childComplexity int) int
+	}
+
+	PaymentDifferenceConnection struct {
+		Edges    func(childComplexity int) int
+		Nodes    func(childComplexity int) int
+		PageInfo func(childComplexity int) int
+	}
+
+	PaymentDifferenceEdge struct {
+		Cursor func(childComplexity int) int
+		Node   func(childComplexity int) int
 	}
 
 	PaymentEdge struct {
@@ -618,6 +734,18 @@ type ComplexityRoot struct {
 		Reference func(childComplexity int) int
 	}
 
+	PaymentRefundPayload struct {
+		Command    func(childComplexity int) int
+		Payment    func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	PaymentVoidPayload struct {
+		Command    func(childComplexity int) int
+		Payment    func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
 	PostalAddress struct {
 		City       func(childComplexity int) int
 		Company    func(childComplexity int) int
@@ -628,6 +756,27 @@ type ComplexityRoot struct {
 		Phone      func(childComplexity int) int
 		PostalCode func(childComplexity int) int
 		Region     func(childComplexity int) int
+	}
+
+	PriceChange struct {
+		Actor             func(childComplexity int) int
+		CreatedAt         func(childComplexity int) int
+		GlobalID          func(childComplexity int) int
+		NewCompareAtPrice func(childComplexity int) int
+		NewPrice          func(childComplexity int) int
+		OldCompareAtPrice func(childComplexity int) int
+		OldPrice          func(childComplexity int) int
+	}
+
+	PriceChangeConnection struct {
+		Edges    func(childComplexity int) int
+		Nodes    func(childComplexity int) int
+		PageInfo func(childComplexity int) int
+	}
+
+	PriceChangeEdge struct {
+		Cursor func(childComplexity int) int
+		Node   func(childComplexity int) int
 	}
 
 	PriceRange struct {
@@ -648,6 +797,7 @@ type ComplexityRoot struct {
 		PriceRange      func(childComplexity int) int
 		PublishedAt     func(childComplexity int) int
 		SEO             func(childComplexity int) int
+		Schedule        func(childComplexity int) int
 		Slug            func(childComplexity int) int
 		Status          func(childComplexity int) int
 		Tags            func(childComplexity int) int
@@ -682,9 +832,31 @@ type ComplexityRoot struct {
 		Vendors    func(childComplexity int) int
 	}
 
+	ProductMediaPayload struct {
+		Media      func(childComplexity int) int
+		Product    func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	ProductMediaRemovePayload struct {
+		Product        func(childComplexity int) int
+		RemovedMediaID func(childComplexity int) int
+		UserErrors     func(childComplexity int) int
+	}
+
 	ProductOption struct {
 		Name   func(childComplexity int) int
 		Values func(childComplexity int) int
+	}
+
+	ProductPayload struct {
+		Product    func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	ProductSchedule struct {
+		PublishAt   func(childComplexity int) int
+		UnpublishAt func(childComplexity int) int
 	}
 
 	ProductSuggestion struct {
@@ -698,30 +870,31 @@ type ComplexityRoot struct {
 	}
 
 	Query struct {
-		APIKeys         func(childComplexity int, first *int, after *string, last *int, before *string) int
-		AuditLog        func(childComplexity int, first *int, after *string, last *int, before *string, filter *user.AuditFilter) int
-		Cart            func(childComplexity int, token *string) int
-		Categories      func(childComplexity int) int
-		Category        func(childComplexity int, id *id.ID, slug *string) int
-		Collection      func(childComplexity int, id *id.ID, slug *string) int
-		Collections     func(childComplexity int, first *int, after *string, last *int, before *string) int
-		Discounts       func(childComplexity int, first *int, after *string, last *int, before *string) int
-		Jobs            func(childComplexity int, domain jobs.Domain, first *int, after *string, last *int, before *string, filter *jobs.Filter) int
-		Node            func(childComplexity int, id id.ID) int
-		Nodes           func(childComplexity int, ids []*id.ID) int
-		Order           func(childComplexity int, id *id.ID, number *string) int
-		Orders          func(childComplexity int, first *int, after *string, last *int, before *string, filter *order.Filter, sort order.Sort) int
-		Payment         func(childComplexity int, id id.ID) int
-		Payments        func(childComplexity int, first *int, after *string, last *int, before *string, filter *payment.Filter, sort payment.Sort) int
-		Product         func(childComplexity int, id *id.ID, slug *string) int
-		ProductSuggest  func(childComplexity int, prefix string, first int) int
-		Products        func(childComplexity int, first *int, after *string, last *int, before *string, query *string, filter *product.Filter, sort *product.Sort) int
-		ShippingMethods func(childComplexity int) int
-		TaxRates        func(childComplexity int) int
-		User            func(childComplexity int, id *id.ID, email *string, orderNumber *string) int
-		Users           func(childComplexity int, first *int, after *string, last *int, before *string, filter *user.Filter, sort user.Sort) int
-		Variant         func(childComplexity int, id *id.ID, sku *string) int
-		Viewer          func(childComplexity int) int
+		APIKeys            func(childComplexity int, first *int, after *string, last *int, before *string) int
+		AuditLog           func(childComplexity int, first *int, after *string, last *int, before *string, filter *user.AuditFilter) int
+		Cart               func(childComplexity int, token *string) int
+		Categories         func(childComplexity int) int
+		Category           func(childComplexity int, id *id.ID, slug *string) int
+		Collection         func(childComplexity int, id *id.ID, slug *string) int
+		Collections        func(childComplexity int, first *int, after *string, last *int, before *string) int
+		Discounts          func(childComplexity int, first *int, after *string, last *int, before *string) int
+		Jobs               func(childComplexity int, domain jobs.Domain, first *int, after *string, last *int, before *string, filter *jobs.Filter) int
+		Node               func(childComplexity int, id id.ID) int
+		Nodes              func(childComplexity int, ids []*id.ID) int
+		Order              func(childComplexity int, id *id.ID, number *string) int
+		Orders             func(childComplexity int, first *int, after *string, last *int, before *string, filter *order.Filter, sort order.Sort) int
+		Payment            func(childComplexity int, id id.ID) int
+		PaymentDifferences func(childComplexity int, first *int, after *string, last *int, before *string, filter *payment.DifferenceFilter) int
+		Payments           func(childComplexity int, first *int, after *string, last *int, before *string, filter *payment.Filter, sort payment.Sort) int
+		Product            func(childComplexity int, id *id.ID, slug *string) int
+		ProductSuggest     func(childComplexity int, prefix string, first int) int
+		Products           func(childComplexity int, first *int, after *string, last *int, before *string, query *string, filter *product.Filter, sort *product.Sort) int
+		ShippingMethods    func(childComplexity int) int
+		TaxRates           func(childComplexity int) int
+		User               func(childComplexity int, id *id.ID, email *string, orderNumber *string) int
+		Users              func(childComplexity int, first *int, after *string, last *int, before *string, filter *user.Filter, sort user.Sort) int
+		Variant            func(childComplexity int, id *id.ID, sku *string) int
+		Viewer             func(childComplexity int) int
 	}
 
 	Seo struct {
@@ -870,10 +1043,33 @@ type ComplexityRoot struct {
 		OptionValues   func(childComplexity int) int
 		Position       func(childComplexity int) int
 		Price          func(childComplexity int) int
+		PriceChanges   func(childComplexity int, first *int, after *string, last *int, before *string) int
 		Product        func(childComplexity int) int
 		SKU            func(childComplexity int) int
 		Title          func(childComplexity int) int
 		WeightGrams    func(childComplexity int) int
+	}
+
+	VariantDeletePayload struct {
+		DeletedVariantID func(childComplexity int) int
+		Product          func(childComplexity int) int
+		UserErrors       func(childComplexity int) int
+	}
+
+	VariantPayload struct {
+		Product    func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+		Variant    func(childComplexity int) int
+	}
+
+	VariantUpdateResult struct {
+		UserErrors func(childComplexity int) int
+		Variant    func(childComplexity int) int
+	}
+
+	VariantsBulkUpdatePayload struct {
+		Results    func(childComplexity int) int
+		UserErrors func(childComplexity int) int
 	}
 }
 
@@ -1456,6 +1652,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.CartWarning.OldPrice(childComplexity), true
 
+	case "CategoriesPayload.categories":
+		if e.ComplexityRoot.CategoriesPayload.Categories == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CategoriesPayload.Categories(childComplexity), true
+	case "CategoriesPayload.userErrors":
+		if e.ComplexityRoot.CategoriesPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CategoriesPayload.UserErrors(childComplexity), true
+
 	case "Category.ancestors":
 		if e.ComplexityRoot.Category.Ancestors == nil {
 			break
@@ -1510,6 +1719,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Category.Slug(childComplexity), true
 
+	case "CategoryDeletePayload.deletedCategoryId":
+		if e.ComplexityRoot.CategoryDeletePayload.DeletedCategoryID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CategoryDeletePayload.DeletedCategoryID(childComplexity), true
+	case "CategoryDeletePayload.userErrors":
+		if e.ComplexityRoot.CategoryDeletePayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CategoryDeletePayload.UserErrors(childComplexity), true
+
 	case "CategoryFacet.category":
 		if e.ComplexityRoot.CategoryFacet.Category == nil {
 			break
@@ -1522,6 +1744,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.CategoryFacet.Count(childComplexity), true
+
+	case "CategoryPayload.category":
+		if e.ComplexityRoot.CategoryPayload.Category == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CategoryPayload.Category(childComplexity), true
+	case "CategoryPayload.userErrors":
+		if e.ComplexityRoot.CategoryPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CategoryPayload.UserErrors(childComplexity), true
 
 	case "Collection.description":
 		if e.ComplexityRoot.Collection.Description == nil {
@@ -1578,6 +1813,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.CollectionConnection.PageInfo(childComplexity), true
 
+	case "CollectionDeletePayload.deletedCollectionId":
+		if e.ComplexityRoot.CollectionDeletePayload.DeletedCollectionID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CollectionDeletePayload.DeletedCollectionID(childComplexity), true
+	case "CollectionDeletePayload.userErrors":
+		if e.ComplexityRoot.CollectionDeletePayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CollectionDeletePayload.UserErrors(childComplexity), true
+
 	case "CollectionEdge.cursor":
 		if e.ComplexityRoot.CollectionEdge.Cursor == nil {
 			break
@@ -1590,6 +1838,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.CollectionEdge.Node(childComplexity), true
+
+	case "CollectionPayload.collection":
+		if e.ComplexityRoot.CollectionPayload.Collection == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CollectionPayload.Collection(childComplexity), true
+	case "CollectionPayload.userErrors":
+		if e.ComplexityRoot.CollectionPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CollectionPayload.UserErrors(childComplexity), true
 
 	case "Discount.active":
 		if e.ComplexityRoot.Discount.Active == nil {
@@ -2250,6 +2511,127 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.CartUpdate(childComplexity, args["input"].(order.CartUpdateInput)), true
+	case "Mutation.categoriesReorder":
+		if e.ComplexityRoot.Mutation.CategoriesReorder == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_categoriesReorder_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CategoriesReorder(childComplexity, args["input"].(product.CategoriesReorderInput)), true
+	case "Mutation.categoryCreate":
+		if e.ComplexityRoot.Mutation.CategoryCreate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_categoryCreate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CategoryCreate(childComplexity, args["input"].(product.CategoryCreateInput)), true
+	case "Mutation.categoryDelete":
+		if e.ComplexityRoot.Mutation.CategoryDelete == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_categoryDelete_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CategoryDelete(childComplexity, args["input"].(product.CategoryDeleteInput)), true
+	case "Mutation.categoryMove":
+		if e.ComplexityRoot.Mutation.CategoryMove == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_categoryMove_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CategoryMove(childComplexity, args["input"].(product.CategoryMoveInput)), true
+	case "Mutation.categoryUpdate":
+		if e.ComplexityRoot.Mutation.CategoryUpdate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_categoryUpdate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CategoryUpdate(childComplexity, args["input"].(product.CategoryUpdateInput)), true
+	case "Mutation.collectionCreate":
+		if e.ComplexityRoot.Mutation.CollectionCreate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_collectionCreate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CollectionCreate(childComplexity, args["input"].(product.CollectionCreateInput)), true
+	case "Mutation.collectionDelete":
+		if e.ComplexityRoot.Mutation.CollectionDelete == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_collectionDelete_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CollectionDelete(childComplexity, args["input"].(product.CollectionDeleteInput)), true
+	case "Mutation.collectionProductsAdd":
+		if e.ComplexityRoot.Mutation.CollectionProductsAdd == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_collectionProductsAdd_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CollectionProductsAdd(childComplexity, args["input"].(product.CollectionProductsInput)), true
+	case "Mutation.collectionProductsRemove":
+		if e.ComplexityRoot.Mutation.CollectionProductsRemove == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_collectionProductsRemove_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CollectionProductsRemove(childComplexity, args["input"].(product.CollectionProductsInput)), true
+	case "Mutation.collectionProductsReorder":
+		if e.ComplexityRoot.Mutation.CollectionProductsReorder == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_collectionProductsReorder_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CollectionProductsReorder(childComplexity, args["input"].(product.CollectionProductsInput)), true
+	case "Mutation.collectionUpdate":
+		if e.ComplexityRoot.Mutation.CollectionUpdate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_collectionUpdate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CollectionUpdate(childComplexity, args["input"].(product.CollectionUpdateInput)), true
 	case "Mutation.discountCreate":
 		if e.ComplexityRoot.Mutation.DiscountCreate == nil {
 			break
@@ -2520,6 +2902,171 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.PasswordResetRequest(childComplexity, args["input"].(user.PasswordResetRequestInput)), true
+	case "Mutation.paymentCapture":
+		if e.ComplexityRoot.Mutation.PaymentCapture == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_paymentCapture_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.PaymentCapture(childComplexity, args["input"].(payment.CaptureInput), args["idempotencyKey"].(string)), true
+	case "Mutation.paymentRefund":
+		if e.ComplexityRoot.Mutation.PaymentRefund == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_paymentRefund_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.PaymentRefund(childComplexity, args["input"].(payment.RefundInput), args["idempotencyKey"].(string)), true
+	case "Mutation.paymentVoid":
+		if e.ComplexityRoot.Mutation.PaymentVoid == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_paymentVoid_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.PaymentVoid(childComplexity, args["input"].(payment.VoidInput), args["idempotencyKey"].(string)), true
+	case "Mutation.productArchive":
+		if e.ComplexityRoot.Mutation.ProductArchive == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_productArchive_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ProductArchive(childComplexity, args["input"].(product.ProductTransitionInput)), true
+	case "Mutation.productCreate":
+		if e.ComplexityRoot.Mutation.ProductCreate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_productCreate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ProductCreate(childComplexity, args["input"].(product.ProductCreateInput)), true
+	case "Mutation.productMediaAdd":
+		if e.ComplexityRoot.Mutation.ProductMediaAdd == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_productMediaAdd_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ProductMediaAdd(childComplexity, args["input"].(product.MediaAddInput)), true
+	case "Mutation.productMediaRemove":
+		if e.ComplexityRoot.Mutation.ProductMediaRemove == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_productMediaRemove_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ProductMediaRemove(childComplexity, args["input"].(product.MediaRemoveInput)), true
+	case "Mutation.productMediaReorder":
+		if e.ComplexityRoot.Mutation.ProductMediaReorder == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_productMediaReorder_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ProductMediaReorder(childComplexity, args["input"].(product.MediaReorderInput)), true
+	case "Mutation.productMediaUpdate":
+		if e.ComplexityRoot.Mutation.ProductMediaUpdate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_productMediaUpdate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ProductMediaUpdate(childComplexity, args["input"].(product.MediaUpdateInput)), true
+	case "Mutation.productOptionsSet":
+		if e.ComplexityRoot.Mutation.ProductOptionsSet == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_productOptionsSet_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ProductOptionsSet(childComplexity, args["input"].(product.OptionsSetInput)), true
+	case "Mutation.productPublish":
+		if e.ComplexityRoot.Mutation.ProductPublish == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_productPublish_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ProductPublish(childComplexity, args["input"].(product.ProductTransitionInput)), true
+	case "Mutation.productRestore":
+		if e.ComplexityRoot.Mutation.ProductRestore == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_productRestore_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ProductRestore(childComplexity, args["input"].(product.ProductTransitionInput)), true
+	case "Mutation.productSchedule":
+		if e.ComplexityRoot.Mutation.ProductSchedule == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_productSchedule_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ProductSchedule(childComplexity, args["input"].(product.ProductScheduleInput)), true
+	case "Mutation.productUnpublish":
+		if e.ComplexityRoot.Mutation.ProductUnpublish == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_productUnpublish_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ProductUnpublish(childComplexity, args["input"].(product.ProductTransitionInput)), true
+	case "Mutation.productUpdate":
+		if e.ComplexityRoot.Mutation.ProductUpdate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_productUpdate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ProductUpdate(childComplexity, args["input"].(product.ProductUpdateInput)), true
 	case "Mutation.profileUpdate":
 		if e.ComplexityRoot.Mutation.ProfileUpdate == nil {
 			break
@@ -2686,6 +3233,61 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.UserSetRoles(childComplexity, args["input"].(user.UserSetRolesInput)), true
+	case "Mutation.variantCreate":
+		if e.ComplexityRoot.Mutation.VariantCreate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_variantCreate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.VariantCreate(childComplexity, args["input"].(product.VariantCreateInput)), true
+	case "Mutation.variantDelete":
+		if e.ComplexityRoot.Mutation.VariantDelete == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_variantDelete_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.VariantDelete(childComplexity, args["input"].(product.VariantDeleteInput)), true
+	case "Mutation.variantUpdate":
+		if e.ComplexityRoot.Mutation.VariantUpdate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_variantUpdate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.VariantUpdate(childComplexity, args["input"].(product.VariantUpdateInput)), true
+	case "Mutation.variantsBulkUpdate":
+		if e.ComplexityRoot.Mutation.VariantsBulkUpdate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_variantsBulkUpdate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.VariantsBulkUpdate(childComplexity, args["input"].(product.VariantsBulkUpdateInput)), true
+	case "Mutation.variantsReorder":
+		if e.ComplexityRoot.Mutation.VariantsReorder == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_variantsReorder_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.VariantsReorder(childComplexity, args["input"].(product.VariantsReorderInput)), true
 
 	case "OptionFacet.name":
 		if e.ComplexityRoot.OptionFacet.Name == nil {
@@ -3212,6 +3814,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.PasswordResetRequestPayload.UserErrors(childComplexity), true
 
+	case "Payment.action":
+		if e.ComplexityRoot.Payment.Action == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Payment.Action(childComplexity), true
 	case "Payment.amount":
 		if e.ComplexityRoot.Payment.Amount == nil {
 			break
@@ -3230,6 +3838,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Payment.Captured(childComplexity), true
+	case "Payment.commands":
+		if e.ComplexityRoot.Payment.Commands == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Payment.Commands(childComplexity), true
 	case "Payment.createdAt":
 		if e.ComplexityRoot.Payment.CreatedAt == nil {
 			break
@@ -3254,6 +3868,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Payment.Method(childComplexity), true
+	case "Payment.nextStates":
+		if e.ComplexityRoot.Payment.NextStates == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Payment.NextStates(childComplexity), true
 	case "Payment.order":
 		if e.ComplexityRoot.Payment.Order == nil {
 			break
@@ -3285,6 +3905,118 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Payment.Status(childComplexity), true
 
+	case "PaymentAction.clientSecret":
+		if e.ComplexityRoot.PaymentAction.ClientSecret == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentAction.ClientSecret(childComplexity), true
+	case "PaymentAction.url":
+		if e.ComplexityRoot.PaymentAction.URL == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentAction.URL(childComplexity), true
+
+	case "PaymentCapturePayload.command":
+		if e.ComplexityRoot.PaymentCapturePayload.Command == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCapturePayload.Command(childComplexity), true
+	case "PaymentCapturePayload.payment":
+		if e.ComplexityRoot.PaymentCapturePayload.Payment == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCapturePayload.Payment(childComplexity), true
+	case "PaymentCapturePayload.userErrors":
+		if e.ComplexityRoot.PaymentCapturePayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCapturePayload.UserErrors(childComplexity), true
+
+	case "PaymentCommand.actor":
+		if e.ComplexityRoot.PaymentCommand.Actor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.Actor(childComplexity), true
+	case "PaymentCommand.amount":
+		if e.ComplexityRoot.PaymentCommand.Amount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.Amount(childComplexity), true
+	case "PaymentCommand.createdAt":
+		if e.ComplexityRoot.PaymentCommand.CreatedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.CreatedAt(childComplexity), true
+	case "PaymentCommand.failure":
+		if e.ComplexityRoot.PaymentCommand.Failure == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.Failure(childComplexity), true
+	case "PaymentCommand.finishedAt":
+		if e.ComplexityRoot.PaymentCommand.FinishedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.FinishedAt(childComplexity), true
+	case "PaymentCommand.id":
+		if e.ComplexityRoot.PaymentCommand.GlobalID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.GlobalID(childComplexity), true
+	case "PaymentCommand.kind":
+		if e.ComplexityRoot.PaymentCommand.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.Kind(childComplexity), true
+	case "PaymentCommand.lines":
+		if e.ComplexityRoot.PaymentCommand.LineQuantities == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.LineQuantities(childComplexity), true
+	case "PaymentCommand.note":
+		if e.ComplexityRoot.PaymentCommand.Note == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.Note(childComplexity), true
+	case "PaymentCommand.reason":
+		if e.ComplexityRoot.PaymentCommand.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.Reason(childComplexity), true
+	case "PaymentCommand.status":
+		if e.ComplexityRoot.PaymentCommand.Status == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommand.Status(childComplexity), true
+
+	case "PaymentCommandLine.orderLineId":
+		if e.ComplexityRoot.PaymentCommandLine.OrderLineID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommandLine.OrderLineID(childComplexity), true
+	case "PaymentCommandLine.quantity":
+		if e.ComplexityRoot.PaymentCommandLine.Quantity == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentCommandLine.Quantity(childComplexity), true
+
 	case "PaymentConnection.edges":
 		if e.ComplexityRoot.PaymentConnection.Edges == nil {
 			break
@@ -3309,6 +4041,81 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.PaymentConnection.TotalCount(childComplexity), true
+
+	case "PaymentDifference.details":
+		if e.ComplexityRoot.PaymentDifference.Details == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifference.Details(childComplexity), true
+	case "PaymentDifference.foundAt":
+		if e.ComplexityRoot.PaymentDifference.FoundAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifference.FoundAt(childComplexity), true
+	case "PaymentDifference.kind":
+		if e.ComplexityRoot.PaymentDifference.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifference.Kind(childComplexity), true
+	case "PaymentDifference.payment":
+		if e.ComplexityRoot.PaymentDifference.Payment == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifference.Payment(childComplexity), true
+	case "PaymentDifference.provider":
+		if e.ComplexityRoot.PaymentDifference.Provider == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifference.Provider(childComplexity), true
+	case "PaymentDifference.reference":
+		if e.ComplexityRoot.PaymentDifference.Reference == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifference.Reference(childComplexity), true
+	case "PaymentDifference.resolvedAt":
+		if e.ComplexityRoot.PaymentDifference.ResolvedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifference.ResolvedAt(childComplexity), true
+
+	case "PaymentDifferenceConnection.edges":
+		if e.ComplexityRoot.PaymentDifferenceConnection.Edges == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifferenceConnection.Edges(childComplexity), true
+	case "PaymentDifferenceConnection.nodes":
+		if e.ComplexityRoot.PaymentDifferenceConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifferenceConnection.Nodes(childComplexity), true
+	case "PaymentDifferenceConnection.pageInfo":
+		if e.ComplexityRoot.PaymentDifferenceConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifferenceConnection.PageInfo(childComplexity), true
+
+	case "PaymentDifferenceEdge.cursor":
+		if e.ComplexityRoot.PaymentDifferenceEdge.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifferenceEdge.Cursor(childComplexity), true
+	case "PaymentDifferenceEdge.node":
+		if e.ComplexityRoot.PaymentDifferenceEdge.Node == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentDifferenceEdge.Node(childComplexity), true
 
 	case "PaymentEdge.cursor":
 		if e.ComplexityRoot.PaymentEdge.Cursor == nil {
@@ -3374,6 +4181,44 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.PaymentProviderDetails.Reference(childComplexity), true
 
+	case "PaymentRefundPayload.command":
+		if e.ComplexityRoot.PaymentRefundPayload.Command == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentRefundPayload.Command(childComplexity), true
+	case "PaymentRefundPayload.payment":
+		if e.ComplexityRoot.PaymentRefundPayload.Payment == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentRefundPayload.Payment(childComplexity), true
+	case "PaymentRefundPayload.userErrors":
+		if e.ComplexityRoot.PaymentRefundPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentRefundPayload.UserErrors(childComplexity), true
+
+	case "PaymentVoidPayload.command":
+		if e.ComplexityRoot.PaymentVoidPayload.Command == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentVoidPayload.Command(childComplexity), true
+	case "PaymentVoidPayload.payment":
+		if e.ComplexityRoot.PaymentVoidPayload.Payment == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentVoidPayload.Payment(childComplexity), true
+	case "PaymentVoidPayload.userErrors":
+		if e.ComplexityRoot.PaymentVoidPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PaymentVoidPayload.UserErrors(childComplexity), true
+
 	case "PostalAddress.city":
 		if e.ComplexityRoot.PostalAddress.City == nil {
 			break
@@ -3428,6 +4273,81 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.PostalAddress.Region(childComplexity), true
+
+	case "PriceChange.actor":
+		if e.ComplexityRoot.PriceChange.Actor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PriceChange.Actor(childComplexity), true
+	case "PriceChange.createdAt":
+		if e.ComplexityRoot.PriceChange.CreatedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PriceChange.CreatedAt(childComplexity), true
+	case "PriceChange.id":
+		if e.ComplexityRoot.PriceChange.GlobalID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PriceChange.GlobalID(childComplexity), true
+	case "PriceChange.newCompareAtPrice":
+		if e.ComplexityRoot.PriceChange.NewCompareAtPrice == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PriceChange.NewCompareAtPrice(childComplexity), true
+	case "PriceChange.newPrice":
+		if e.ComplexityRoot.PriceChange.NewPrice == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PriceChange.NewPrice(childComplexity), true
+	case "PriceChange.oldCompareAtPrice":
+		if e.ComplexityRoot.PriceChange.OldCompareAtPrice == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PriceChange.OldCompareAtPrice(childComplexity), true
+	case "PriceChange.oldPrice":
+		if e.ComplexityRoot.PriceChange.OldPrice == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PriceChange.OldPrice(childComplexity), true
+
+	case "PriceChangeConnection.edges":
+		if e.ComplexityRoot.PriceChangeConnection.Edges == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PriceChangeConnection.Edges(childComplexity), true
+	case "PriceChangeConnection.nodes":
+		if e.ComplexityRoot.PriceChangeConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PriceChangeConnection.Nodes(childComplexity), true
+	case "PriceChangeConnection.pageInfo":
+		if e.ComplexityRoot.PriceChangeConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PriceChangeConnection.PageInfo(childComplexity), true
+
+	case "PriceChangeEdge.cursor":
+		if e.ComplexityRoot.PriceChangeEdge.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PriceChangeEdge.Cursor(childComplexity), true
+	case "PriceChangeEdge.node":
+		if e.ComplexityRoot.PriceChangeEdge.Node == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PriceChangeEdge.Node(childComplexity), true
 
 	case "PriceRange.max":
 		if e.ComplexityRoot.PriceRange.Max == nil {
@@ -3514,6 +4434,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Product.SEO(childComplexity), true
+	case "Product.schedule":
+		if e.ComplexityRoot.Product.Schedule == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Product.Schedule(childComplexity), true
 	case "Product.slug":
 		if e.ComplexityRoot.Product.Slug == nil {
 			break
@@ -3656,6 +4582,44 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.ProductFacets.Vendors(childComplexity), true
 
+	case "ProductMediaPayload.media":
+		if e.ComplexityRoot.ProductMediaPayload.Media == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ProductMediaPayload.Media(childComplexity), true
+	case "ProductMediaPayload.product":
+		if e.ComplexityRoot.ProductMediaPayload.Product == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ProductMediaPayload.Product(childComplexity), true
+	case "ProductMediaPayload.userErrors":
+		if e.ComplexityRoot.ProductMediaPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ProductMediaPayload.UserErrors(childComplexity), true
+
+	case "ProductMediaRemovePayload.product":
+		if e.ComplexityRoot.ProductMediaRemovePayload.Product == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ProductMediaRemovePayload.Product(childComplexity), true
+	case "ProductMediaRemovePayload.removedMediaId":
+		if e.ComplexityRoot.ProductMediaRemovePayload.RemovedMediaID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ProductMediaRemovePayload.RemovedMediaID(childComplexity), true
+	case "ProductMediaRemovePayload.userErrors":
+		if e.ComplexityRoot.ProductMediaRemovePayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ProductMediaRemovePayload.UserErrors(childComplexity), true
+
 	case "ProductOption.name":
 		if e.ComplexityRoot.ProductOption.Name == nil {
 			break
@@ -3668,6 +4632,32 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.ProductOption.Values(childComplexity), true
+
+	case "ProductPayload.product":
+		if e.ComplexityRoot.ProductPayload.Product == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ProductPayload.Product(childComplexity), true
+	case "ProductPayload.userErrors":
+		if e.ComplexityRoot.ProductPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ProductPayload.UserErrors(childComplexity), true
+
+	case "ProductSchedule.publishAt":
+		if e.ComplexityRoot.ProductSchedule.PublishAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ProductSchedule.PublishAt(childComplexity), true
+	case "ProductSchedule.unpublishAt":
+		if e.ComplexityRoot.ProductSchedule.UnpublishAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ProductSchedule.UnpublishAt(childComplexity), true
 
 	case "ProductSuggestion.product":
 		if e.ComplexityRoot.ProductSuggestion.Product == nil {
@@ -3845,6 +4835,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Payment(childComplexity, args["id"].(id.ID)), true
+	case "Query.paymentDifferences":
+		if e.ComplexityRoot.Query.PaymentDifferences == nil {
+			break
+		}
+
+		args, err := ec.field_Query_paymentDifferences_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.PaymentDifferences(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*payment.DifferenceFilter)), true
 	case "Query.payments":
 		if e.ComplexityRoot.Query.Payments == nil {
 			break
@@ -4459,6 +5460,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Variant.Price(childComplexity), true
+	case "Variant.priceChanges":
+		if e.ComplexityRoot.Variant.PriceChanges == nil {
+			break
+		}
+
+		args, err := ec.field_Variant_priceChanges_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Variant.PriceChanges(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string)), true
 	case "Variant.product":
 		if e.ComplexityRoot.Variant.Product == nil {
 			break
@@ -4483,6 +5495,70 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Variant.WeightGrams(childComplexity), true
+
+	case "VariantDeletePayload.deletedVariantId":
+		if e.ComplexityRoot.VariantDeletePayload.DeletedVariantID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.VariantDeletePayload.DeletedVariantID(childComplexity), true
+	case "VariantDeletePayload.product":
+		if e.ComplexityRoot.VariantDeletePayload.Product == nil {
+			break
+		}
+
+		return e.ComplexityRoot.VariantDeletePayload.Product(childComplexity), true
+	case "VariantDeletePayload.userErrors":
+		if e.ComplexityRoot.VariantDeletePayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.VariantDeletePayload.UserErrors(childComplexity), true
+
+	case "VariantPayload.product":
+		if e.ComplexityRoot.VariantPayload.Product == nil {
+			break
+		}
+
+		return e.ComplexityRoot.VariantPayload.Product(childComplexity), true
+	case "VariantPayload.userErrors":
+		if e.ComplexityRoot.VariantPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.VariantPayload.UserErrors(childComplexity), true
+	case "VariantPayload.variant":
+		if e.ComplexityRoot.VariantPayload.Variant == nil {
+			break
+		}
+
+		return e.ComplexityRoot.VariantPayload.Variant(childComplexity), true
+
+	case "VariantUpdateResult.userErrors":
+		if e.ComplexityRoot.VariantUpdateResult.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.VariantUpdateResult.UserErrors(childComplexity), true
+	case "VariantUpdateResult.variant":
+		if e.ComplexityRoot.VariantUpdateResult.Variant == nil {
+			break
+		}
+
+		return e.ComplexityRoot.VariantUpdateResult.Variant(childComplexity), true
+
+	case "VariantsBulkUpdatePayload.results":
+		if e.ComplexityRoot.VariantsBulkUpdatePayload.Results == nil {
+			break
+		}
+
+		return e.ComplexityRoot.VariantsBulkUpdatePayload.Results(childComplexity), true
+	case "VariantsBulkUpdatePayload.userErrors":
+		if e.ComplexityRoot.VariantsBulkUpdatePayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.VariantsBulkUpdatePayload.UserErrors(childComplexity), true
 
 	}
 	return 0, false
@@ -4511,6 +5587,17 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("CartLinesUpdateInput", ec.unmarshalInputCartLinesUpdateInput),
 			graphql.NewInputUnmarshaler("CartMergeInput", ec.unmarshalInputCartMergeInput),
 			graphql.NewInputUnmarshaler("CartUpdateInput", ec.unmarshalInputCartUpdateInput),
+			graphql.NewInputUnmarshaler("CategoriesReorderInput", ec.unmarshalInputCategoriesReorderInput),
+			graphql.NewInputUnmarshaler("CategoryCreateInput", ec.unmarshalInputCategoryCreateInput),
+			graphql.NewInputUnmarshaler("CategoryDeleteInput", ec.unmarshalInputCategoryDeleteInput),
+			graphql.NewInputUnmarshaler("CategoryMoveInput", ec.unmarshalInputCategoryMoveInput),
+			graphql.NewInputUnmarshaler("CategoryUpdateInput", ec.unmarshalInputCategoryUpdateInput),
+			graphql.NewInputUnmarshaler("CollectionCreateInput", ec.unmarshalInputCollectionCreateInput),
+			graphql.NewInputUnmarshaler("CollectionDeleteInput", ec.unmarshalInputCollectionDeleteInput),
+			graphql.NewInputUnmarshaler("CollectionProductsAddInput", ec.unmarshalInputCollectionProductsAddInput),
+			graphql.NewInputUnmarshaler("CollectionProductsRemoveInput", ec.unmarshalInputCollectionProductsRemoveInput),
+			graphql.NewInputUnmarshaler("CollectionProductsReorderInput", ec.unmarshalInputCollectionProductsReorderInput),
+			graphql.NewInputUnmarshaler("CollectionUpdateInput", ec.unmarshalInputCollectionUpdateInput),
 			graphql.NewInputUnmarshaler("DateTimeRange", ec.unmarshalInputDateTimeRange),
 			graphql.NewInputUnmarshaler("DiscountCreateInput", ec.unmarshalInputDiscountCreateInput),
 			graphql.NewInputUnmarshaler("DiscountDeactivateInput", ec.unmarshalInputDiscountDeactivateInput),
@@ -4524,6 +5611,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("JobFilter", ec.unmarshalInputJobFilter),
 			graphql.NewInputUnmarshaler("JobRetryInput", ec.unmarshalInputJobRetryInput),
 			graphql.NewInputUnmarshaler("OptionFilter", ec.unmarshalInputOptionFilter),
+			graphql.NewInputUnmarshaler("OptionValueInput", ec.unmarshalInputOptionValueInput),
 			graphql.NewInputUnmarshaler("OrderCancelInput", ec.unmarshalInputOrderCancelInput),
 			graphql.NewInputUnmarshaler("OrderConfirmInput", ec.unmarshalInputOrderConfirmInput),
 			graphql.NewInputUnmarshaler("OrderDraftInput", ec.unmarshalInputOrderDraftInput),
@@ -4543,12 +5631,34 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("PasswordChangeInput", ec.unmarshalInputPasswordChangeInput),
 			graphql.NewInputUnmarshaler("PasswordResetInput", ec.unmarshalInputPasswordResetInput),
 			graphql.NewInputUnmarshaler("PasswordResetRequestInput", ec.unmarshalInputPasswordResetRequestInput),
+			graphql.NewInputUnmarshaler("PaymentCaptureInput", ec.unmarshalInputPaymentCaptureInput),
+			graphql.NewInputUnmarshaler("PaymentDifferenceFilter", ec.unmarshalInputPaymentDifferenceFilter),
 			graphql.NewInputUnmarshaler("PaymentFilter", ec.unmarshalInputPaymentFilter),
+			graphql.NewInputUnmarshaler("PaymentRefundInput", ec.unmarshalInputPaymentRefundInput),
+			graphql.NewInputUnmarshaler("PaymentRefundLineInput", ec.unmarshalInputPaymentRefundLineInput),
 			graphql.NewInputUnmarshaler("PaymentSort", ec.unmarshalInputPaymentSort),
+			graphql.NewInputUnmarshaler("PaymentVoidInput", ec.unmarshalInputPaymentVoidInput),
 			graphql.NewInputUnmarshaler("PostalAddressInput", ec.unmarshalInputPostalAddressInput),
+			graphql.NewInputUnmarshaler("ProductArchiveInput", ec.unmarshalInputProductArchiveInput),
+			graphql.NewInputUnmarshaler("ProductCreateInput", ec.unmarshalInputProductCreateInput),
 			graphql.NewInputUnmarshaler("ProductFilter", ec.unmarshalInputProductFilter),
+			graphql.NewInputUnmarshaler("ProductMediaAddInput", ec.unmarshalInputProductMediaAddInput),
+			graphql.NewInputUnmarshaler("ProductMediaInput", ec.unmarshalInputProductMediaInput),
+			graphql.NewInputUnmarshaler("ProductMediaRemoveInput", ec.unmarshalInputProductMediaRemoveInput),
+			graphql.NewInputUnmarshaler("ProductMediaReorderInput", ec.unmarshalInputProductMediaReorderInput),
+			graphql.NewInputUnmarshaler("ProductMediaUpdateInput", ec.unmarshalInputProductMediaUpdateInput),
+			graphql.NewInputUnmarshaler("ProductOptionInput", ec.unmarshalInputProductOptionInput),
+			graphql.NewInputUnmarshaler("ProductOptionSetInput", ec.unmarshalInputProductOptionSetInput),
+			graphql.NewInputUnmarshaler("ProductOptionValueSetInput", ec.unmarshalInputProductOptionValueSetInput),
+			graphql.NewInputUnmarshaler("ProductOptionsSetInput", ec.unmarshalInputProductOptionsSetInput),
+			graphql.NewInputUnmarshaler("ProductPublishInput", ec.unmarshalInputProductPublishInput),
+			graphql.NewInputUnmarshaler("ProductRestoreInput", ec.unmarshalInputProductRestoreInput),
+			graphql.NewInputUnmarshaler("ProductScheduleInput", ec.unmarshalInputProductScheduleInput),
 			graphql.NewInputUnmarshaler("ProductSort", ec.unmarshalInputProductSort),
+			graphql.NewInputUnmarshaler("ProductUnpublishInput", ec.unmarshalInputProductUnpublishInput),
+			graphql.NewInputUnmarshaler("ProductUpdateInput", ec.unmarshalInputProductUpdateInput),
 			graphql.NewInputUnmarshaler("ProfileUpdateInput", ec.unmarshalInputProfileUpdateInput),
+			graphql.NewInputUnmarshaler("SeoInput", ec.unmarshalInputSeoInput),
 			graphql.NewInputUnmarshaler("ShippingMethodCreateInput", ec.unmarshalInputShippingMethodCreateInput),
 			graphql.NewInputUnmarshaler("ShippingMethodDeactivateInput", ec.unmarshalInputShippingMethodDeactivateInput),
 			graphql.NewInputUnmarshaler("ShippingMethodUpdateInput", ec.unmarshalInputShippingMethodUpdateInput),
@@ -4565,6 +5675,12 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("UserReactivateInput", ec.unmarshalInputUserReactivateInput),
 			graphql.NewInputUnmarshaler("UserSetRolesInput", ec.unmarshalInputUserSetRolesInput),
 			graphql.NewInputUnmarshaler("UserSort", ec.unmarshalInputUserSort),
+			graphql.NewInputUnmarshaler("VariantCreateInput", ec.unmarshalInputVariantCreateInput),
+			graphql.NewInputUnmarshaler("VariantDeleteInput", ec.unmarshalInputVariantDeleteInput),
+			graphql.NewInputUnmarshaler("VariantInput", ec.unmarshalInputVariantInput),
+			graphql.NewInputUnmarshaler("VariantUpdateInput", ec.unmarshalInputVariantUpdateInput),
+			graphql.NewInputUnmarshaler("VariantsBulkUpdateInput", ec.unmarshalInputVariantsBulkUpdateInput),
+			graphql.NewInputUnmarshaler("VariantsReorderInput", ec.unmarshalInputVariantsReorderInput),
 		)
 	}
 	first := true
@@ -4746,6 +5862,10 @@ enum UserErrorCode {
   TAKEN
   "What was believed to be so is no longer so."
   STALE
+  "The thing is in a status in which that can not be done."
+  WRONG_STATUS
+  "Something else still needs it."
+  IN_USE
   "There is less in stock than that takes."
   OUT_OF_STOCK
   "The e-mail address or the password is wrong."
@@ -4990,6 +6110,19 @@ type Query {
     "The order of the list."
     sort: PaymentSort! = { field: CREATED_AT, direction: DESC }
   ): PaymentConnection @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "Where the books of payment providers and the shop's own differ, or did, newest first; for staff."
+  paymentDifferences(
+    "How many, from the start of the list; at most 100."
+    first: Int
+    "Only what comes after this cursor."
+    after: String
+    "How many, from the end of the list; at most 100."
+    last: Int
+    "Only what comes before this cursor."
+    before: String
+    "Only differences that match."
+    filter: PaymentDifferenceFilter
+  ): PaymentDifferenceConnection @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
 
   "The background jobs of a domain, the newest first; for managers and admins. What is done is kept for a day, what was given up for a week."
   jobs(
@@ -5244,6 +6377,147 @@ type Mutation {
     idempotencyKey: String!
   ): StockSetPayload @hasRole(anyOf: [MANAGER, ADMIN, SERVICE])
 
+  "Makes a product, which is a draft."
+  productCreate(
+    "What it is."
+    input: ProductCreateInput!
+  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Changes a product. What is not given stays."
+  productUpdate(
+    "Which product, and what changes."
+    input: ProductUpdateInput!
+  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Puts a draft on sale."
+  productPublish(
+    "Which product."
+    input: ProductPublishInput!
+  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Takes a product off sale: it is a draft again."
+  productUnpublish(
+    "Which product."
+    input: ProductUnpublishInput!
+  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Takes a product out of the shop for good. Orders keep what they have of it."
+  productArchive(
+    "Which product."
+    input: ProductArchiveInput!
+  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Makes a draft of an archived product."
+  productRestore(
+    "Which product."
+    input: ProductRestoreInput!
+  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Plans when a product goes on sale, and off it."
+  productSchedule(
+    "Which product, and when."
+    input: ProductScheduleInput!
+  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Gives a product options in place of those that it has: renamed, added, removed or in another order. Its variants get the values that follow. What would take the value of a variant away or make two variants alike is refused."
+  productOptionsSet(
+    "Which product, and all of its options."
+    input: ProductOptionsSetInput!
+  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Gives a product another picture or film, as the last one."
+  productMediaAdd(
+    "Which product, and where the medium is."
+    input: ProductMediaAddInput!
+  ): ProductMediaPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Changes a picture or film."
+  productMediaUpdate(
+    "Which medium, and what changes."
+    input: ProductMediaUpdateInput!
+  ): ProductMediaPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Takes a picture or film from its product, and from the variants that it was the picture of."
+  productMediaRemove(
+    "Which medium."
+    input: ProductMediaRemoveInput!
+  ): ProductMediaRemovePayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Puts the media of a product into an order."
+  productMediaReorder(
+    "Which product, and the order."
+    input: ProductMediaReorderInput!
+  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Gives a product another variant, as the last one, with nothing in stock. A value that its option does not have yet is added to it."
+  variantCreate(
+    "Which product, and what the variant is."
+    input: VariantCreateInput!
+  ): VariantPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Changes a variant. What is not given stays."
+  variantUpdate(
+    "Which variant, and what changes."
+    input: VariantUpdateInput!
+  ): VariantPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Deletes a variant, unless it is the last one of its product or orders under way hold some of it. What is on hand goes out of the books."
+  variantDelete(
+    "Which variant."
+    input: VariantDeleteInput!
+  ): VariantDeletePayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Puts the variants of a product into an order."
+  variantsReorder(
+    "Which product, and the order."
+    input: VariantsReorderInput!
+  ): ProductPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Changes up to 100 variants of any products, one after the other in the order given. Those that can be changed are, whatever is wrong with others."
+  variantsBulkUpdate(
+    "Which variants, and what changes of each."
+    input: VariantsBulkUpdateInput!
+  ): VariantsBulkUpdatePayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Makes a category, the last one below its parent."
+  categoryCreate(
+    "What it is."
+    input: CategoryCreateInput!
+  ): CategoryPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Changes the texts of a category. What is not given stays."
+  categoryUpdate(
+    "Which category, and what changes."
+    input: CategoryUpdateInput!
+  ): CategoryPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Puts a category, with all below it, last below another one. Where it stands already it stays."
+  categoryMove(
+    "Which category, and where it comes."
+    input: CategoryMoveInput!
+  ): CategoryPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Puts the categories directly below one into an order."
+  categoriesReorder(
+    "Below which category, and the order."
+    input: CategoriesReorderInput!
+  ): CategoriesPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Deletes a category that has no products and no categories below it."
+  categoryDelete(
+    "Which category."
+    input: CategoryDeleteInput!
+  ): CategoryDeletePayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Makes a collection."
+  collectionCreate(
+    "What it is."
+    input: CollectionCreateInput!
+  ): CollectionPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Changes the texts of a collection. What is not given stays."
+  collectionUpdate(
+    "Which collection, and what changes."
+    input: CollectionUpdateInput!
+  ): CollectionPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Deletes a collection. Its products stay."
+  collectionDelete(
+    "Which collection."
+    input: CollectionDeleteInput!
+  ): CollectionDeletePayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Puts products at the end of a collection. Those that are in it stay where they are."
+  collectionProductsAdd(
+    "Which collection, and which products."
+    input: CollectionProductsAddInput!
+  ): CollectionPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Takes products out of a collection."
+  collectionProductsRemove(
+    "Which collection, and which products."
+    input: CollectionProductsRemoveInput!
+  ): CollectionPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Puts products in front of a collection, in the order given; the others follow as they stood."
+  collectionProductsReorder(
+    "Which collection, and which products."
+    input: CollectionProductsReorderInput!
+  ): CollectionPayload @hasRole(anyOf: [MANAGER, ADMIN])
+
   "Puts variants into a cart, which is made if there is none. What is in it already becomes more."
   cartLinesAdd(
     "Into which cart, and what."
@@ -5315,6 +6589,28 @@ type Mutation {
     "The tax."
     input: TaxRateSetInput!
   ): TaxRatePayload @hasRole(anyOf: [MANAGER, ADMIN])
+
+  "Collects what a payment's provider has promised, or a part of it."
+  paymentCapture(
+    "Of what, and how much."
+    input: PaymentCaptureInput!
+    "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is moved twice."
+    idempotencyKey: String!
+  ): PaymentCapturePayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Gives back what a payment's provider has promised and the shop has not collected, or cancels a payment that is under way."
+  paymentVoid(
+    "Of what."
+    input: PaymentVoidInput!
+    "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is moved twice."
+    idempotencyKey: String!
+  ): PaymentVoidPayload @hasRole(anyOf: [MANAGER, ADMIN])
+  "Pays back what was collected, or a part of it: an amount, or what lines of the order are worth."
+  paymentRefund(
+    "Of what, how much, and why."
+    input: PaymentRefundInput!
+    "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is moved twice."
+    idempotencyKey: String!
+  ): PaymentRefundPayload @hasRole(anyOf: [MANAGER, ADMIN])
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -5997,8 +7293,18 @@ type Product implements Node @open {
   createdAt: DateTime!
   "When it was last changed; stock movements do not count."
   updatedAt: DateTime!
-  "When it went on sale."
+  "When it first went on sale."
   publishedAt: DateTime
+  "When it goes on sale, and off it, for staff."
+  schedule: ProductSchedule @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
+}
+
+"When a product goes on sale, and off it."
+type ProductSchedule {
+  "When it goes on sale; null where that is not planned."
+  publishAt: DateTime
+  "When it goes off sale; null where that is not planned."
+  unpublishAt: DateTime
 }
 
 "Something a buyer chooses, with its values."
@@ -6075,6 +7381,17 @@ type Variant implements Node @open {
   availability: Availability!
   "The stock in full, for staff."
   inventory: Inventory @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
+  "How its prices have changed, the newest first, for staff."
+  priceChanges(
+    "How many, from the start of the list; at most 100."
+    first: Int
+    "Only what comes after this cursor."
+    after: String
+    "How many, from the end of the list; at most 100."
+    last: Int
+    "Only what comes before this cursor."
+    before: String
+  ): PriceChangeConnection @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
   "The picture of this variant."
   image: Media
   "What it is a variant of."
@@ -6422,6 +7739,514 @@ enum ProductSortField {
   PRICE
   "The name."
   TITLE
+  "The place in the collection, as the shop has ordered it; for the products of a collection only."
+  POSITION
+}
+
+"An entry of the history of a variant's prices; never changed."
+type PriceChange implements Node {
+  "The global ID."
+  id: ID!
+  "What it cost before."
+  oldPrice: Money!
+  "What it cost from then on."
+  newPrice: Money!
+  "What it was said to have cost until then, when it was reduced."
+  oldCompareAtPrice: Money
+  "What it was said to have cost from then on, when it was reduced."
+  newCompareAtPrice: Money
+  "Who has changed it; null for imports."
+  actor: User @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "When."
+  createdAt: DateTime!
+}
+
+"A page of the history of prices."
+type PriceChangeConnection {
+  "The items of the page with their cursors."
+  edges: [PriceChangeEdge!] @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
+  "The items of the page."
+  nodes: [PriceChange!] @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
+  "Where the page lies."
+  pageInfo: PageInfo!
+}
+
+"A change of prices in a list."
+type PriceChangeEdge {
+  "The position in the list."
+  cursor: String!
+  "The change."
+  node: PriceChange @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
+}
+
+"A new product."
+input ProductCreateInput {
+  "The name."
+  title: String!
+  "The name in addresses; made of the title when it is left out."
+  slug: String
+  "The description as HTML; what is dangerous is taken out."
+  descriptionHtml: String
+  "Who makes it."
+  vendor: String
+  "What kind of thing it is."
+  type: String
+  "Words by which it is found."
+  tags: [String!]
+  "Where it stands in the shop."
+  categoryId: ID
+  "What search engines are shown."
+  seo: SeoInput
+  "What the shop keeps with the product; at most 100,000 characters of JSON."
+  metadata: JSON
+  "What a buyer chooses between, in order; at most 3."
+  options: [ProductOptionInput!]
+  "The variants, in order; at most 250."
+  variants: [VariantInput!]
+  "The pictures and films, in order; at most 250."
+  media: [ProductMediaInput!]
+}
+
+"What search engines are shown. What is absent stays, null clears."
+input SeoInput {
+  "The title; the product's own when null."
+  title: String
+  "The description; the product's own when null."
+  description: String
+}
+
+"An option of a new product."
+input ProductOptionInput {
+  "What is chosen, for example ` + "`" + `Size` + "`" + `."
+  name: String!
+  "Between what, in order. Values of variants that are missing are added."
+  values: [String!]! = []
+}
+
+"A variant of a new product."
+input VariantInput {
+  "A value for each of the product's options."
+  optionValues: [OptionValueInput!]! = []
+  "The stock keeping unit, unique."
+  sku: String
+  "The bar code: EAN, UPC, ISBN."
+  barcode: String
+  "What it costs, in the currency of the product's other variants, otherwise the shop's."
+  price: Decimal!
+  "What it cost before, when it is reduced."
+  compareAtPrice: Decimal
+  "The weight in grams."
+  weightGrams: Int
+}
+
+"An option with the value chosen."
+input OptionValueInput {
+  "The option, for example ` + "`" + `Size` + "`" + `."
+  name: String!
+  "The value, for example ` + "`" + `M` + "`" + `."
+  value: String!
+}
+
+"A picture or film of a new product."
+input ProductMediaInput {
+  "Where it is."
+  url: URL!
+  "What it shows, in words."
+  alt: String
+  "What it is."
+  kind: MediaKind! = IMAGE
+  "The width in pixels, where known; then the height too."
+  width: Int
+  "The height in pixels, where known; then the width too."
+  height: Int
+}
+
+"What changes of a product: what is absent stays, null clears."
+input ProductUpdateInput {
+  "Which product."
+  productId: ID!
+  "The name; can not be cleared."
+  title: String
+  "The name in addresses; can not be cleared."
+  slug: String
+  "The description as HTML; what is dangerous is taken out."
+  descriptionHtml: String
+  "Who makes it."
+  vendor: String
+  "What kind of thing it is."
+  type: String
+  "Words by which it is found, in place of those so far."
+  tags: [String!]
+  "Where it stands in the shop."
+  categoryId: ID
+  "What search engines are shown."
+  seo: SeoInput
+  "What the shop keeps with the product, in place of that so far; at most 100,000 characters of JSON."
+  metadata: JSON
+}
+
+"The product that goes on sale."
+input ProductPublishInput {
+  "Which product."
+  productId: ID!
+}
+
+"The product that goes off sale."
+input ProductUnpublishInput {
+  "Which product."
+  productId: ID!
+}
+
+"The product that goes out of the shop."
+input ProductArchiveInput {
+  "Which product."
+  productId: ID!
+}
+
+"The product that becomes a draft."
+input ProductRestoreInput {
+  "Which product."
+  productId: ID!
+}
+
+"When a product goes on sale, and off it: what is absent stays, null clears. What has passed is due at once."
+input ProductScheduleInput {
+  "Which product."
+  productId: ID!
+  "When it goes on sale, if it is a draft."
+  publishAt: DateTime
+  "When it goes off sale, if it is on sale or will be by then."
+  unpublishAt: DateTime
+}
+
+"All options of a product."
+input ProductOptionsSetInput {
+  "Which product."
+  productId: ID!
+  "The options, in order; at most 3."
+  options: [ProductOptionSetInput!]!
+}
+
+"An option as it becomes: the one that is named ` + "`" + `was` + "`" + ` so far, otherwise the one that has the name already, otherwise a new one."
+input ProductOptionSetInput {
+  "What is chosen, for example ` + "`" + `Size` + "`" + `."
+  name: String!
+  "The name that it has so far, when that changes."
+  was: String
+  "Between what, in order."
+  values: [ProductOptionValueSetInput!]!
+  "Of a new option: the value that the variants that there are get; the first when it is left out."
+  variantsValue: String
+}
+
+"A value as it becomes, found like its option."
+input ProductOptionValueSetInput {
+  "The value, for example ` + "`" + `M` + "`" + `."
+  value: String!
+  "What it is so far, when that changes."
+  was: String
+}
+
+"A picture or film that a product gets."
+input ProductMediaAddInput {
+  "Which product."
+  productId: ID!
+  "Where it is."
+  url: URL!
+  "What it shows, in words."
+  alt: String
+  "What it is."
+  kind: MediaKind! = IMAGE
+  "The width in pixels, where known; then the height too."
+  width: Int
+  "The height in pixels, where known; then the width too."
+  height: Int
+}
+
+"What changes of a picture or film: what is absent stays, null clears."
+input ProductMediaUpdateInput {
+  "Which medium."
+  mediaId: ID!
+  "Where it is; can not be cleared. The width and the height are unknown then."
+  url: URL
+  "What it shows, in words."
+  alt: String
+}
+
+"The picture or film that goes."
+input ProductMediaRemoveInput {
+  "Which medium."
+  mediaId: ID!
+}
+
+"The media of a product in another order."
+input ProductMediaReorderInput {
+  "Which product."
+  productId: ID!
+  "All of its media, each once."
+  mediaIds: [ID!]!
+}
+
+"A new variant of a product."
+input VariantCreateInput {
+  "Which product."
+  productId: ID!
+  "The picture, one of the product's media."
+  imageId: ID
+  "A value for each of the product's options."
+  optionValues: [OptionValueInput!]! = []
+  "The stock keeping unit, unique."
+  sku: String
+  "The bar code: EAN, UPC, ISBN."
+  barcode: String
+  "What it costs, in the currency of the product's other variants, otherwise the shop's."
+  price: Decimal!
+  "What it cost before, when it is reduced."
+  compareAtPrice: Decimal
+  "The weight in grams."
+  weightGrams: Int
+}
+
+"What changes of a variant: what is absent stays, null clears."
+input VariantUpdateInput {
+  "Which variant."
+  variantId: ID!
+  "Values of options; the others stay."
+  optionValues: [OptionValueInput!]
+  "The stock keeping unit, unique."
+  sku: String
+  "The bar code: EAN, UPC, ISBN."
+  barcode: String
+  "What it costs, in its currency; can not be cleared."
+  price: Decimal
+  "What it cost before, when it is reduced."
+  compareAtPrice: Decimal
+  "The weight in grams."
+  weightGrams: Int
+  "The picture, one of the product's media."
+  imageId: ID
+}
+
+"The variant that goes."
+input VariantDeleteInput {
+  "Which variant."
+  variantId: ID!
+}
+
+"The variants of a product in another order."
+input VariantsReorderInput {
+  "Which product."
+  productId: ID!
+  "All of its variants, each once."
+  variantIds: [ID!]!
+}
+
+"What changes of many variants."
+input VariantsBulkUpdateInput {
+  "At most 100."
+  variants: [VariantUpdateInput!]!
+}
+
+"A new category."
+input CategoryCreateInput {
+  "The name."
+  name: String!
+  "The name in addresses; made of the name when it is left out."
+  slug: String
+  "What is found here."
+  description: String
+  "The category above; the top when it is left out."
+  parentId: ID
+}
+
+"What changes of a category: what is absent stays, null clears."
+input CategoryUpdateInput {
+  "Which category."
+  categoryId: ID!
+  "The name; can not be cleared."
+  name: String
+  "The name in addresses; can not be cleared."
+  slug: String
+  "What is found here."
+  description: String
+}
+
+"Where a category comes."
+input CategoryMoveInput {
+  "Which category."
+  categoryId: ID!
+  "The category above; the top when it is left out."
+  parentId: ID
+}
+
+"The categories directly below one in another order."
+input CategoriesReorderInput {
+  "The category above; the top when it is left out."
+  parentId: ID
+  "All categories directly below it, each once."
+  categoryIds: [ID!]!
+}
+
+"The category that goes."
+input CategoryDeleteInput {
+  "Which category."
+  categoryId: ID!
+}
+
+"A new collection."
+input CollectionCreateInput {
+  "The name."
+  title: String!
+  "The name in addresses; made of the title when it is left out."
+  slug: String
+  "What holds it together."
+  description: String
+}
+
+"What changes of a collection: what is absent stays, null clears."
+input CollectionUpdateInput {
+  "Which collection."
+  collectionId: ID!
+  "The name; can not be cleared."
+  title: String
+  "The name in addresses; can not be cleared."
+  slug: String
+  "What holds it together."
+  description: String
+}
+
+"The collection that goes."
+input CollectionDeleteInput {
+  "Which collection."
+  collectionId: ID!
+}
+
+"Products that come into a collection."
+input CollectionProductsAddInput {
+  "Which collection."
+  collectionId: ID!
+  "Which products; at most 100."
+  productIds: [ID!]!
+}
+
+"Products that go out of a collection."
+input CollectionProductsRemoveInput {
+  "Which collection."
+  collectionId: ID!
+  "Which products; at most 100."
+  productIds: [ID!]!
+}
+
+"Products that come to the front of a collection, in order."
+input CollectionProductsReorderInput {
+  "Which collection."
+  collectionId: ID!
+  "Which products; at most 100."
+  productIds: [ID!]!
+}
+
+"The outcome of editing a product."
+type ProductPayload @open {
+  "The product; null when it was not changed."
+  product: Product
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The outcome of editing a picture or film."
+type ProductMediaPayload @open {
+  "The medium; null when it was not changed."
+  media: Media
+  "Its product."
+  product: Product
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The outcome of removing a picture or film."
+type ProductMediaRemovePayload @open {
+  "The ID of what was removed; null when it was not."
+  removedMediaId: ID
+  "Its product."
+  product: Product
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The outcome of editing a variant."
+type VariantPayload @open {
+  "The variant; null when it was not changed."
+  variant: Variant
+  "Its product."
+  product: Product
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The outcome of deleting a variant."
+type VariantDeletePayload @open {
+  "The ID of what was deleted; null when it was not."
+  deletedVariantId: ID
+  "Its product."
+  product: Product
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The outcome of changing many variants."
+type VariantsBulkUpdatePayload @open {
+  "What became of each, in the order asked for."
+  results: [VariantUpdateResult!]!
+  "What the user can mend of the whole; nothing was changed then."
+  userErrors: [UserError!]!
+}
+
+"What became of one of many variants."
+type VariantUpdateResult @open {
+  "The variant; null when it was not changed."
+  variant: Variant
+  "What the user can mend; paths begin in the variant's own input."
+  userErrors: [UserError!]!
+}
+
+"The outcome of editing a category."
+type CategoryPayload @open {
+  "The category; null when it was not changed."
+  category: Category
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The outcome of reordering categories."
+type CategoriesPayload @open {
+  "The categories in their order; null when it was not changed."
+  categories: [Category!]
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The outcome of deleting a category."
+type CategoryDeletePayload @open {
+  "The ID of what was deleted; null when it was not."
+  deletedCategoryId: ID
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The outcome of editing a collection."
+type CollectionPayload @open {
+  "The collection; null when it was not changed."
+  collection: Collection
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The outcome of deleting a collection."
+type CollectionDeletePayload @open {
+  "The ID of what was deleted; null when it was not."
+  deletedCollectionId: ID
+  "What the user can mend."
+  userErrors: [UserError!]!
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -7553,6 +9378,12 @@ type Payment implements Node {
   order: Order @owner(orRole: [SUPPORT, MANAGER, ADMIN])
   "What the provider has reported, oldest first."
   events: [PaymentEvent!] @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  "What the customer has to do while the status is ` + "`" + `ACTION_REQUIRED` + "`" + `; for the customer alone."
+  action: PaymentAction @owner
+  "The statuses that the payment can have next."
+  nextStates: [PaymentStatus!]!
+  "What the shop has asked of the provider, oldest first, for staff."
+  commands: [PaymentCommand!] @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
   "How the provider knows the payment, for staff."
   providerDetails: PaymentProviderDetails @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
   "When it began."
@@ -7567,6 +9398,208 @@ type PaymentMethod @open {
   brand: String
   "The last four digits of a card."
   lastFour: String
+}
+
+"What a customer has to do for a payment: go to the URL, or let the provider's script in the page do it with the secret."
+type PaymentAction {
+  "Where to go."
+  url: String
+  "What the provider's script needs."
+  clientSecret: String
+}
+
+"What the shop has asked of a provider."
+type PaymentCommand implements Node {
+  "The global ID."
+  id: ID!
+  "What was asked for."
+  kind: PaymentCommandKind!
+  "How much it is about; of a void, what there was to give back."
+  amount: Money!
+  "Where it is. One that is pending goes on by itself."
+  status: PaymentCommandStatus!
+  "Why money is paid back."
+  reason: RefundReason
+  "What was written down with it."
+  note: String
+  "The lines of the order that are paid back, if it was asked for by lines."
+  lines: [PaymentCommandLine!]!
+  "Why it failed."
+  failure: String
+  "Who has asked for it; null for the shop itself."
+  actor: User @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "When it was asked for."
+  createdAt: DateTime!
+  "When it was done or refused."
+  finishedAt: DateTime
+}
+
+"A part of a line of an order that is paid back."
+type PaymentCommandLine @open {
+  "The line."
+  orderLineId: ID!
+  "How many."
+  quantity: Int!
+}
+
+"What the shop can ask of a provider."
+enum PaymentCommandKind {
+  "To collect what was promised."
+  CAPTURE
+  "To give back what was promised."
+  VOID
+  "To pay back what was collected."
+  REFUND
+}
+
+"Where a command is."
+enum PaymentCommandStatus {
+  "Not done yet; the shop goes on with it."
+  PENDING
+  "Done."
+  SUCCEEDED
+  "Refused. A refund that was done can still fail, when the money comes back."
+  FAILED
+}
+
+"Why money is paid back."
+enum RefundReason {
+  "The customer wants it."
+  CUSTOMER_REQUEST
+  "It was sent back."
+  RETURNED
+  "It was defective."
+  DEFECTIVE
+  "It was paid twice."
+  DUPLICATE
+  "It was fraud."
+  FRAUD
+  "The order was cancelled."
+  CANCELED
+  "Another reason."
+  OTHER
+}
+
+"What is to be collected."
+input PaymentCaptureInput {
+  "The payment."
+  paymentId: ID!
+  "How much, in the payment's currency; everything that is left when it is not given."
+  amount: Decimal
+}
+
+"What is to be given back."
+input PaymentVoidInput {
+  "The payment."
+  paymentId: ID!
+}
+
+"What is to be paid back: an amount or lines."
+input PaymentRefundInput {
+  "The payment."
+  paymentId: ID!
+  "How much, in the payment's currency."
+  amount: Decimal
+  "The lines of the order, and how many of each; at most 250."
+  lines: [PaymentRefundLineInput!]
+  "Why."
+  reason: RefundReason!
+  "What is written down with it, at most 1,000 characters."
+  note: String
+}
+
+"A part of a line of the order that is to be paid back."
+input PaymentRefundLineInput {
+  "The line."
+  orderLineId: ID!
+  "How many."
+  quantity: Int!
+}
+
+"The outcome of collecting."
+type PaymentCapturePayload @open {
+  "The payment as it is now; null when there is none."
+  payment: Payment @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "What was asked of the provider; null when it was not."
+  command: PaymentCommand @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The outcome of giving back."
+type PaymentVoidPayload @open {
+  "The payment as it is now; null when there is none."
+  payment: Payment @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "What was asked of the provider; null when it was not."
+  command: PaymentCommand @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"The outcome of paying back."
+type PaymentRefundPayload @open {
+  "The payment as it is now; null when there is none."
+  payment: Payment @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "What was asked of the provider; null when it was not."
+  command: PaymentCommand @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "What the user can mend."
+  userErrors: [UserError!]!
+}
+
+"Where the books of a provider and the shop's own differ, or did."
+type PaymentDifference {
+  "How they differ."
+  kind: PaymentDifferenceKind!
+  "The provider."
+  provider: String!
+  "How the provider knows the payment."
+  reference: String
+  "The payment; null when it is not known here."
+  payment: Payment @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "What the provider's books say, or the shop's own where the provider's say nothing; amounts in minor units."
+  details: JSON!
+  "When it was found."
+  foundAt: DateTime!
+  "When it was no longer so."
+  resolvedAt: DateTime
+}
+
+"How the books of a provider and the shop's own can differ."
+enum PaymentDifferenceKind {
+  "The shop had not heard of something; it has been applied."
+  MISSING_FACT
+  "The shop does not know the payment."
+  UNKNOWN_PAYMENT
+  "The amounts or the currency differ."
+  AMOUNT_MISMATCH
+  "The provider does not know the payment."
+  MISSING_AT_PROVIDER
+}
+
+"A page of differences."
+type PaymentDifferenceConnection {
+  "The items of the page with their cursors."
+  edges: [PaymentDifferenceEdge!] @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "The items of the page."
+  nodes: [PaymentDifference!] @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  "Where the page lies."
+  pageInfo: PageInfo!
+}
+
+"A difference in a list."
+type PaymentDifferenceEdge {
+  "The position in the list."
+  cursor: String!
+  "The difference."
+  node: PaymentDifference @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+}
+
+"Which differences; all that is given has to match."
+input PaymentDifferenceFilter {
+  "Whether it is no longer so."
+  resolved: Boolean
+  "Is one of these kinds."
+  kinds: [PaymentDifferenceKind!]
 }
 
 "How the provider knows a payment."
@@ -7597,6 +9630,8 @@ enum PaymentEventKind {
   CAPTURED
   "Money was paid back."
   REFUNDED
+  "Paying back has failed, before or after it seemed done: the money is the shop's."
+  REFUND_FAILED
   "A promise was given back."
   VOIDED
   "The payment was refused."
@@ -8056,6 +10091,16 @@ func (ec *executionContext) childFields_CartWarning(ctx context.Context, field g
 	return nil, fmt.Errorf("no field named %q was found under type CartWarning", field.Name)
 }
 
+func (ec *executionContext) childFields_CategoriesPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "categories":
+		return ec.fieldContext_CategoriesPayload_categories(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_CategoriesPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CategoriesPayload", field.Name)
+}
+
 func (ec *executionContext) childFields_Category(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -8078,6 +10123,16 @@ func (ec *executionContext) childFields_Category(ctx context.Context, field grap
 	return nil, fmt.Errorf("no field named %q was found under type Category", field.Name)
 }
 
+func (ec *executionContext) childFields_CategoryDeletePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "deletedCategoryId":
+		return ec.fieldContext_CategoryDeletePayload_deletedCategoryId(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_CategoryDeletePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CategoryDeletePayload", field.Name)
+}
+
 func (ec *executionContext) childFields_CategoryFacet(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "category":
@@ -8086,6 +10141,16 @@ func (ec *executionContext) childFields_CategoryFacet(ctx context.Context, field
 		return ec.fieldContext_CategoryFacet_count(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type CategoryFacet", field.Name)
+}
+
+func (ec *executionContext) childFields_CategoryPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "category":
+		return ec.fieldContext_CategoryPayload_category(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_CategoryPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CategoryPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_Collection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -8116,6 +10181,16 @@ func (ec *executionContext) childFields_CollectionConnection(ctx context.Context
 	return nil, fmt.Errorf("no field named %q was found under type CollectionConnection", field.Name)
 }
 
+func (ec *executionContext) childFields_CollectionDeletePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "deletedCollectionId":
+		return ec.fieldContext_CollectionDeletePayload_deletedCollectionId(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_CollectionDeletePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CollectionDeletePayload", field.Name)
+}
+
 func (ec *executionContext) childFields_CollectionEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "cursor":
@@ -8124,6 +10199,16 @@ func (ec *executionContext) childFields_CollectionEdge(ctx context.Context, fiel
 		return ec.fieldContext_CollectionEdge_node(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type CollectionEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_CollectionPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "collection":
+		return ec.fieldContext_CollectionPayload_collection(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_CollectionPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CollectionPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_Discount(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -8686,12 +10771,78 @@ func (ec *executionContext) childFields_Payment(ctx context.Context, field graph
 		return ec.fieldContext_Payment_order(ctx, field)
 	case "events":
 		return ec.fieldContext_Payment_events(ctx, field)
+	case "action":
+		return ec.fieldContext_Payment_action(ctx, field)
+	case "nextStates":
+		return ec.fieldContext_Payment_nextStates(ctx, field)
+	case "commands":
+		return ec.fieldContext_Payment_commands(ctx, field)
 	case "providerDetails":
 		return ec.fieldContext_Payment_providerDetails(ctx, field)
 	case "createdAt":
 		return ec.fieldContext_Payment_createdAt(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Payment", field.Name)
+}
+
+func (ec *executionContext) childFields_PaymentAction(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "url":
+		return ec.fieldContext_PaymentAction_url(ctx, field)
+	case "clientSecret":
+		return ec.fieldContext_PaymentAction_clientSecret(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PaymentAction", field.Name)
+}
+
+func (ec *executionContext) childFields_PaymentCapturePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "payment":
+		return ec.fieldContext_PaymentCapturePayload_payment(ctx, field)
+	case "command":
+		return ec.fieldContext_PaymentCapturePayload_command(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_PaymentCapturePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PaymentCapturePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_PaymentCommand(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_PaymentCommand_id(ctx, field)
+	case "kind":
+		return ec.fieldContext_PaymentCommand_kind(ctx, field)
+	case "amount":
+		return ec.fieldContext_PaymentCommand_amount(ctx, field)
+	case "status":
+		return ec.fieldContext_PaymentCommand_status(ctx, field)
+	case "reason":
+		return ec.fieldContext_PaymentCommand_reason(ctx, field)
+	case "note":
+		return ec.fieldContext_PaymentCommand_note(ctx, field)
+	case "lines":
+		return ec.fieldContext_PaymentCommand_lines(ctx, field)
+	case "failure":
+		return ec.fieldContext_PaymentCommand_failure(ctx, field)
+	case "actor":
+		return ec.fieldContext_PaymentCommand_actor(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_PaymentCommand_createdAt(ctx, field)
+	case "finishedAt":
+		return ec.fieldContext_PaymentCommand_finishedAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PaymentCommand", field.Name)
+}
+
+func (ec *executionContext) childFields_PaymentCommandLine(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "orderLineId":
+		return ec.fieldContext_PaymentCommandLine_orderLineId(ctx, field)
+	case "quantity":
+		return ec.fieldContext_PaymentCommandLine_quantity(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PaymentCommandLine", field.Name)
 }
 
 func (ec *executionContext) childFields_PaymentConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -8706,6 +10857,48 @@ func (ec *executionContext) childFields_PaymentConnection(ctx context.Context, f
 		return ec.fieldContext_PaymentConnection_totalCount(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type PaymentConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_PaymentDifference(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "kind":
+		return ec.fieldContext_PaymentDifference_kind(ctx, field)
+	case "provider":
+		return ec.fieldContext_PaymentDifference_provider(ctx, field)
+	case "reference":
+		return ec.fieldContext_PaymentDifference_reference(ctx, field)
+	case "payment":
+		return ec.fieldContext_PaymentDifference_payment(ctx, field)
+	case "details":
+		return ec.fieldContext_PaymentDifference_details(ctx, field)
+	case "foundAt":
+		return ec.fieldContext_PaymentDifference_foundAt(ctx, field)
+	case "resolvedAt":
+		return ec.fieldContext_PaymentDifference_resolvedAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PaymentDifference", field.Name)
+}
+
+func (ec *executionContext) childFields_PaymentDifferenceConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_PaymentDifferenceConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_PaymentDifferenceConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_PaymentDifferenceConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PaymentDifferenceConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_PaymentDifferenceEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_PaymentDifferenceEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_PaymentDifferenceEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PaymentDifferenceEdge", field.Name)
 }
 
 func (ec *executionContext) childFields_PaymentEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -8752,6 +10945,30 @@ func (ec *executionContext) childFields_PaymentProviderDetails(ctx context.Conte
 	return nil, fmt.Errorf("no field named %q was found under type PaymentProviderDetails", field.Name)
 }
 
+func (ec *executionContext) childFields_PaymentRefundPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "payment":
+		return ec.fieldContext_PaymentRefundPayload_payment(ctx, field)
+	case "command":
+		return ec.fieldContext_PaymentRefundPayload_command(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_PaymentRefundPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PaymentRefundPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_PaymentVoidPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "payment":
+		return ec.fieldContext_PaymentVoidPayload_payment(ctx, field)
+	case "command":
+		return ec.fieldContext_PaymentVoidPayload_command(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_PaymentVoidPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PaymentVoidPayload", field.Name)
+}
+
 func (ec *executionContext) childFields_PostalAddress(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "name":
@@ -8774,6 +10991,48 @@ func (ec *executionContext) childFields_PostalAddress(ctx context.Context, field
 		return ec.fieldContext_PostalAddress_phone(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type PostalAddress", field.Name)
+}
+
+func (ec *executionContext) childFields_PriceChange(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_PriceChange_id(ctx, field)
+	case "oldPrice":
+		return ec.fieldContext_PriceChange_oldPrice(ctx, field)
+	case "newPrice":
+		return ec.fieldContext_PriceChange_newPrice(ctx, field)
+	case "oldCompareAtPrice":
+		return ec.fieldContext_PriceChange_oldCompareAtPrice(ctx, field)
+	case "newCompareAtPrice":
+		return ec.fieldContext_PriceChange_newCompareAtPrice(ctx, field)
+	case "actor":
+		return ec.fieldContext_PriceChange_actor(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_PriceChange_createdAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PriceChange", field.Name)
+}
+
+func (ec *executionContext) childFields_PriceChangeConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_PriceChangeConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_PriceChangeConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_PriceChangeConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PriceChangeConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_PriceChangeEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_PriceChangeEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_PriceChangeEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PriceChangeEdge", field.Name)
 }
 
 func (ec *executionContext) childFields_PriceRange(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -8828,6 +11087,8 @@ func (ec *executionContext) childFields_Product(ctx context.Context, field graph
 		return ec.fieldContext_Product_updatedAt(ctx, field)
 	case "publishedAt":
 		return ec.fieldContext_Product_publishedAt(ctx, field)
+	case "schedule":
+		return ec.fieldContext_Product_schedule(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Product", field.Name)
 }
@@ -8880,6 +11141,30 @@ func (ec *executionContext) childFields_ProductFacets(ctx context.Context, field
 	return nil, fmt.Errorf("no field named %q was found under type ProductFacets", field.Name)
 }
 
+func (ec *executionContext) childFields_ProductMediaPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "media":
+		return ec.fieldContext_ProductMediaPayload_media(ctx, field)
+	case "product":
+		return ec.fieldContext_ProductMediaPayload_product(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ProductMediaPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ProductMediaPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_ProductMediaRemovePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "removedMediaId":
+		return ec.fieldContext_ProductMediaRemovePayload_removedMediaId(ctx, field)
+	case "product":
+		return ec.fieldContext_ProductMediaRemovePayload_product(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ProductMediaRemovePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ProductMediaRemovePayload", field.Name)
+}
+
 func (ec *executionContext) childFields_ProductOption(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "name":
@@ -8888,6 +11173,26 @@ func (ec *executionContext) childFields_ProductOption(ctx context.Context, field
 		return ec.fieldContext_ProductOption_values(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ProductOption", field.Name)
+}
+
+func (ec *executionContext) childFields_ProductPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "product":
+		return ec.fieldContext_ProductPayload_product(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ProductPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ProductPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_ProductSchedule(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "publishAt":
+		return ec.fieldContext_ProductSchedule_publishAt(ctx, field)
+	case "unpublishAt":
+		return ec.fieldContext_ProductSchedule_unpublishAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ProductSchedule", field.Name)
 }
 
 func (ec *executionContext) childFields_ProductSuggestion(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -9206,12 +11511,58 @@ func (ec *executionContext) childFields_Variant(ctx context.Context, field graph
 		return ec.fieldContext_Variant_availability(ctx, field)
 	case "inventory":
 		return ec.fieldContext_Variant_inventory(ctx, field)
+	case "priceChanges":
+		return ec.fieldContext_Variant_priceChanges(ctx, field)
 	case "image":
 		return ec.fieldContext_Variant_image(ctx, field)
 	case "product":
 		return ec.fieldContext_Variant_product(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Variant", field.Name)
+}
+
+func (ec *executionContext) childFields_VariantDeletePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "deletedVariantId":
+		return ec.fieldContext_VariantDeletePayload_deletedVariantId(ctx, field)
+	case "product":
+		return ec.fieldContext_VariantDeletePayload_product(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_VariantDeletePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type VariantDeletePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_VariantPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "variant":
+		return ec.fieldContext_VariantPayload_variant(ctx, field)
+	case "product":
+		return ec.fieldContext_VariantPayload_product(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_VariantPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type VariantPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_VariantUpdateResult(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "variant":
+		return ec.fieldContext_VariantUpdateResult_variant(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_VariantUpdateResult_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type VariantUpdateResult", field.Name)
+}
+
+func (ec *executionContext) childFields_VariantsBulkUpdatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "results":
+		return ec.fieldContext_VariantsBulkUpdatePayload_results(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_VariantsBulkUpdatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type VariantsBulkUpdatePayload", field.Name)
 }
 
 func (ec *executionContext) childFields___Directive(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
