@@ -25,6 +25,7 @@ import (
 	"emporium/internal/devstack"
 	"emporium/internal/httpserver"
 	"emporium/internal/httpserver/playground"
+	"emporium/internal/id"
 	"emporium/internal/jobs"
 	"emporium/internal/mail"
 	"emporium/internal/order"
@@ -53,6 +54,8 @@ type App struct {
 	hasher  *auth.Hasher
 
 	services loader.Services
+	pay      providers
+	serving  bool          // not a command that works beside a server
 	mailbox  *user.Mailbox // nil where mails are sent, or not even kept
 	queues   jobs.Queues
 	handler  http.Handler
@@ -65,7 +68,7 @@ type App struct {
 // loads the demo shop once; progress is told to say, for a person. With a database it does not wait for it: Run migrates
 // as soon as it is there.
 func New(ctx context.Context, cfg config.Config, log *slog.Logger, say func(format string, args ...any)) (a *App, err error) {
-	a = &App{cfg: cfg, log: log, metrics: telemetry.NewMetrics()}
+	a = &App{cfg: cfg, log: log, metrics: telemetry.NewMetrics(), serving: true}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
@@ -140,6 +143,9 @@ func (a *App) open(ctx context.Context) error {
 	if err := a.openQueues(ctx); err != nil {
 		return err
 	}
+	if a.pay, err = a.openProviders(ctx); err != nil {
+		return err
+	}
 	return a.compose()
 }
 
@@ -182,12 +188,54 @@ func (a *App) compose() error {
 			Issuer:    auth.NewIssuer(a.cfg.TokenIssuer, a.cfg.TokenAudience, &a.secrets.signing),
 			AccessTTL: a.cfg.AccessTokenTTL, SessionTTL: a.cfg.SessionTTL, PhoneRegion: a.cfg.PhoneRegion}),
 		Products: product.New(a.dbs.products, a.cfg.Currency),
-		Payments: payment.New(payment.Config{DB: a.dbs.payments, Sealer: a.secrets.sealer, Currency: a.cfg.Currency,
-			Jobs: a.queues[jobs.Payments], Log: a.log}),
 	}
-	a.services.Orders = order.New(order.Config{DB: a.dbs.orders, Sealer: a.secrets.sealer, Currency: a.cfg.Currency,
-		Products: a.services.Products, Users: a.services.Users, TaxIncluded: a.cfg.TaxIncluded})
+	a.services.Products.RunJobs(a.queues[jobs.Products], a.log)
+	// Orders ask payments, and payments tell orders what has become of the money.
+	var orders *order.Service
+	a.services.Payments = payment.New(payment.Config{DB: a.dbs.payments, Sealer: a.secrets.sealer, Currency: a.cfg.Currency,
+		Jobs: a.queues[jobs.Payments], Log: a.log, Providers: a.pay.all, Default: a.pay.main, At: a.at,
+		Tell: func(ctx context.Context, key id.Key, f order.PaymentFacts) error {
+			return orders.PaymentsChanged(ctx, key, f)
+		},
+		LineAmounts: func(ctx context.Context, key id.Key, lines []payment.LineQuantity) (int64, error) {
+			of := make([]order.LineQuantity, len(lines))
+			for i, l := range lines {
+				of[i] = order.LineQuantity(l)
+			}
+			return orders.AmountOf(ctx, key, of)
+		}})
+	orders = order.New(order.Config{DB: a.dbs.orders, Sealer: a.secrets.sealer, Currency: a.cfg.Currency,
+		Products: a.services.Products, Users: a.services.Users, TaxIncluded: a.cfg.TaxIncluded, Payments: a.services.Payments,
+		Jobs: a.queues[jobs.Orders], Notify: notify(mailer), Log: a.log, At: a.at})
+	a.services.Orders = orders
 	return nil
+}
+
+// notify tells customers about their orders by mail.
+func notify(mailer mail.Mailer) func(ctx context.Context, o *order.Order, n order.Notice) error {
+	templates := map[order.Notice]mail.Template{order.NoticePlaced: mail.OrderPlaced, order.NoticePaymentFailed: mail.OrderPaymentFailed,
+		order.NoticeShipped: mail.OrderShipped, order.NoticeCanceled: mail.OrderCanceled}
+	return func(ctx context.Context, o *order.Order, n order.Notice) error {
+		data := mail.OrderNews{Number: o.Number, Total: o.Total().String()}
+		if o.ShippingAddress != nil {
+			data.Name = o.ShippingAddress.Name
+		}
+		if o.Failure != nil {
+			data.Reason = *o.Failure
+		}
+		err := mailer.Send(ctx, mail.Message{Template: templates[n], To: *o.Email, Data: data})
+		if errors.Is(err, mail.ErrRefused) {
+			return jobs.Never(err)
+		}
+		return err
+	}
+}
+
+// at is told of the steps of orders and payments, for tests that kill the process there.
+func (a *App) at(point string) {
+	if killAt != nil {
+		killAt(point)
+	}
 }
 
 // openMail returns what sends mails: a mail server, or the mailbox of the private servers, or nothing.
@@ -217,7 +265,7 @@ func (a *App) routes() (http.Handler, error) {
 		return nil, fmt.Errorf("OIDC_ISSUERS: %w", err)
 	}
 	api, err := graph.NewHandler(graph.Options{
-		Services: a.services, Verifier: verifier, Metrics: a.metrics, Timeout: a.cfg.OperationTimeout,
+		Services: a.services, Queues: a.queues, Verifier: verifier, Metrics: a.metrics, Timeout: a.cfg.OperationTimeout,
 		Introspection: graph.Introspection(a.cfg.Introspection),
 		Cookies:       graph.CookiePolicy{Path: endpoint, MaxAge: a.cfg.SessionTTL, Secure: a.cfg.CookieSecure},
 	})
@@ -306,7 +354,11 @@ func (a *App) Run(ctx context.Context, ready func()) error {
 	if err := a.Listen(); err != nil {
 		return err
 	}
+	if err := a.pay.test.announce(ctx, a.http.Addr()); err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.pay.test.watch(ctx) })
 	group.Go(func() error {
 		return httpserver.Serve(ctx, a.http, a.handler, a.cfg.ShutdownGrace, a.cfg.TLSCertFile, a.cfg.TLSKeyFile)
 	})
@@ -409,7 +461,7 @@ func (a *App) Close() error {
 		q.Close()
 	}
 	a.dbs.close()
-	var errs []error
+	errs := []error{a.pay.test.close()}
 	if a.redis != nil {
 		errs = append(errs, a.redis.close())
 	}

@@ -83,6 +83,7 @@ func Command(ctx context.Context, args, environ []string, out, errs io.Writer) e
 					&cli.StringFlag{Name: "addr", Value: "127.0.0.1:8099", Usage: "`HOST:PORT` of this machine to listen on"},
 					&cli.StringFlag{Name: "books", Value: ".emporium/testprovider.db", Usage: "the `FILE` that payments are kept in"},
 					&cli.StringFlag{Name: "webhook-url", Usage: "where events go"},
+					&cli.BoolFlag{Name: "until-stdin-closes", Usage: "end when standard input does, instead of by a signal"},
 				}, Action: p.testProvider},
 			{Name: "payments", Usage: "look after payments", Commands: []*cli.Command{
 				{Name: "reconcile", Usage: "compare the books of the payment providers with the shop's, and apply what is missing", Flags: []cli.Flag{
@@ -352,10 +353,20 @@ func (p *program) exportProducts(ctx context.Context, c *cli.Command) error {
 
 func (p *program) testProvider(ctx context.Context, c *cli.Command) error {
 	secrets := env.ToMap(p.environ)
+	if c.Bool("until-stdin-closes") {
+		// A signal of the terminal is for the server, which lets go of this when it is through.
+		var stop context.CancelFunc
+		ctx, stop = context.WithCancel(context.WithoutCancel(ctx))
+		defer stop()
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			stop()
+		}()
+	}
 	return testprovider.Run(ctx, testprovider.Config{
 		Addr: c.String("addr"), Books: c.String("books"), WebhookURL: c.String("webhook-url"),
 		APIKey: secrets["TEST_PROVIDER_KEY"], WebhookSecret: secrets["TEST_PROVIDER_WEBHOOK_SECRET"],
-		Log: telemetry.NewLogger(p.errs, slog.LevelInfo),
+		Log: telemetry.NewLogger(p.errs, slog.LevelInfo), Ready: func(url string) { fmt.Fprintln(p.out, url) },
 	})
 }
 

@@ -25,7 +25,7 @@ func TestPrivateServers(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil { // root's servers run as somebody else
 		t.Fatal(err)
 	}
-	env := []string{"EMPORIUM_DIR=" + filepath.Join(dir, "state"), "HTTP_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0", "LOG_LEVEL=error"}
+	env := []string{"EMPORIUM_DIR=" + filepath.Join(dir, "state"), "HTTP_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0", "TEST_PROVIDER_ADDR=127.0.0.1:0", "LOG_LEVEL=error"}
 	s := start(t, env)
 	s.untilReady()
 	const query = `{ product(slug: "harbour-linen-shirt") { id title } }`
@@ -88,7 +88,7 @@ func TestDemoGivesWay(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"EMPORIUM_DIR=" + filepath.Join(dir, "state"), "HTTP_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0", "LOG_LEVEL=error"}
+	env := []string{"EMPORIUM_DIR=" + filepath.Join(dir, "state"), "HTTP_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0", "TEST_PROVIDER_ADDR=127.0.0.1:0", "LOG_LEVEL=error"}
 	file := filepath.Join(dir, "catalogue.csv")
 	if err := os.WriteFile(file, []byte(catalogue), 0o600); err != nil {
 		t.Fatal(err)

@@ -62,6 +62,15 @@ type Config struct {
 	MailFrom  string `env:"MAIL_FROM" envDefault:"Emporium <shop@example.com>"`
 	PublicURL string `env:"PUBLIC_URL"`
 
+	PaymentProvider           string `env:"PAYMENT_PROVIDER"`
+	StripeAPIKey              Secret `env:"STRIPE_API_KEY"`
+	StripeWebhookSecret       Secret `env:"STRIPE_WEBHOOK_SECRET"`
+	StripeAPIURL              string `env:"STRIPE_API_URL"`
+	TestProviderURL           string `env:"TEST_PROVIDER_URL"`
+	TestProviderKey           Secret `env:"TEST_PROVIDER_KEY"`
+	TestProviderWebhookSecret Secret `env:"TEST_PROVIDER_WEBHOOK_SECRET"`
+	TestProviderAddr          string `env:"TEST_PROVIDER_ADDR" envDefault:"127.0.0.1:8099"`
+
 	TLSCertFile    string     `env:"TLS_CERT_FILE"`
 	TLSKeyFile     string     `env:"TLS_KEY_FILE"`
 	CookieSecure   bool       `env:"COOKIE_SECURE"`
@@ -129,6 +138,19 @@ func Load(environ []string) (Config, error) {
 	}
 	if err := mail.CheckFrom(c.MailFrom); err != nil {
 		fail("MAIL_FROM: %w", err)
+	}
+	switch c.PaymentProvider {
+	case "":
+	case "stripe":
+		if c.StripeAPIKey == "" || c.StripeWebhookSecret == "" {
+			fail("PAYMENT_PROVIDER is stripe: STRIPE_API_KEY and STRIPE_WEBHOOK_SECRET are needed")
+		}
+	case "test":
+		if !c.Private() && (c.TestProviderURL == "" || c.TestProviderKey == "" || c.TestProviderWebhookSecret == "") {
+			fail("PAYMENT_PROVIDER is test: TEST_PROVIDER_URL, TEST_PROVIDER_KEY and TEST_PROVIDER_WEBHOOK_SECRET are needed")
+		}
+	default:
+		fail("PAYMENT_PROVIDER is `stripe`, `test`, or left out")
 	}
 	c.Playground = c.orDefault(c.Playground)
 	if c.Playground != "on" && c.Playground != "off" {

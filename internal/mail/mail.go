@@ -30,6 +30,11 @@ const (
 	EmailChangeNotice Template = "email_change_notice" // Person
 	PasswordReset     Template = "password_reset"      // Link
 	Invitation        Template = "invitation"          // Link
+
+	OrderPlaced        Template = "order_placed"         // OrderNews
+	OrderPaymentFailed Template = "order_payment_failed" // OrderNews
+	OrderShipped       Template = "order_shipped"        // OrderNews
+	OrderCanceled      Template = "order_canceled"       // OrderNews
 )
 
 // Person is whom a mail addresses.
@@ -40,6 +45,14 @@ type Link struct {
 	Person
 	Token string
 	Hours int // that the token lasts
+}
+
+// OrderNews is what a customer is told about an order.
+type OrderNews struct {
+	Person
+	Number string
+	Total  string // with the currency
+	Reason string // why something did not work; "" when it is not known
 }
 
 // Message is a mail before it is written.

@@ -351,6 +351,15 @@ func (s *Service) PaymentsChanged(ctx context.Context, key id.Key, f PaymentFact
 				return err
 			}
 		}
+		if o.Status.givenUp() && s.owes(o) {
+			// Money that has come too late goes back, too.
+			if _, err := postgres.Exec(ctx, tx, postgres.Stmt{
+				Name: "orders.unsettle", SQL: "UPDATE orders.orders SET settled_at = NULL WHERE owner_id = $1 AND id = $2",
+			}, o.Owner, o.ID); err != nil {
+				return err
+			}
+			return s.jobs.Add(ctx, tx, settleJob{o.Owner, o.ID}, s.now().Add(settleAfter))
+		}
 		return s.complete(ctx, tx, o)
 	})
 	if err != nil {
@@ -362,6 +371,12 @@ func (s *Service) PaymentsChanged(ctx context.Context, key id.Key, f PaymentFact
 		}
 	}
 	return nil
+}
+
+// owes tells whether money of an order that was given up has to go back.
+func (s *Service) owes(o *locked) bool {
+	return o.Paid.Authorized-o.Paid.Voided > o.Paid.Captured ||
+		o.Paid.Captured > o.Paid.Refunded && (o.CancelRefund || o.PlacedAt == nil)
 }
 
 // runJobs says what the jobs of the domain do.
@@ -382,7 +397,11 @@ func (s *Service) runJobs(q *jobs.Queue) {
 		return nil
 	})
 	jobs.Handle(q, func(ctx context.Context, j settleJob) error {
-		return s.settle(ctx, id.Key{Owner: j.Owner, ID: j.Order})
+		err := s.settle(ctx, id.Key{Owner: j.Owner, ID: j.Order})
+		if fault.Is(err, fault.InProgress) { // a refund may take the provider days
+			return jobs.Later(time.Minute)
+		}
+		return err
 	})
 	jobs.Handle(q, s.sendNotice)
 	jobs.Handle(q, func(ctx context.Context, j editJob) error {

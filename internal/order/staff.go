@@ -580,6 +580,42 @@ func (s *Service) restockReturn(ctx context.Context, back id.Key) error {
 	return err
 }
 
+// AmountOf is what lines of an order have cost, with what tax came on top, in minor units: what is paid back for them. It is
+// for the payment service; no viewer is asked for.
+func (s *Service) AmountOf(ctx context.Context, key id.Key, want []LineQuantity) (sum int64, err error) {
+	err = s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {
+		o, err := s.lock(ctx, tx, key)
+		if err != nil {
+			return err
+		}
+		if o == nil {
+			return errUnknown()
+		}
+		lines, err := s.linesIn(ctx, tx, key)
+		if err != nil {
+			return err
+		}
+		of, err := wanted(o.Order, lines, want, func(l *Line) int { return l.Quantity })
+		if problems, ok := err.(refused); ok {
+			return fault.Input(problems[0].Message, problems[0].Field...)
+		} else if err != nil {
+			return err
+		}
+		sum = 0
+		for _, l := range lines {
+			if n := of[l.ID]; n > 0 {
+				paid := l.TotalMinor
+				if !o.TaxIncluded {
+					paid += l.TaxMinor
+				}
+				sum += mulDiv(paid, int64(n), int64(l.Quantity))
+			}
+		}
+		return nil
+	})
+	return sum, err
+}
+
 // NoteInput is something that staff writes down about an order.
 type NoteInput struct {
 	OrderID id.ID

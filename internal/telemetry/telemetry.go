@@ -141,6 +141,18 @@ func (m *Metrics) UnsentMails(count func() int64) {
 		Help: "Mails that were not sent because there is no mail server."}, func() float64 { return float64(count()) }))
 }
 
+// Circuit adds whether nothing is asked of a payment provider because it fails, read whenever the metrics are.
+func (m *Metrics) Circuit(provider string, open func() bool) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "emporium_payment_provider_circuit_open",
+		Help: "1 while a payment provider fails and is not asked.", ConstLabels: prometheus.Labels{"provider": provider},
+	}, func() float64 {
+		if open() {
+			return 1
+		}
+		return 0
+	}))
+}
+
 // outcome is how something ended, for a label.
 func outcome(err error) string {
 	if err != nil {
