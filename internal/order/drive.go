@@ -225,8 +225,7 @@ func (s *Service) finishWith(ctx context.Context, key id.Key, to Status, reason 
 
 // endPlacing brings an order that is PENDING to another state, in the transaction that holds it locked.
 func (s *Service) endPlacing(ctx context.Context, tx *postgres.Tx, o *locked, to Status) error {
-	kind := map[Status]EventKind{StatusPlaced: EventPlaced, StatusPaymentFailed: EventPaymentFailed,
-		StatusExpired: EventExpired, StatusCanceled: EventCanceled}[to]
+	kind := map[Status]EventKind{StatusPlaced: EventPlaced, StatusExpired: EventExpired, StatusCanceled: EventCanceled}[to]
 	now := s.now()
 	if err := o.to(to, now); err != nil {
 		return err
@@ -237,8 +236,10 @@ func (s *Service) endPlacing(ctx context.Context, tx *postgres.Tx, o *locked, to
 			o.PaymentStatus = PaymentPaid
 		}
 	}
-	if err := s.addEvent(ctx, tx, o.Key(), kind, or(o.Failure), nil); err != nil {
-		return err
+	if kind != "" { // that a payment was refused is told by its ledger
+		if err := s.addEvent(ctx, tx, o.Key(), kind, "", nil); err != nil {
+			return err
+		}
 	}
 	if o.CartID != nil {
 		cart, back := CartOrdered, &o.ID
@@ -347,7 +348,11 @@ func (s *Service) PaymentsChanged(ctx context.Context, key id.Key, f PaymentFact
 		o.Paid = paid{f.Authorized, f.Voided, f.Captured, f.Refunded}
 		o.PaymentStatus = o.Paid.status(o.TotalMinor)
 		for _, e := range f.Entries {
-			if err := s.addEventAs(ctx, tx, o.Key(), e.ID, e.Kind, money.New(e.Amount, o.Currency).String(), nil, e.At); err != nil {
+			message := ""
+			if e.Amount > 0 {
+				message = money.New(e.Amount, o.Currency).String()
+			}
+			if err := s.addEventAs(ctx, tx, o.Key(), e.ID, e.Kind, message, nil, e.At); err != nil {
 				return err
 			}
 		}
