@@ -2,7 +2,6 @@ package order
 
 import (
 	"context"
-	"errors"
 	"strconv"
 
 	"github.com/google/uuid"
@@ -396,9 +395,7 @@ func (s *Service) PlaceDraft(ctx context.Context, in DraftPlaceInput, idempotenc
 	if err != nil {
 		return s.payload(ctx, key, err)
 	}
-	if _, err := s.Drive(ctx, key); err != nil && !errors.Is(err, errDriven) {
-		s.log.WarnContext(ctx, "an order is not through yet", "order", key.ID, "error", err)
-	}
+	s.see(ctx, key, s.driveOn)
 	p, err := s.payload(ctx, key, nil)
 	if err == nil && p.Order != nil {
 		p.UserErrors = p.Order.whyNot()
@@ -436,8 +433,6 @@ func (s *Service) Pay(ctx context.Context, in PayInput, idempotencyKey string) (
 	if in.PaymentMethod == "" || len(in.PaymentMethod) > maxMethod {
 		return s.payload(ctx, key, refuse(fault.ProblemInvalid, "this is no payment method", "paymentMethod"))
 	}
-	var number string
-	var currency money.Currency
 	a, err := idempotency.Do(ctx, s.db, keys, idempotency.Request{Actor: viewer.ID, Key: idempotencyKey, Verb: "orderPay", Input: in},
 		func(ctx context.Context, tx *postgres.Tx) (a attempt, err error) {
 			o, err := s.lock(ctx, tx, key)
@@ -465,14 +460,16 @@ func (s *Service) Pay(ctx context.Context, in PayInput, idempotencyKey string) (
 	if len(orders) == 0 {
 		return nil, errUnknown("input", "orderId")
 	}
-	number, currency = orders[0].Number, orders[0].Currency
-	outcome, err := s.payments.Authorize(ctx, PaymentRequest{Order: key, Number: number, PaymentID: a.Payment, Amount: a.Amount,
-		Currency: currency, Method: in.PaymentMethod, ReturnURL: in.ReturnURL})
+	number, currency := orders[0].Number, orders[0].Currency
+	var outcome PaymentOutcome
+	s.see(ctx, key, func(ctx context.Context, key id.Key) error {
+		outcome, err = s.payments.Authorize(ctx, PaymentRequest{Order: key, Number: number, PaymentID: a.Payment, Amount: a.Amount,
+			Currency: currency, Method: in.PaymentMethod, ReturnURL: in.ReturnURL})
+		return err
+	})
 	switch {
 	case fault.Is(err, fault.Conflict):
 		return s.payload(ctx, key, refuse(fault.ProblemStale, "another payment of this order is under way", "orderId"))
-	case err != nil:
-		return nil, err
 	case outcome.State == PaymentRefused:
 		return s.payload(ctx, key, refuse(fault.ProblemPaymentFailed, "the payment was refused: "+outcome.Message, "paymentMethod"))
 	}

@@ -107,6 +107,28 @@ func (s *Service) Drive(ctx context.Context, key id.Key) (Status, error) {
 	return s.statusOf(ctx, key)
 }
 
+// timeToAnswer is what is kept of a request's time to say how far an order is.
+const timeToAnswer = 2 * time.Second
+
+// see drives an order, or settles it, for a request: as far as it comes while there is time. The job goes on with the rest, so that
+// what fails here is only told to the log.
+func (s *Service) see(ctx context.Context, key id.Key, through func(ctx context.Context, key id.Key) error) {
+	within, cancel := ctx, func() {}
+	if deadline, ok := ctx.Deadline(); ok {
+		within, cancel = context.WithDeadline(ctx, deadline.Add(-timeToAnswer))
+	}
+	defer cancel()
+	if err := through(within, key); err != nil && !errors.Is(err, errDriven) {
+		s.log.WarnContext(ctx, "an order is not through yet", "order", key.ID, "error", err)
+	}
+}
+
+// driveOn is Drive for see.
+func (s *Service) driveOn(ctx context.Context, key id.Key) error {
+	_, err := s.Drive(ctx, key)
+	return err
+}
+
 func (s *Service) statusOf(ctx context.Context, key id.Key) (Status, error) {
 	status, found, err := postgres.First(ctx, s.db, postgres.Stmt{
 		Name: "orders.status", SQL: "SELECT status FROM orders.orders WHERE owner_id = $1 AND id = $2",
@@ -410,7 +432,11 @@ func (s *Service) runJobs(q *jobs.Queue) {
 	})
 	jobs.Handle(q, s.sendNotice)
 	jobs.Handle(q, func(ctx context.Context, j editJob) error {
-		return s.settleEdit(ctx, id.Key{Owner: j.Owner, ID: j.Edit})
+		err := s.settleEdit(ctx, id.Key{Owner: j.Owner, ID: j.Edit})
+		if _, through := err.(refused); through {
+			return nil
+		}
+		return err
 	})
 	jobs.Handle(q, func(ctx context.Context, j restockJob) error {
 		return s.restockReturn(ctx, id.Key{Owner: j.Owner, ID: j.Return})

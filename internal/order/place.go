@@ -286,10 +286,7 @@ func (s *Service) insertLine(ctx context.Context, tx *postgres.Tx, l *soldLine, 
 
 // placePayload drives an order that is being placed and says what has become of it.
 func (s *Service) placePayload(ctx context.Context, key id.Key) (*PlacePayload, error) {
-	if _, err := s.Drive(ctx, key); err != nil && !errors.Is(err, errDriven) {
-		// The order is there and the job goes on with it: the answer says how far it is.
-		s.log.WarnContext(ctx, "an order is not through yet", "order", key.ID, "error", err)
-	}
+	s.see(ctx, key, s.driveOn)
 	orders := s.tables.orders.Whole(ctx)
 	o, found, err := postgres.First(ctx, s.db, postgres.Stmt{
 		Name: "orders.placed", SQL: "SELECT " + orders.SQL + " " + fromOrders + " WHERE o.owner_id = $1 AND o.id = $2",

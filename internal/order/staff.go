@@ -176,13 +176,9 @@ func (s *Service) Cancel(ctx context.Context, in CancelInput, idempotencyKey str
 	if err == nil {
 		switch status {
 		case StatusPending:
-			_, err = s.Drive(ctx, key)
+			s.see(ctx, key, s.driveOn)
 		case StatusCanceled:
-			err = s.settle(ctx, key)
-		}
-		if err != nil {
-			s.log.WarnContext(ctx, "an order that was cancelled is not settled yet", "order", key.ID, "error", err)
-			err = nil
+			s.see(ctx, key, s.settle)
 		}
 	}
 	return s.payload(ctx, key, err)
