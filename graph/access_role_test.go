@@ -60,6 +60,7 @@ func TestRoles(t *testing.T) {
 		{"user by e-mail", `{ user(email: "ada@example.com") { name } }`, []string{"user"}, staffOnly("user")},
 		{"user by order", `{ user(orderNumber: "` + w.numbers["ada"] + `") { name } }`, []string{"user"}, staffOnly("user")},
 		{"audit log", `{ auditLog(first: 5) { nodes { action actor { name } subject { name } } } }`, []string{"auditLog", "nodes"}, adminsOnly("auditLog")},
+		{"API keys", `{ apiKeys(first: 5) { nodes { name createdBy { name } } edges { node { name } } } }`, []string{"apiKeys", "nodes"}, adminsOnly("apiKeys")},
 		{"payments", `{ payments(first: 5) { nodes { status } } }`, []string{"payments", "nodes"}, staffOnly("payments")},
 		{"payment differences", `{ paymentDifferences(first: 5) { nodes { kind payment { status } } } }`, []string{"paymentDifferences", "nodes"}, staffOnly("paymentDifferences")},
 		{"order by ID", `{ order(id: "` + w.ids["Order"].String() + `") { number } }`, []string{"order"}, adasAlone()},

@@ -38,7 +38,7 @@ func in(pairs ...any) map[string]any {
 func (w *world) sql(sql string, args ...any) []string {
 	w.t.Helper()
 	rows, err := postgres.Select(w.t.Context(), w.dbs.Users, postgres.Stmt{Name: "test.users", SQL: sql, Reads: postgres.All("users.users",
-		"users.addresses", "users.phone_index", "users.email_index", "users.sessions", "users.refresh_tokens", "users.audit")}, pgx.RowTo[string], args...)
+		"users.addresses", "users.phone_index", "users.email_index", "users.sessions", "users.refresh_tokens", "users.audit", "users.tokens", "users.email_changes", "users.api_keys")}, pgx.RowTo[string], args...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -51,6 +51,8 @@ func (w *world) written() string {
 	return strings.Join(w.sql(`SELECT 'user ' || t::text AS row FROM users.users t UNION ALL SELECT 'address ' || t::text FROM users.addresses t
 		UNION ALL SELECT 'phone ' || t::text FROM users.phone_index t UNION ALL SELECT 'email ' || t::text FROM users.email_index t
 		UNION ALL SELECT 'session ' || t::text FROM users.sessions t UNION ALL SELECT 'token ' || t::text FROM users.refresh_tokens t
+		UNION ALL SELECT 'key ' || t.id || coalesce(t.revoked_at::text, '') FROM users.api_keys t UNION ALL SELECT 'mailed ' || t::text FROM users.tokens t
+		UNION ALL SELECT 'change ' || t::text FROM users.email_changes t
 		UNION ALL SELECT 'audit ' || t::text FROM users.audit t ORDER BY row`), "\n")
 }
 

@@ -36,6 +36,13 @@ func TestPrivateServers(t *testing.T) {
 	if status, body := s.get("/"); status != 200 || !strings.Contains(body, "ada@example.com") {
 		t.Errorf("the Playground with its demo sign-ins: %d %.200s", status, body)
 	}
+	if got := s.ask("", `mutation { passwordResetRequest(input: {email: "ada@example.com"}) { requested } }`); got != `{"data":{"passwordResetRequest":{"requested":true}}}` {
+		t.Errorf("a reset: %s", got)
+	}
+	eventually(t, "the mail is in the mailbox", func() bool {
+		_, body := s.get("/mailbox")
+		return strings.Contains(body, "ada@example.com") && strings.Contains(body, "Choose a new password")
+	})
 	if _, err := newApp(t, env); err == nil || !strings.Contains(err.Error(), "already running") || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) {
 		t.Errorf("a second start in the same folder: %v", err)
 	}

@@ -19,6 +19,8 @@ func Examples() []Tab {
   "profile": { "phone": "+49 30 901820" },
   "address": { "name": "Ada Lindqvist", "line1": "Unter den Linden 77", "city": "Berlin", "postalCode": "10117", "country": "DE", "defaultFor": ["SHIPPING"] }
 }`),
+		example("A lost password", "password_lost", `{ "email": "ada@example.com" }`),
+		example("A new password, by mail", "password_new", `{ "token": "the code in the mail", "password": "staple of another kind" }`),
 		example("Orders, for staff", "staff_orders", `{ "first": 20 }`),
 		example("Stock, for staff", "staff_stock", `{ "first": 5 }`),
 		example("Catalogue, for staff", "staff_catalogue", `{
