@@ -172,8 +172,9 @@ func (w *Writer) Write(m Message) (*Mail, error) {
 	if err := errors.Join(w.texts[m.Template].Execute(&plain, m.Data), w.htmls[m.Template].Execute(&rich, m.Data)); err != nil {
 		return nil, fmt.Errorf("mail: %w", err)
 	}
-	subject, body, ok := strings.Cut(plain.String(), "\n\n")
-	if subject, ok = strings.CutPrefix(subject, "Subject: "); !ok || strings.ContainsFunc(subject, unicode.IsControl) {
+	subject, body, _ := strings.Cut(plain.String(), "\n\n")
+	subject, ok := strings.CutPrefix(subject, "Subject: ")
+	if !ok || strings.ContainsFunc(subject, unicode.IsControl) {
 		return nil, fmt.Errorf("mail: %s.txt does not begin with a subject of one line", m.Template)
 	}
 	return &Mail{To: m.To, Subject: subject, Text: body, HTML: rich.String()}, nil

@@ -59,7 +59,7 @@ type PaymentFacts struct {
 // PaymentEntry is an entry of a ledger.
 type PaymentEntry struct {
 	ID     uuid.UUID
-	Kind   EventKind // EventPaymentAuthorized, EventPaymentCaptured, EventPaymentFailed, EventRefunded
+	Kind   EventKind // EventPaymentAuthorized, EventPaymentCaptured, EventPaymentFailed, EventPaymentVoided, EventRefunded
 	Amount int64
 	At     time.Time
 }

@@ -451,7 +451,7 @@ func (s *Service) Facts(ctx context.Context, of id.Key) (order.PaymentFacts, err
 			entry.Kind = order.EventPaymentFailed
 		case EventVoided:
 			facts.Voided += r.Amount
-			continue
+			entry.Kind = order.EventPaymentVoided
 		case EventRefundFailed:
 			facts.Refunded -= r.Amount
 			continue
