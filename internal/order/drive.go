@@ -78,7 +78,7 @@ func (s *Service) Drive(ctx context.Context, key id.Key) (Status, error) {
 		Name: "orders.claim",
 		SQL: `UPDATE orders.orders SET lease = $3, lease_until = clock_timestamp() + $4::interval
 			WHERE owner_id = $1 AND id = $2 AND status = 'PENDING' AND (lease_until IS NULL OR lease_until < clock_timestamp())
-			RETURNING number, currency, total, payment_id, payment_method, return_url, expires_at, expires_at < clock_timestamp(), cancel_reason`,
+			RETURNING number, currency, total, payment_id, payment_method, return_url, coalesce(expires_at, created_at), coalesce(expires_at, created_at) < clock_timestamp(), cancel_reason`,
 	}, pgx.RowToStructByPos[driven], key.Owner, key.ID, lease, leaseFor)
 	if err != nil {
 		return "", err
