@@ -440,14 +440,16 @@ func TestRotationCoversWhatIsWritten(t *testing.T) {
 	for _, verb := range []string{"profile", "create", "update"} {
 		must(t, ownVerbs(w, made.Address.GlobalID())[verb](as(t, ada)))
 	}
+	_, err = w.RequestEmailChange(as(t, ada), user.EmailChangeRequestInput{NewEmail: "new@example.com", Password: goodPassword})
+	must(t, err)
 	before, book := w.viewed(t, ada), w.book(t, ada)
 	w.rotated(t)
 	_, err = w.UpdateProfile(as(t, ada), user.ProfileUpdateInput{Name: set("New"), Phone: set("+4930901899")}) // the same
 	must(t, err)
 	n, err := w.Reseal(t.Context(), nil)
 	must(t, err)
-	equal(t, "rows", n, 3)
-	equal(t, "keys", under(t, w), map[uint32]int{w.cfg.Sealer.PrimaryKeyID(): 5})
+	equal(t, "rows", n, 4)
+	equal(t, "keys", under(t, w), map[uint32]int{w.cfg.Sealer.PrimaryKeyID(): 6})
 	w.keys, err = w.keys.Prune()
 	must(t, err)
 	w.cfg.Sealer = sealer(t, w.keys)

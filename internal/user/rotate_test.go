@@ -82,6 +82,12 @@ func TestNothingPersonalIsStoredPlain(t *testing.T) {
 	must(t, err)
 	_, err = w.UpdateAddress(as(t, ada), user.AddressUpdateInput{AddressID: made.Address.GlobalID(), AddressFields: user.AddressFields{Company: set("Babbage & Co.")}})
 	must(t, err)
+	changed, err := w.RequestEmailChange(as(t, ada), user.EmailChangeRequestInput{NewEmail: "charles@example.org", Password: goodPassword})
+	must(t, err)
+	equal(t, "taken", problems(changed.UserErrors), []string{"TAKEN newEmail"})
+	changed, err = w.RequestEmailChange(as(t, ada), user.EmailChangeRequestInput{NewEmail: "ada@example.org", Password: goodPassword})
+	must(t, err)
+	equal(t, "a new address", changed.Requested, true)
 	_, err = w.SignOut(as(t, ada))
 	must(t, err)
 
@@ -115,7 +121,7 @@ func under(t testing.TB, w *world) map[uint32]int {
 	t.Helper()
 	counts := map[uint32]int{}
 	for _, value := range query[[]byte](t, w, `SELECT v FROM users.users, unnest(ARRAY[name, email, phone]) v WHERE v IS NOT NULL
-		UNION ALL SELECT details FROM users.addresses`) {
+		UNION ALL SELECT details FROM users.addresses UNION ALL SELECT email FROM users.email_changes`) {
 		counts[seal.KeyIDOf(value)]++
 	}
 	return counts
