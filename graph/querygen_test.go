@@ -678,10 +678,11 @@ func newVocabulary(w *world) *vocabulary {
 	ledger := w.data("admin", `{ products(first: 100) { nodes { variants { inventory { movements(first: 3) { edges { cursor } } } } } } }`, nil)
 	v.handedOut("StockMovementConnection", ledger)
 	v.handedOut("PriceChangeConnection", w.data("admin", `{ products(first: 100) { nodes { variants { priceChanges(first: 3) { edges { cursor } } } } } }`, nil))
+	v.handedOut("JobConnection", w.data("admin", `{ jobs(domain: ORDERS, first: 12) { edges { cursor } } }`, nil))
 	for _, l := range []struct{ field, connection, fields string }{
 		{"users", "UserConnection", "CREATED_AT"}, {"orders", "OrderConnection", "CREATED_AT TOTAL"}, {"payments", "PaymentConnection", "CREATED_AT"},
 		{"products", "ProductConnection", "CREATED_AT PRICE TITLE RELEVANCE"}, {"collections", "CollectionConnection", ""},
-		{"auditLog", "AuditConnection", ""}, {"discounts", "DiscountConnection", ""}, {"apiKeys", "ApiKeyConnection", ""}, {"jobs", "JobConnection", "domain: ORDERS"},
+		{"auditLog", "AuditConnection", ""}, {"discounts", "DiscountConnection", ""}, {"apiKeys", "ApiKeyConnection", ""},
 		{"paymentDifferences", "PaymentDifferenceConnection", ""},
 	} {
 		for _, sort := range orders {

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 	"emporium/graph/loader"
 	"emporium/internal/auth"
 	"emporium/internal/id"
+	"emporium/internal/jobs"
 	"emporium/internal/money"
 	"emporium/internal/order"
 	"emporium/internal/page"
@@ -70,20 +72,21 @@ func newWorld(t testing.TB, size int) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	queues := newQueues(t, dbs)
 	w := &world{t: t, dbs: dbs, sealer: sealer, tokens: map[string]string{}, ids: map[string]id.ID{}, numbers: map[string]string{}}
 	w.services = loader.Services{
 		Users: user.New(user.Config{DB: dbs.Users, Sealer: sealer, Hasher: hasher, Throttle: throttle,
 			Issuer: auth.NewIssuer("test", "test", keys), AccessTTL: 24 * time.Hour, PhoneRegion: "DE"}),
 		Products: product.New(dbs.Products, "EUR"),
-		Payments: payment.New(payment.Config{DB: dbs.Payments, Sealer: sealer, Currency: "EUR"}),
+		Payments: payment.New(payment.Config{DB: dbs.Payments, Sealer: sealer, Currency: "EUR", Jobs: queues[jobs.Payments]}),
 	}
 	w.services.Orders = order.New(order.Config{DB: dbs.Orders, Sealer: sealer, Currency: "EUR",
-		Products: w.services.Products, Users: w.services.Users, TaxIncluded: true})
+		Products: w.services.Products, Users: w.services.Users, TaxIncluded: true, Payments: w.services.Payments, Jobs: queues[jobs.Orders]})
 	verifier, err := auth.NewVerifier(auth.VerifierConfig{Issuer: "test", Audience: "test"}, keys)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.options = Options{Services: w.services, Verifier: verifier, Metrics: telemetry.NewMetrics(),
+	w.options = Options{Services: w.services, Queues: queues, Verifier: verifier, Metrics: telemetry.NewMetrics(),
 		Introspection: IntrospectionOn, Cookies: CookiePolicy{Path: "/graphql", MaxAge: time.Hour}}
 	if w.handler, err = NewHandler(w.options); err != nil {
 		t.Fatal(err)
@@ -112,6 +115,42 @@ func newWorld(t testing.TB, size int) *world {
 		w.tokens[name] = tokens.AccessToken
 	}
 	return w
+}
+
+// errand is a job that waits in the queue of orders.
+type errand struct {
+	Number int `json:"number"`
+}
+
+func (errand) Kind() string { return "test.errand" }
+
+// newQueues makes the queues of the domains, in which nothing is worked off, with some errands.
+func newQueues(t testing.TB, dbs *pgtest.Databases) jobs.Queues {
+	t.Helper()
+	queues := jobs.Queues{}
+	for domain, db := range map[jobs.Domain]*postgres.DB{
+		jobs.Users: dbs.Users, jobs.Products: dbs.Products, jobs.Orders: dbs.Orders, jobs.Payments: dbs.Payments,
+	} {
+		schema := strings.ToLower(string(domain))
+		q, err := jobs.Open(t.Context(), db, dbs.URLs[schema], schema, jobs.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(q.Close)
+		queues[domain] = q
+	}
+	jobs.Handle(queues[jobs.Orders], func(context.Context, errand) error { return nil })
+	if err := dbs.Orders.InTx(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+		for i := range 15 {
+			if err := queues[jobs.Orders].Add(ctx, tx, errand{i}, time.Time{}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return queues
 }
 
 const password = "correct horse battery staple"

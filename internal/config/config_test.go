@@ -42,7 +42,8 @@ func TestDefaults(t *testing.T) {
 		TokenIssuer:   "emporium", TokenAudience: "emporium", AccessTokenTTL: 15 * time.Minute, SessionTTL: 30 * 24 * time.Hour,
 		Currency: "EUR", TaxIncluded: true, PhoneRegion: "DE",
 		MailFrom: "Emporium <shop@example.com>", PublicURL: "http://localhost:8080",
-		Playground: "on", Introspection: "on", LogLevel: slog.LevelInfo,
+		TestProviderAddr: "127.0.0.1:8099",
+		Playground:       "on", Introspection: "on", LogLevel: slog.LevelInfo,
 		OperationTimeout: 15 * time.Second, ShutdownGrace: 20 * time.Second,
 	}
 	if got := load(t); !reflect.DeepEqual(got, want) || !got.Private() {
@@ -68,6 +69,8 @@ func TestEveryVariableIsRead(t *testing.T) {
 		"TOKEN_ISSUER=i", "TOKEN_AUDIENCE=a", "ACCESS_TOKEN_TTL=1m", "SESSION_TTL=2h",
 		`OIDC_ISSUERS=[{"issuer":"https://i","audience":"a","algs":["ES256"],"roleClaim":"r","roleMap":{"x":"ADMIN"},"defaultCustomer":true,"jwksUrl":"https://j"}]`,
 		"CURRENCY=JPY", "PRICES_INCLUDE_TAX=false", "PHONE_REGION=JP", "SMTP_URL=smtps://u:p@m", "MAIL_FROM=Shop <s@shop.example>", "PUBLIC_URL=https://shop.example.com",
+		"PAYMENT_PROVIDER=stripe", "STRIPE_API_KEY=sk", "STRIPE_WEBHOOK_SECRET=wh", "STRIPE_API_URL=http://st",
+		"TEST_PROVIDER_URL=http://tp", "TEST_PROVIDER_KEY=tk", "TEST_PROVIDER_WEBHOOK_SECRET=tw", "TEST_PROVIDER_ADDR=127.0.0.1:1",
 		"TLS_CERT_FILE=/c", "TLS_KEY_FILE=/ck", "COOKIE_SECURE=true",
 		"TRUSTED_PROXIES=10.0.0.0/8,192.0.2.7,2001:db8::/32,::1", "PLAYGROUND=on", "INTROSPECTION=staff", "LOG_LEVEL=warn",
 		"OPERATION_TIMEOUT=3s", "SHUTDOWN_GRACE=4s",
@@ -82,6 +85,8 @@ func TestEveryVariableIsRead(t *testing.T) {
 			RoleMap: map[string]auth.Role{"x": auth.RoleAdmin}, DefaultCustomer: true, JWKSURL: "https://j"}},
 		Currency: money.Currency("JPY"), TaxIncluded: false, PhoneRegion: "JP",
 		SMTPURL: "smtps://u:p@m", MailFrom: "Shop <s@shop.example>", PublicURL: "https://shop.example.com",
+		PaymentProvider: "stripe", StripeAPIKey: "sk", StripeWebhookSecret: "wh", StripeAPIURL: "http://st",
+		TestProviderURL: "http://tp", TestProviderKey: "tk", TestProviderWebhookSecret: "tw", TestProviderAddr: "127.0.0.1:1",
 		TLSCertFile: "/c", TLSKeyFile: "/ck", CookieSecure: true,
 		TrustedProxies: []config.Network{{Prefix: netip.MustParsePrefix("10.0.0.0/8")}, {Prefix: netip.MustParsePrefix("192.0.2.7/32")},
 			{Prefix: netip.MustParsePrefix("2001:db8::/32")}, {Prefix: netip.MustParsePrefix("::1/128")}},
