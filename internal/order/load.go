@@ -52,7 +52,7 @@ func (s *Service) write(ctx context.Context, tx *postgres.Tx, chunk []*Draft) er
 		}
 		orders = append(orders, row)
 		numbers = append(numbers, []any{o.Number, o.Owner, o.ID})
-		d.countSent()
+		d.CountSent()
 		for _, l := range d.Lines {
 			lines = append(lines, []any{o.Owner, l.ID, o.ID, l.Position, l.ProductID, l.VariantID, l.Title, l.VariantTitle,
 				l.SKU, l.ImageURL, l.Quantity, o.Currency, l.UnitPriceMinor, l.DiscountMinor, l.TaxMinor, l.TotalMinor,
@@ -124,8 +124,8 @@ func (s *Service) sealedColumns(o *Order) (c sealedColumns, err error) {
 	return c, err
 }
 
-// countSent fills in how many of each line are in parcels, and how many of them came back.
-func (d *Draft) countSent() {
+// CountSent fills in how many of each line are in parcels, and how many of them came back. Load does so.
+func (d *Draft) CountSent() {
 	status := map[uuid.UUID]ParcelStatus{}
 	for _, f := range d.Fulfillments {
 		status[f.ID] = f.Status
@@ -144,4 +144,52 @@ func (d *Draft) countSent() {
 			}
 		}
 	}
+}
+
+// Terms are what carts are priced by, beside the catalogue.
+type Terms struct {
+	ShippingMethods []ShippingMethod
+	Discounts       []Discount
+	Taxes           []CountryTax
+}
+
+// LoadTerms stores terms in one transaction. What is there already, by its key or code, is left as it is.
+//
+// It is for programs that an operator runs: no viewer is asked for.
+func (s *Service) LoadTerms(ctx context.Context, t Terms) error {
+	err := s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {
+		for _, m := range t.ShippingMethods {
+			n, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "orders.load_shipping_method",
+				SQL: `INSERT INTO orders.shipping_methods (id, name, description, countries, currency, position, active)
+					VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`},
+				m.ID, m.Name, m.Description, m.Countries, m.Currency, m.Position, m.Active)
+			if err == nil && n == 1 {
+				err = insertRates(ctx, tx, &m)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		for _, d := range t.Discounts {
+			if _, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "orders.load_discount",
+				SQL: `INSERT INTO orders.discounts (id, code, kind, basis_points, amount, currency, minimum_subtotal, starts_at, ends_at,
+					usage_limit, customer_limit, active) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING`},
+				d.ID, d.Code, d.Kind, d.BasisPoints, d.AmountMinor, d.Currency, d.MinimumSubtotalMinor, d.StartsAt, d.EndsAt,
+				d.UsageLimit, d.CustomerLimit, d.Active); err != nil {
+				return err
+			}
+		}
+		for _, c := range t.Taxes {
+			if _, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "orders.load_tax_rate",
+				SQL: `INSERT INTO orders.tax_rates (country, name, basis_points, applies_to_shipping) VALUES ($1, $2, $3, $4)
+					ON CONFLICT DO NOTHING`}, c.Country, c.Name, c.BasisPoints, c.AppliesToShipping); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("load terms: %w", err)
+	}
+	return nil
 }

@@ -70,7 +70,8 @@ func (s *shop) rows(t testing.TB, sql string, args ...any) []string {
 var tables = []string{"orders.owners", "orders.orders", "orders.order_numbers", "orders.lines", "orders.fulfillments",
 	"orders.fulfillment_lines", "orders.events"}
 
-var allTables = postgres.All(tables...)
+var allTables = postgres.All(append(tables, "orders.carts", "orders.cart_lines", "orders.cart_tokens", "orders.discounts",
+	"orders.discount_redemptions", "orders.shipping_methods", "orders.shipping_rates", "orders.tax_rates")...)
 
 func as(ctx context.Context, user uuid.UUID, roles ...auth.Role) context.Context {
 	return auth.With(ctx, auth.Actor{ID: user, Roles: auth.Roles(roles...)})

@@ -279,7 +279,9 @@ func (m *ShippingMethod) fill(in ShippingMethodUpdateInput) (problems []fault.Pr
 		}
 	}
 	if in.Countries != nil {
-		m.Countries = slices.Compact(slices.Sorted(slices.Values(in.Countries)))
+		m.Countries = append([]string{}, in.Countries...) // none is a list, too
+		slices.Sort(m.Countries)
+		m.Countries = slices.Compact(m.Countries)
 		if slices.ContainsFunc(m.Countries, func(c string) bool { return !countryCode.MatchString(c) }) {
 			wrong("these must be ISO 3166-1 country codes like DE", "countries")
 		}
