@@ -2,6 +2,7 @@ package order
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -61,4 +62,11 @@ func (s *Service) SetCartStatus(ctx context.Context, key id.Key, from, to CartSt
 		return err
 	})
 	return ok, err
+}
+
+// Transit brings an order from one state to another.
+func Transit(from, to Status) (Status, error) {
+	o := &locked{Order: &Order{Status: from}}
+	err := o.to(to, time.Now())
+	return o.Status, err
 }
