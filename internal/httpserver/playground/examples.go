@@ -9,7 +9,8 @@ import (
 var examples embed.FS
 
 // Examples are tabs for the shop's own schema: the catalogue for everyone, the account for customers and what they can
-// change of it, and orders, stock and the catalogue for staff.
+// change of it, a whole purchase, and orders, stock and the catalogue for staff. IDs are those of the demo shop, which are
+// the same everywhere.
 func Examples() []Tab {
 	return []Tab{
 		example("Products, with facets", "products", `{ "first": 5, "sort": { "field": "TITLE" } }`),
@@ -21,6 +22,16 @@ func Examples() []Tab {
 }`),
 		example("A lost password", "password_lost", `{ "email": "ada@example.com" }`),
 		example("A new password, by mail", "password_new", `{ "token": "the code in the mail", "password": "staple of another kind" }`),
+		example("Purchase 1: the cart", "purchase_cart", `{
+  "variant": "BAGg07358Hauks6cYKBHHp0",
+  "shippingMethod": "EgGY62YyAHDukQtJfLUf8CM",
+  "address": { "name": "Ada Lindqvist", "line1": "Unter den Linden 77", "city": "Berlin", "postalCode": "10117", "country": "DE" }
+}`),
+		example("Purchase 2: the order", "purchase_order", `{ "expectedTotal": "104.90", "paymentMethod": "card_ok", "key": "first-purchase" }`),
+		example("Purchase 3: its status", "purchase_status", ""),
+		example("Purchase 4: what waits, for staff", "purchase_queue", ""),
+		example("Purchase 5: sent and paid, for staff", "purchase_send", `{ "order": "the order's ID", "payment": "the payment's ID", "key": "first-capture" }`),
+		example("Purchase 6: refunded, for staff", "purchase_refund", `{ "payment": "the payment's ID", "amount": "10.00", "key": "first-refund" }`),
 		example("Orders, for staff", "staff_orders", `{ "first": 20 }`),
 		example("Stock, for staff", "staff_stock", `{ "first": 5 }`),
 		example("Catalogue, for staff", "staff_catalogue", `{
