@@ -130,7 +130,13 @@ func (s *server) ask(token, query string) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+s.HTTPAddr()+"/graphql", bytes.NewReader(body))
+	return s.post(token, string(body))
+}
+
+// post sends the body of a request.
+func (s *server) post(token, body string) string {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+s.HTTPAddr()+"/graphql", strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}

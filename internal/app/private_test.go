@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"encoding/json"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"emporium/internal/app"
 	"emporium/internal/config"
+	"emporium/internal/httpserver/playground"
 )
 
 // TestPrivateServers goes the way of `make run`: a demo shop with a Playground, on servers of its own, that survives a
@@ -50,6 +52,11 @@ func TestPrivateServers(t *testing.T) {
 	if got := s.ask(token, `{ viewer { name } }`); !strings.Contains(got, "Ada") {
 		t.Errorf("a token made beside the server: %s", got)
 	}
+	buyInThePlayground(t, s, env)
+	eventually(t, "the customer was told by mail", func() bool {
+		_, body := s.get("/mailbox")
+		return strings.Contains(body, "is on its way")
+	})
 	if err := s.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -81,6 +88,59 @@ func TestPrivateServers(t *testing.T) {
 	after.untilReady()
 	if got := after.ask("", query); got != before {
 		t.Errorf("after Postgres was killed: %s", got)
+	}
+}
+
+// buyInThePlayground runs the tabs of a purchase in their order, with the variables that they come with and the IDs that have
+// to be pasted.
+func buyInThePlayground(t *testing.T, s *server, env []string) {
+	t.Helper()
+	ada := strings.TrimSpace(must(t, env, "token", "--email", "ada@example.com"))
+	manager := strings.TrimSpace(must(t, env, "token", "--email", "manager@example.com"))
+	pasted := strings.NewReplacer()
+	ran := 0
+	for _, tab := range playground.Examples() {
+		if !strings.HasPrefix(tab.Title, "Purchase ") {
+			continue
+		}
+		token, want := ada, []string{`"total":{"amount":"104.90"`, `"status":"PLACED"`, `"paymentStatus":"AUTHORIZED"`,
+			`"status":"AUTHORIZED"`, `"paymentStatus":"PAID","fulfillmentStatus":"FULFILLED"`, `"paymentStatus":"PARTIALLY_REFUNDED"`}[ran]
+		if strings.HasSuffix(tab.Title, ", for staff") {
+			token = manager
+		}
+		variables := tab.Variables
+		if variables == "" {
+			variables = "{}"
+		}
+		query, err := json.Marshal(tab.Query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := s.post(token, `{"query": `+string(query)+`, "variables": `+pasted.Replace(variables)+`}`)
+		if !strings.Contains(got, want) || strings.Contains(got, `"errors"`) {
+			t.Fatalf("%s: %s", tab.Title, got)
+		}
+		if ran == 3 {
+			var answer struct {
+				Data struct {
+					Orders struct {
+						Nodes []struct {
+							ID       string
+							Payments []struct{ ID string }
+						}
+					}
+				}
+			}
+			if err := json.Unmarshal([]byte(got), &answer); err != nil {
+				t.Fatal(err)
+			}
+			newest := answer.Data.Orders.Nodes[0]
+			pasted = strings.NewReplacer("the order's ID", newest.ID, "the payment's ID", newest.Payments[0].ID)
+		}
+		ran++
+	}
+	if ran != 6 {
+		t.Errorf("%d tabs of a purchase were run", ran)
 	}
 }
 
