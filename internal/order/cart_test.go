@@ -335,7 +335,7 @@ func TestUpdateCart(t *testing.T) {
 	}
 
 	// What is absent stays, null clears.
-	p = m.done(m.UpdateCart(ada, order.CartUpdateInput{Note: graphql.OmittableOf(new("  ")), ShippingMethodID: graphql.OmittableOf[*id.ID](nil), BillingAddress: graphql.OmittableOf[*order.PostalAddressInput](nil)}))
+	m.done(m.UpdateCart(ada, order.CartUpdateInput{Note: graphql.OmittableOf(new("  ")), ShippingMethodID: graphql.OmittableOf[*id.ID](nil), BillingAddress: graphql.OmittableOf[*order.PostalAddressInput](nil)}))
 	want.Note, want.BillingAddress, want.ShippingMethodID = nil, nil, nil
 	c = m.cart(ada, nil)
 	equal(t, "cleared", []any{c.Email, c.Note, c.ShippingAddress, c.BillingAddress, c.ShippingMethodID},
