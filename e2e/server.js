@@ -50,7 +50,7 @@ export async function startServer() {
 
   try {
     await promisify(execFile)('go', ['build', '-o', binary, '.'], { cwd: repository });
-    const [httpPort, adminPort] = await freePorts(2);
+    const [httpPort, adminPort, providerPort] = await freePorts(3);
     const url = `http://127.0.0.1:${httpPort}`;
     child = spawn(binary, ['serve'], {
       cwd: directory,
@@ -59,6 +59,7 @@ export async function startServer() {
         EMPORIUM_DIR: join(directory, 'state'),
         HTTP_ADDR: `127.0.0.1:${httpPort}`,
         ADMIN_ADDR: `127.0.0.1:${adminPort}`,
+        TEST_PROVIDER_ADDR: `127.0.0.1:${providerPort}`,
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -46,16 +46,13 @@ func (s *Service) changeIn(ctx context.Context, tx *postgres.Tx, key id.Key, fn 
 	if err != nil {
 		return err
 	}
-	if o == nil {
-		return errUnknown()
-	}
 	if err := fn(ctx, tx, o); err != nil {
 		return err
 	}
 	return s.store(ctx, tx, o)
 }
 
-// lock returns an order and keeps everybody else from changing it; nil if there is none.
+// lock returns an order and keeps everybody else from changing it. It fails with NotFound if there is none.
 func (s *Service) lock(ctx context.Context, tx *postgres.Tx, key id.Key) (*locked, error) {
 	type extra struct {
 		CartID          *uuid.UUID
@@ -70,7 +67,10 @@ func (s *Service) lock(ctx context.Context, tx *postgres.Tx, key id.Key) (*locke
 			WHERE owner_id = $1 AND id = $2 FOR UPDATE`,
 		Reads: postgres.Rows("orders.orders", key.ID),
 	}, pgx.RowToStructByPos[extra], key.Owner, key.ID)
-	if err != nil || !found {
+	if err == nil && !found {
+		err = errUnknown("input", "orderId")
+	}
+	if err != nil {
 		return nil, err
 	}
 	orders := s.tables.orders.Whole(ctx)

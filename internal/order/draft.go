@@ -439,8 +439,6 @@ func (s *Service) Pay(ctx context.Context, in PayInput, idempotencyKey string) (
 			switch {
 			case err != nil:
 				return a, err
-			case o == nil:
-				return a, errUnknown("input", "orderId")
 			case !o.Owed():
 				return a, refuse(fault.ProblemInvalid, "nothing is owed for this order", "orderId")
 			}

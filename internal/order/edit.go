@@ -123,9 +123,6 @@ func (s *Service) Edit(ctx context.Context, in EditInput, idempotencyKey string)
 			if err != nil {
 				return err
 			}
-			if o == nil {
-				return errUnknown("input", "orderId")
-			}
 			_, t, err := s.edited(ctx, tx, o, &e)
 			preview = &EditPreview{Owner: o.Owner, Currency: o.Currency, totals: t, DueMinor: o.Paid.due(t.TotalMinor)}
 			return err
@@ -141,9 +138,6 @@ func (s *Service) Edit(ctx context.Context, in EditInput, idempotencyKey string)
 			o, err := s.lock(ctx, tx, key)
 			if err != nil {
 				return edit, err
-			}
-			if o == nil {
-				return edit, errUnknown("input", "orderId")
 			}
 			if _, _, err := s.edited(ctx, tx, o, &e); err != nil {
 				return edit, err

@@ -584,9 +584,6 @@ func (s *Service) AmountOf(ctx context.Context, key id.Key, want []LineQuantity)
 		if err != nil {
 			return err
 		}
-		if o == nil {
-			return errUnknown()
-		}
 		lines, err := s.linesIn(ctx, tx, key)
 		if err != nil {
 			return err
