@@ -15,6 +15,7 @@ import (
 var mayImport = map[string][]string{
 	"emporium":                               {"internal/app"},
 	"bench":                                  {"internal/devstack", "internal/seal", "internal/id", "internal/money", "bench/…"},
+	"e2e/crash":                              {},
 	"bench/handwritten":                      {"internal/seal", "internal/id", "internal/money"},
 	"graph":                                  {"graph/…", "internal/user", "internal/product", "internal/order", "internal/payment", "internal/auth", "internal/fault", "internal/id", "internal/jobs", "internal/money", "internal/page", "internal/postgres", "internal/telemetry"},
 	"graph/exec":                             {},
