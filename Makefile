@@ -30,6 +30,10 @@ test-apart: ## run all tests with a database for each domain
 	EMPORIUM_TEST_APART=1 $(WITH_SERVERS) go test $(RACE) -count=1 -timeout 15m \
 		./graph/... ./internal/app/... ./internal/user/... ./internal/product/... ./internal/order/... ./internal/payment/... ./internal/seed/... ./internal/productcsv/...
 
+.PHONY: crash
+crash: ## kill the server at each step and 50 times under load, and Postgres (EMPORIUM_CRASHES sets how often)
+	EMPORIUM_CRASHES=$${EMPORIUM_CRASHES:-50} $(WITH_SERVERS) go test -count=1 -v -timeout 30m ./e2e/crash
+
 .PHONY: e2e
 e2e: ## drive the Playground in a headless browser
 	e2e/run.sh

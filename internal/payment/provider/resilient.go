@@ -18,7 +18,7 @@ type Options struct {
 	Tries    int           // of each call, with the same key; 3
 	Backoff  time.Duration // before the second try, doubled before each next, more or less a quarter; 200 ms
 
-	// The circuit opens when at least Failures of the calls of 30 seconds failed, and they are half of them or more; 5.
+	// The circuit opens when there were at least so many calls within 30 seconds, and half of them or more failed; 5.
 	Failures int
 	Pause    time.Duration // how long it stays open before a single call tries again; 10 s
 }
