@@ -43,6 +43,7 @@ type options struct {
 	variables        int
 	seed             uint64
 	json             bool
+	orders           bool // are placed, too
 	pprof            string
 	env              []string
 }
@@ -98,7 +99,7 @@ func serve(ctx context.Context) error {
 func bench(ctx context.Context) (err error) {
 	var o options
 	flag.StringVar(&o.dir, "dir", filepath.Join(".emporium", "bench"), "folder that keeps the database, the keys and the logs")
-	flag.StringVar(&o.workloads, "workloads", "w1,w2,w3,w4", "which workloads; scaling stands for all that only Emporium is asked about")
+	flag.StringVar(&o.workloads, "workloads", "w1,w2,w3,w4,orders", "which workloads; scaling stands for all that only Emporium is asked about, orders for placing orders")
 	flag.StringVar(&o.connections, "connections", "1,32", "under how many connections, one after the other")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each is measured; the servers take turns, and so does which one begins")
 	flag.DurationVar(&o.warmup, "warmup", time.Second, "before each measurement")
@@ -129,35 +130,64 @@ func bench(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
+	var version string
+	if err := s.db.QueryRow(ctx, "SELECT current_setting('server_version')").Scan(&version); err != nil {
+		return err
+	}
+	var cells []cell
+	if len(workloads) > 0 {
+		if cells, err = s.answers(ctx, o, workloads, connections); err != nil {
+			return err
+		}
+	}
+	var placings []placing
+	if o.orders {
+		if placings, err = s.placeOrders(ctx, o, connections); err != nil {
+			return err
+		}
+	}
+	if o.json {
+		return errors.Join(lines(os.Stdout, cells), lines(os.Stdout, placings))
+	}
+	fmt.Printf("\n%s/%s, %d CPUs, %s, PostgreSQL %s, %d connections to it from each server\n"+
+		"medians of %d rounds, those of questions of %s; CPU in ms for each request\n",
+		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), version, poolConns, o.rounds, o.duration)
+	if len(cells) > 0 {
+		err = report(os.Stdout, cells)
+	}
+	if len(placings) > 0 {
+		fmt.Println()
+		err = errors.Join(err, reportPlacings(os.Stdout, placings))
+	}
+	return err
+}
+
+// answers seeds the database if it is empty, and measures how the servers answer questions about it.
+func (s *stand) answers(ctx context.Context, o options, workloads []*workload, connections []int) (cells []cell, err error) {
+	if err := s.seed(ctx); err != nil {
+		return nil, err
+	}
 	token, err := s.token(ctx)
 	if err != nil {
-		return fmt.Errorf("token: %w", err)
+		return nil, fmt.Errorf("token: %w", err)
 	}
 	hand, err := s.handwritten(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, hand.stop()) }()
 	emporium, admin, err := s.emporium(ctx, o.env)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, emporium.stop()) }()
 	postmaster, err := findPostmaster(ctx, s.db)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var version string
-	var orders int
-	err = s.db.QueryRow(ctx, "SELECT current_setting('server_version'), (SELECT count(*) FROM orders.orders)").Scan(&version, &orders)
-	if err != nil {
-		return err
-	}
-
-	var cells []cell
 	for _, w := range workloads {
 		if err := w.read(ctx, s.db, o.variables, o.seed); err != nil {
-			return err
+			return nil, err
 		}
 		servers := []target{hand.target(), emporium.target()}
 		if w.series != "" {
@@ -165,7 +195,7 @@ func bench(ctx context.Context) (err error) {
 		}
 		targets, expected, err := w.prepare(ctx, servers, token)
 		if err != nil {
-			return fmt.Errorf("%s: %w", w.name, err)
+			return nil, fmt.Errorf("%s: %w", w.name, err)
 		}
 		for _, conns := range connections {
 			p := plan{connections: conns, warmup: o.warmup, duration: o.duration, postmaster: postmaster}
@@ -175,33 +205,31 @@ func bench(ctx context.Context) (err error) {
 				for _, t := range turns(targets, round) {
 					r, err := drive(ctx, t, expected, w.marker, p)
 					if err != nil {
-						return fmt.Errorf("%s: %s: %w", w.name, t.server, err)
+						return nil, fmt.Errorf("%s: %s: %w", w.name, t.server, err)
 					}
-					say("%s, %2d connections, round %d: %-12s %7.0f requests/s", w.name, conns, round+1, t.server, r.RequestsPerSecond)
+					s.say("%s, %2d connections, round %d: %-12s %7.0f requests/s", w.name, conns, round+1, t.server, r.RequestsPerSecond)
 					rounds[t.server] = append(rounds[t.server], r)
 				}
 			}
 			if o.pprof != "" {
 				file := filepath.Join(o.pprof, fmt.Sprintf("%s-%d.pprof", w.name, conns))
 				if err := profiled(ctx, targets[len(targets)-1], expected, w.marker, p, admin, file); err != nil {
-					return fmt.Errorf("%s: %w", w.name, err)
+					return nil, fmt.Errorf("%s: %w", w.name, err)
 				}
 			}
 			cells = append(cells, newCell(w, conns, expected[0], rounds))
 		}
 	}
-	if o.json {
-		return lines(os.Stdout, cells)
-	}
-	fmt.Printf("\n%s/%s, %d CPUs, %s, PostgreSQL %s with %d orders, %d connections to it from each server\n"+
-		"medians of %d rounds of %s; CPU in ms for each request\n",
-		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), version, orders, poolConns, o.rounds, o.duration)
-	return report(os.Stdout, cells)
+	return cells, nil
 }
 
-func (o options) parse() (workloads []*workload, connections []int, err error) {
+func (o *options) parse() (workloads []*workload, connections []int, err error) {
 	known := slices.Concat(questions(), scaling())
 	for name := range strings.SplitSeq(o.workloads, ",") {
+		if name == "orders" {
+			o.orders = true
+			continue
+		}
 		if name == "scaling" {
 			workloads = append(workloads, scaling()...)
 			continue

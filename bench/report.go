@@ -226,7 +226,7 @@ func number(v float64, digits int) string {
 }
 
 // lines writes cells for a program, each as a line of JSON.
-func lines(out io.Writer, cells []cell) error {
+func lines[T any](out io.Writer, cells []T) error {
 	encoder := json.NewEncoder(out)
 	for _, c := range cells {
 		if err := encoder.Encode(c); err != nil {

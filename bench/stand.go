@@ -28,7 +28,7 @@ const (
 	stopLimit  = 15 * time.Second
 )
 
-// stand is where the servers run: a seeded database, its keys, and the program under test.
+// stand is where the servers run: a database, its keys, and the program under test.
 type stand struct {
 	dir         string
 	databaseURL string
@@ -39,7 +39,7 @@ type stand struct {
 	say         func(format string, args ...any)
 }
 
-// openStand builds Emporium, finds or starts the database, and seeds it if it is empty.
+// openStand builds Emporium and finds or starts the database.
 func openStand(ctx context.Context, dir string, say func(format string, args ...any)) (s *stand, err error) {
 	s = &stand{dir: dir, say: say, program: filepath.Join(dir, "emporium"),
 		databaseURL: os.Getenv("BENCH_DATABASE_URL"), redisURL: os.Getenv("BENCH_REDIS_URL")}
@@ -64,7 +64,7 @@ func openStand(ctx context.Context, dir string, say func(format string, args ...
 	if s.db, err = pgx.Connect(ctx, s.databaseURL); err != nil {
 		return s, err // pgx leaves the password out
 	}
-	return s, s.seed(ctx)
+	return s, nil
 }
 
 func (s *stand) close() error {
@@ -136,12 +136,8 @@ func (s *stand) seed(ctx context.Context) error {
 		return errors.New("the database was seeded in part: remove " + s.dir + ", or give another database")
 	}
 	if !payments {
-		for file, command := range map[string][]string{
-			s.keysetFile(): {"keys", "new"}, s.signingFile(): {"keys", "signing", "new"},
-		} {
-			if err := s.makeKeys(ctx, file, command); err != nil {
-				return err
-			}
+		if err := s.keys(ctx); err != nil {
+			return err
 		}
 		s.say("seeding, which is done once")
 		if _, err := s.command(ctx, os.Stderr, "seed", "--scale", "bench"); err != nil {
@@ -162,6 +158,11 @@ func (s *stand) seed(ctx context.Context) error {
 	}
 	_, err := s.command(ctx, io.Discard, "migrate", "up")
 	return err
+}
+
+// keys makes the keys that are missing.
+func (s *stand) keys(ctx context.Context) error {
+	return errors.Join(s.makeKeys(ctx, s.keysetFile(), []string{"keys", "new"}), s.makeKeys(ctx, s.signingFile(), []string{"keys", "signing", "new"}))
 }
 
 func (s *stand) makeKeys(ctx context.Context, file string, command []string) error {
