@@ -13,7 +13,7 @@ import (
 // was to be done later is due. The server must not run, lest it loses what it holds.
 func (s *shop) pass(d time.Duration) {
 	s.t.Helper()
-	for _, domain := range []string{"users", "products", "orders", "payments"} {
+	for _, domain := range domains {
 		s.exec(domain, `UPDATE `+domain+`.river_job SET scheduled_at = scheduled_at - $1::interval, attempted_at = attempted_at - $1::interval,
 			created_at = created_at - $1::interval WHERE state IN ('available', 'running', 'retryable', 'scheduled')`, d)
 		s.exec(domain, `UPDATE `+domain+`.river_leader SET expires_at = elected_at + interval '1 microsecond'`)
@@ -164,6 +164,9 @@ func (s *shop) checkMoney() {
 		if ours[payment] != theirs {
 			s.t.Errorf("payment %s: the ledger has %+v, the provider %+v", payment, ours[payment], theirs)
 		}
+		if theirs.authorized != 0 && theirs.authorized != p.State.Amount {
+			s.t.Errorf("payment %s: %d of %d were authorized", payment, theirs.authorized, p.State.Amount)
+		}
 		if orders[payment] == "" {
 			s.t.Errorf("the provider has a payment %s, which is nobody's", payment)
 		}
@@ -192,7 +195,7 @@ func (s *shop) checkMoney() {
 		if told[order] != m {
 			s.t.Errorf("order %s: was told %+v, the ledger has %+v", order, told[order], m)
 		}
-		placed := is == "PLACED" || is == "CONFIRMED"
+		placed := is == "PLACED" || is == "CONFIRMED" || is == "COMPLETED"
 		promises := 0
 		for _, p := range at[order] {
 			if p.State.Authorized > 0 {
@@ -205,6 +208,9 @@ func (s *shop) checkMoney() {
 		case !placed && (m.authorized != m.voided+m.captured || m.captured != m.refunded):
 			s.t.Errorf("order %s is %s, and the shop has kept %+v", order, is, m)
 		}
+	}
+	if len(books) == 0 || len(status) == 0 {
+		s.t.Errorf("there are %d payments and %d orders: nothing was looked at", len(books), len(status))
 	}
 	for order := range at {
 		if status[order] == "" {
@@ -230,9 +236,13 @@ func (s *shop) books() []*testprovider.Payment {
 	return books.Payments
 }
 
-// checkKeys: a cart becomes one order at most, and no job was given up.
+// checkKeys: a cart becomes one order at most, the manager's keys have one command each, and no job was given up.
 func (s *shop) checkKeys() {
 	s.t.Helper()
+	keys := s.rows("payments", `SELECT count(*)::text FROM payments.idempotency_keys WHERE outcome->'command' IS NOT NULL`)[0]
+	if commands := s.rows("payments", `SELECT count(*)::text FROM payments.commands WHERE actor_id IS NOT NULL`)[0]; keys != commands {
+		s.t.Errorf("%s keys have made %s commands", keys, commands)
+	}
 	for _, row := range s.rows("orders", `SELECT cart_id || ' has become ' || count(*) || ' orders' FROM orders.orders
 		WHERE status IN ('PLACED', 'CONFIRMED', 'COMPLETED') AND cart_id IS NOT NULL GROUP BY cart_id HAVING count(*) > 1`) {
 		s.t.Errorf("cart %s", row)

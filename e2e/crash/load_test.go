@@ -249,6 +249,7 @@ func TestDeathOfPostgres(t *testing.T) {
 		urls[domain] = stack.DatabaseURL
 	}
 	s := openShop(t, urls, stack.RedisURL)
+	s.dying = true
 	c := gather(s)
 	for range max(1, crashes(t)/10) {
 		time.Sleep(3 * time.Second)

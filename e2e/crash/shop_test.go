@@ -76,6 +76,7 @@ type shop struct {
 	shipping string
 
 	process *process
+	dying   bool // so may Postgres: what it does not answer is no fault of the server's
 }
 
 // domains are those that have a database, or a schema in a shared one.
@@ -401,7 +402,7 @@ func (s *shop) send(ctx context.Context, token, query string, variables map[stri
 		case ctx.Err() != nil, errors.Is(err, errHung):
 			return true
 		case errors.As(err, &no):
-			return no.code != "IN_PROGRESS" && no.code != "TIMEOUT" && no.code != "INTERNAL"
+			return no.code != "IN_PROGRESS" && no.code != "TIMEOUT" && !(s.dying && no.code == "INTERNAL")
 		}
 		return err == nil
 	}) {
