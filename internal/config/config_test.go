@@ -175,6 +175,9 @@ func TestWrongVariablesAreNamed(t *testing.T) {
 		{[]string{"MAIL_FROM=Shop"}, []string{"MAIL_FROM"}},
 		{[]string{"PUBLIC_URL=shop.example"}, []string{"PUBLIC_URL"}},
 		{[]string{"PUBLIC_URL=https://shop.example/#x"}, []string{"PUBLIC_URL"}},
+		{[]string{"PAYMENT_PROVIDER=paypal"}, []string{"PAYMENT_PROVIDER"}},
+		{[]string{"PAYMENT_PROVIDER=Stripe", "STRIPE_API_KEY=sk", "STRIPE_WEBHOOK_SECRET=wh"}, []string{"PAYMENT_PROVIDER"}},
+		{[]string{"PAYMENT_PROVIDER=stripe"}, []string{"PAYMENT_PROVIDER", "STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRET"}},
 		// All of them at once, each one once.
 		{[]string{"DATABASE_MAX_CONNS=many", "SESSION_TTL=long", "ACCESS_TOKEN_TTL=0s", "LOG_LEVEL=loud", "CURRENCY=euro",
 			"PLAYGROUND=yes", "TRUSTED_PROXIES=here", "ORDERS_DATABASE_URL=o"},
@@ -186,6 +189,38 @@ func TestWrongVariablesAreNamed(t *testing.T) {
 		}
 		if err != nil && len(c.environ) > 1 && strings.Count(err.Error(), "\n") != len(c.want)-1 {
 			t.Errorf("%q: the error does not have a line for each:\n%v", c.environ, err)
+		}
+	}
+}
+
+// TestPaymentProvider takes providers with all that they need, and only with that.
+func TestPaymentProvider(t *testing.T) {
+	t.Parallel()
+	own := []string{"DATABASE_URL=d", "KEYSET_FILE=/k", "SIGNING_KEYS_FILE=/s"}
+	stripe := []string{"STRIPE_API_KEY=sk", "STRIPE_WEBHOOK_SECRET=wh"}
+	test := []string{"TEST_PROVIDER_URL=http://tp", "TEST_PROVIDER_KEY=tk", "TEST_PROVIDER_WEBHOOK_SECRET=tw"}
+	for _, database := range [][]string{nil, own} {
+		load(t, database...) // none is needed
+		for provider, needs := range map[string][]string{"stripe": stripe, "test": test} {
+			environ := append(slices.Clone(database), "PAYMENT_PROVIDER="+provider)
+			if c := load(t, append(environ, needs...)...); c.PaymentProvider != provider {
+				t.Errorf("%q is %q", provider, c.PaymentProvider)
+			}
+			want := append([]string{"PAYMENT_PROVIDER"}, needs...)
+			for i := range want {
+				want[i], _, _ = strings.Cut(want[i], "=")
+			}
+			for i := range needs {
+				_, err := config.Load(append(environ, slices.Delete(slices.Clone(needs), i, i+1)...))
+				switch {
+				case provider == "test" && database == nil: // the server starts one of its own
+					if err != nil {
+						t.Errorf("%q without %s: %v", environ, needs[i], err)
+					}
+				case !slices.Equal(named(err), slices.Sorted(slices.Values(want))):
+					t.Errorf("%q without %s: the error names %v, want %v", environ, needs[i], named(err), want)
+				}
+			}
 		}
 	}
 }

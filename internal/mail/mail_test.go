@@ -2,6 +2,8 @@ package mail_test
 
 import (
 	"log/slog"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,7 +26,8 @@ func TestTemplates(t *testing.T) {
 	t.Parallel()
 	w := writer(t)
 	link := mail.Link{Person: mail.Person{Name: "<b>Ada"}, Token: token, Hours: 24}
-	for template, c := range map[mail.Template]struct {
+	news := mail.OrderNews{Person: link.Person, Number: "EM-7Q4K", Total: "104.90 EUR", Reason: "The card has expired."}
+	mails := map[mail.Template]struct {
 		data          any
 		subject, page string
 		says          string
@@ -34,7 +37,28 @@ func TestTemplates(t *testing.T) {
 		mail.EmailChangeNotice: {link.Person, "Your e-mail address is about to change", "", "change your password now"},
 		mail.PasswordReset:     {mail.Link{Person: link.Person, Token: token, Hours: 1}, "Choose a new password", "account/password", "within an hour"},
 		mail.Invitation:        {link, "An account was opened for you at The Shop", "account/password", "within 24 hours"},
-	} {
+
+		mail.OrderPlaced:        {news, "Your order EM-7Q4K", "", "your order EM-7Q4K of 104.90 EUR. We tell you"},
+		mail.OrderPaymentFailed: {news, "Your order EM-7Q4K was not paid", "", "nothing is charged. The card has expired. What you wanted"},
+		mail.OrderShipped:       {news, "Your order EM-7Q4K is on its way", "", "goods of your order EM-7Q4K are on their way"},
+		mail.OrderCanceled:      {news, "Your order EM-7Q4K was cancelled", "", "your order EM-7Q4K of 104.90 EUR was cancelled."},
+	}
+	var tested []string
+	for template := range mails {
+		tested = append(tested, string(template)+".html", string(template)+".txt")
+	}
+	files, err := os.ReadDir("templates")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var there []string
+	for _, f := range files {
+		there = append(there, f.Name())
+	}
+	if tested = slices.Sorted(slices.Values(append(tested, "layout.html"))); !slices.Equal(there, tested) {
+		t.Errorf("there are the templates %v, tested are %v", there, tested)
+	}
+	for template, c := range mails {
 		m, err := w.Write(mail.Message{Template: template, To: "ada@example.com", Data: c.data})
 		if err != nil {
 			t.Errorf("%s: %v", template, err)
@@ -70,6 +94,11 @@ func TestTemplates(t *testing.T) {
 		if got, err := w.Write(m); err == nil {
 			t.Errorf("%s: %+v", name, got)
 		}
+	}
+	news.Reason = ""
+	if m, err := w.Write(mail.Message{Template: mail.OrderPaymentFailed, Data: news}); err != nil ||
+		!strings.Contains(m.Text, "nothing is charged. What you wanted") || !strings.Contains(m.HTML, "nothing is charged. What you wanted") {
+		t.Errorf("without a reason: %+v, %v", m, err)
 	}
 	if m, err := w.Write(mail.Message{Template: mail.EmailChangeNotice, Data: mail.Person{}}); err != nil || !strings.HasPrefix(m.Text, "Hello,\n") {
 		t.Errorf("without a name: %+v, %v", m, err)
