@@ -31,6 +31,12 @@ func adminsOnly(path string) expectation {
 	return e
 }
 
+func managersOnly(path string) expectation {
+	e := staffOnly(path)
+	e["support"] = e["ada"]
+	return e
+}
+
 func adasAlone() expectation {
 	return expectation{"": "null", "ada": "data", "bob": "null", "support": "data", "manager": "data", "admin": "data", "service": "null"}
 }
@@ -63,6 +69,7 @@ func TestRoles(t *testing.T) {
 		{"API keys", `{ apiKeys(first: 5) { nodes { name createdBy { name } } edges { node { name } } } }`, []string{"apiKeys", "nodes"}, adminsOnly("apiKeys")},
 		{"payments", `{ payments(first: 5) { nodes { status } } }`, []string{"payments", "nodes"}, staffOnly("payments")},
 		{"payment differences", `{ paymentDifferences(first: 5) { nodes { kind payment { status } } } }`, []string{"paymentDifferences", "nodes"}, staffOnly("paymentDifferences")},
+		{"jobs", `{ jobs(domain: ORDERS, first: 5) { nodes { kind args } edges { node { lastError } } } }`, []string{"jobs", "nodes"}, managersOnly("jobs")},
 		{"order by ID", `{ order(id: "` + w.ids["Order"].String() + `") { number } }`, []string{"order"}, adasAlone()},
 		{"order by number", `{ order(number: "` + w.numbers["ada"] + `") { number } }`, []string{"order"}, adasAlone()},
 		{"payment", `{ payment(id: "` + w.ids["Payment"].String() + `") { status } }`, []string{"payment"}, adasAlone()},

@@ -49,12 +49,8 @@ func (w *world) takeMoney() {
 			w.t.Errorf("the provider ended: %v", err)
 		}
 	})
-	q, err := jobs.Open(ctx, w.dbs.Payments, w.dbs.URLs["payments"], "payments", jobs.Options{})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(q.Close)
-	w.services.Payments = payment.New(payment.Config{DB: w.dbs.Payments, Sealer: w.sealer, Currency: "EUR", Jobs: q, Default: "test",
+	queues := openQueues(w.t, w.dbs)
+	w.services.Payments = payment.New(payment.Config{DB: w.dbs.Payments, Sealer: w.sealer, Currency: "EUR", Jobs: queues[jobs.Payments], Default: "test",
 		Providers: map[string]provider.Provider{"test": client},
 		LineAmounts: func(_ context.Context, _ id.Key, lines []payment.LineQuantity) (worth int64, err error) {
 			for _, l := range lines {
@@ -65,7 +61,10 @@ func (w *world) takeMoney() {
 			}
 			return worth, nil
 		}})
+	w.services.Orders = order.New(order.Config{DB: w.dbs.Orders, Sealer: w.sealer, Currency: "EUR", Products: w.services.Products,
+		Users: w.services.Users, TaxIncluded: true, Payments: w.services.Payments, Jobs: queues[jobs.Orders]})
 	w.options.Services = w.services
+	var err error
 	if w.handler, err = NewHandler(w.options); err != nil {
 		w.t.Fatal(err)
 	}

@@ -124,8 +124,8 @@ type errand struct {
 
 func (errand) Kind() string { return "test.errand" }
 
-// newQueues makes the queues of the domains, in which nothing is worked off, with some errands.
-func newQueues(t testing.TB, dbs *pgtest.Databases) jobs.Queues {
+// openQueues opens the queues of the domains, in which nothing is worked off.
+func openQueues(t testing.TB, dbs *pgtest.Databases) jobs.Queues {
 	t.Helper()
 	queues := jobs.Queues{}
 	for domain, db := range map[jobs.Domain]*postgres.DB{
@@ -139,6 +139,13 @@ func newQueues(t testing.TB, dbs *pgtest.Databases) jobs.Queues {
 		t.Cleanup(q.Close)
 		queues[domain] = q
 	}
+	return queues
+}
+
+// newQueues opens the queues, with some errands.
+func newQueues(t testing.TB, dbs *pgtest.Databases) jobs.Queues {
+	t.Helper()
+	queues := openQueues(t, dbs)
 	jobs.Handle(queues[jobs.Orders], func(context.Context, errand) error { return nil })
 	if err := dbs.Orders.InTx(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
 		for i := range 15 {
