@@ -113,6 +113,13 @@ async function openTab(page, operation) {
 const editorText = (page, selector) => page.locator(selector).evaluate((element) => element.CodeMirror.getValue());
 const headersText = (page) => editorText(page, '.graphiql-editor-tool .graphiql-editor:nth-of-type(2) .CodeMirror');
 
+/** Writes variables into the open tab, as if they were pasted. */
+async function setVariables(page, variables) {
+  await page
+    .locator('.graphiql-editor-tool .graphiql-editor:nth-of-type(1) .CodeMirror')
+    .evaluate((element, text) => element.CodeMirror.setValue(text), JSON.stringify(variables));
+}
+
 /** Runs the open tab and returns the answer, once the page shows it. */
 async function run(page, operation) {
   const [response] = await Promise.all([
@@ -231,6 +238,52 @@ browserTest('staff signs in and sees the orders of customers', async (page) => {
   const { orders } = await run(page, tab.operation);
   assert.ok(itemsOf(orders).length > 0, 'no orders');
   await shoot(page, 'staff-orders');
+});
+
+browserTest('a purchase goes from the cart to the refund', async (page) => {
+  const config = await open(page);
+  const tab = (title) => exampleTab({ tabs: config.tabs.filter((item) => item.title.startsWith(title)) }, title, () => true);
+  const step = async (title, variables = {}) => {
+    const { operation, variables: given } = tab(title);
+    await openTab(page, operation);
+    if (Object.keys(variables).length > 0) {
+      await setVariables(page, { ...JSON.parse(given), ...variables });
+    }
+    const data = await run(page, operation);
+    for (const payload of Object.values(data)) {
+      assert.deepEqual(payload.userErrors ?? [], [], JSON.stringify(data));
+    }
+    return data;
+  };
+  const customer = demoAccount(config, /customer/i);
+  const manager = demoAccount(config, /manager/i);
+
+  await signIn(page, customer);
+  const { cart } = (await step('Purchase 1')).cartUpdate;
+  assert.deepEqual(cart.warnings, []);
+  const placed = (await step('Purchase 2')).orderPlace.order;
+  assert.deepEqual([placed.status, placed.paymentStatus, placed.total], ['PLACED', 'AUTHORIZED', cart.total]);
+  const [mine] = (await step('Purchase 3')).orders.nodes;
+  assert.equal(mine.number, placed.number);
+  assert.deepEqual(mine.events.map(({ kind }) => kind), ['CREATED', 'PAYMENT_AUTHORIZED', 'PLACED']);
+  await shoot(page, 'purchase-status');
+
+  await signIn(page, manager);
+  const waits = (await step('Purchase 4')).orders.nodes.find(({ number }) => number === placed.number);
+  const order = waits.id;
+  const line = waits.lines[0].id;
+  const payment = waits.payments[0].id;
+  const sent = (await step('Purchase 5', { order, payment })).paymentCapture.payment;
+  assert.deepEqual(
+    [sent.status, sent.captured.amount, sent.order],
+    ['CAPTURED', cart.total.amount, { status: 'CONFIRMED', paymentStatus: 'PAID', fulfillmentStatus: 'FULFILLED' }],
+  );
+  const back = (await step('Purchase 6', { order, line, payment })).paymentRefund.payment;
+  assert.deepEqual(
+    [back.status, back.refunded.amount, back.order.fulfillmentStatus],
+    ['PARTIALLY_REFUNDED', cart.subtotal.amount, 'RETURNED'],
+  );
+  await shoot(page, 'purchase-return');
 });
 
 browserTest('a sign-in that fails says why and changes nothing', async (page) => {

@@ -31,7 +31,9 @@ func Examples() []Tab {
 		example("Purchase 3: its status", "purchase_status", ""),
 		example("Purchase 4: what waits, for staff", "purchase_queue", ""),
 		example("Purchase 5: sent and paid, for staff", "purchase_send", `{ "order": "the order's ID", "payment": "the payment's ID", "key": "first-capture" }`),
-		example("Purchase 6: refunded, for staff", "purchase_refund", `{ "payment": "the payment's ID", "amount": "10.00", "key": "first-refund" }`),
+		example("Purchase 6: returned and refunded, for staff", "purchase_return", `{
+  "order": "the order's ID", "line": "the line's ID", "payment": "the payment's ID", "key": "first-return", "refundKey": "first-refund"
+}`),
 		example("Orders, for staff", "staff_orders", `{ "first": 20 }`),
 		example("Stock, for staff", "staff_stock", `{ "first": 5 }`),
 		example("Catalogue, for staff", "staff_catalogue", `{
