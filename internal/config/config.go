@@ -104,7 +104,7 @@ func Load(environ []string) (Config, error) {
 	if c.Private() && c.anyOtherDatabase() {
 		fail("DATABASE_URL is missing: a direct address and a database of a domain's own come on top of it")
 	}
-	for name, address := range map[string]string{"HTTP_ADDR": c.HTTPAddr, "ADMIN_ADDR": c.AdminAddr} {
+	for name, address := range map[string]string{"HTTP_ADDR": c.HTTPAddr, "ADMIN_ADDR": c.AdminAddr, "TEST_PROVIDER_ADDR": c.TestProviderAddr} {
 		if _, port, err := net.SplitHostPort(address); err != nil {
 			fail("%s: %q is not of the form HOST:PORT or :PORT", name, address)
 		} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {

@@ -166,6 +166,7 @@ func TestWrongVariablesAreNamed(t *testing.T) {
 		{[]string{"HTTP_ADDR=nope"}, []string{"HTTP_ADDR"}},
 		{[]string{"HTTP_ADDR=:http"}, []string{"HTTP_ADDR"}},
 		{[]string{"ADMIN_ADDR=:70000"}, []string{"ADMIN_ADDR"}},
+		{[]string{"TEST_PROVIDER_ADDR=8099"}, []string{"TEST_PROVIDER_ADDR"}},
 		{[]string{"REDIS_URL=http://example.com"}, []string{"REDIS_URL"}},
 		{[]string{"DATABASE_URL=d"}, []string{"KEYSET", "KEYSET_FILE", "SIGNING_KEYS", "SIGNING_KEYS_FILE"}},
 		{[]string{"SMTP_URL=smtp://mail.example.com"}, []string{"MAIL_FROM", "PUBLIC_URL", "SMTP_URL"}},
