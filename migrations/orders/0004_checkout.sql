@@ -42,6 +42,14 @@ CREATE INDEX orders_unsettled ON orders.orders (updated_at) WHERE status IN ('CA
 -- Orders of before were settled by hand.
 UPDATE orders.orders SET settled_at = now() WHERE status IN ('CANCELED', 'PAYMENT_FAILED', 'EXPIRED');
 
+-- What was promised and paid before is known by the state alone. Where that is not exact it errs on the side of the customer:
+-- nothing that was paid is asked for again.
+UPDATE orders.orders SET authorized = total,
+    voided = CASE WHEN payment_status = 'VOIDED' THEN total ELSE 0 END,
+    captured = CASE WHEN payment_status IN ('PAID', 'PARTIALLY_REFUNDED', 'REFUNDED') THEN total ELSE 0 END,
+    refunded = CASE WHEN payment_status = 'REFUNDED' THEN total ELSE 0 END
+WHERE payment_status <> 'UNPAID';
+
 -- Counted on the line, under the lock of the order, so that nothing is sent or comes back twice.
 ALTER TABLE orders.lines
     DROP CONSTRAINT lines_quantity_check,
