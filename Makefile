@@ -28,7 +28,7 @@ test: ## run all tests, on a Postgres and Redis of their own
 .PHONY: test-apart
 test-apart: ## run all tests with a database for each domain
 	EMPORIUM_TEST_APART=1 $(WITH_SERVERS) go test $(RACE) -count=1 -timeout 15m \
-		./graph/... ./internal/app/... ./internal/user/... ./internal/product/... ./internal/order/... ./internal/payment/... ./internal/seed/... ./internal/productcsv/...
+		./graph/... ./internal/app/... ./internal/user/... ./internal/product/... ./internal/order/... ./internal/payment/... ./internal/seed/... ./internal/productcsv/... ./e2e/crash
 
 .PHONY: crash
 crash: ## kill the server at each step and 50 times under load, and Postgres (EMPORIUM_CRASHES sets how often)
