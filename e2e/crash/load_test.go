@@ -90,7 +90,7 @@ func (c *crowd) buy(ctx context.Context, r *rand.Rand) error {
 	}
 	order := answer.text("order", "id")
 	if order == "" {
-		c.count(fmt.Sprint(object{"orderPlace": map[string]any(answer)}.problems("orderPlace")))
+		c.count(fmt.Sprint(answer.problems()))
 		return nil
 	}
 	c.count(answer.text("order", "status"))
@@ -110,14 +110,14 @@ func (c *crowd) buy(ctx context.Context, r *rand.Rand) error {
 			}
 		}
 	}
-	return c.again(ctx, sent{q, order}, r.IntN(3) == 0)
+	if r.IntN(3) == 0 {
+		return c.again(ctx, sent{q, order})
+	}
+	return nil
 }
 
-// again sends a request again, if so, and is answered with the same order.
-func (c *crowd) again(ctx context.Context, q sent, so bool) error {
-	if !so {
-		return nil
-	}
+// again sends a request again, and is answered with the same order.
+func (c *crowd) again(ctx context.Context, q sent) error {
 	answer, err := c.s.do(ctx, q.request)
 	if err == nil && answer.text("order", "id") != q.order {
 		err = fmt.Errorf("the key of order %s was answered with %v", q.order, answer)
@@ -165,7 +165,7 @@ func (c *crowd) manage(ctx context.Context, r *rand.Rand) error {
 	}
 	if err == nil {
 		outcome := "done"
-		if len(answer.list("userErrors")) > 0 {
+		if len(answer.problems()) > 0 {
 			outcome = "refused"
 		}
 		c.count(what.name + " " + outcome)
@@ -183,7 +183,7 @@ func (c *crowd) leave() {
 // keep asks with the key of each order once more: there is one order for it.
 func (c *crowd) keep() {
 	for _, q := range c.placed {
-		if err := c.again(c.s.t.Context(), q, true); err != nil {
+		if err := c.again(c.s.t.Context(), q); err != nil {
 			c.s.t.Error(err)
 		}
 	}

@@ -35,13 +35,12 @@ import (
 // requestLimit is the longest that a request may take: the server's own limit, and what a busy machine adds.
 const requestLimit = 15*time.Second + 5*time.Second
 
+// programs is the folder for what is built.
+var programs string
+
 // binary builds the program that can be killed at a point.
 var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "emporium-crash")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "emporium")
+	path := filepath.Join(programs, "emporium")
 	if out, err := exec.CommandContext(context.Background(), "go", "build", "-tags", "crashtest", "-o", path, "emporium").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
@@ -53,10 +52,13 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "6"); err != nil { // they wait for other processes most of the time
 		panic(err)
 	}
-	code := m.Run()
-	if path, err := binary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	dir, err := os.MkdirTemp("", "emporium-crash")
+	if err != nil {
+		panic(err)
 	}
+	programs = dir
+	code := m.Run()
+	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
 
@@ -330,9 +332,9 @@ func (o object) list(path ...string) (all []object) {
 	return all
 }
 
-// problems are the codes of the user errors of a mutation.
-func (o object) problems(mutation string) (codes []string) {
-	for _, p := range o.list(mutation, "userErrors") {
+// problems are the user errors of what a mutation has answered.
+func (o object) problems() (codes []string) {
+	for _, p := range o.list("userErrors") {
 		codes = append(codes, p.text("code")+": "+p.text("message"))
 	}
 	return codes
@@ -419,7 +421,7 @@ func (s *shop) must(token, query string, variables map[string]any) object {
 		s.t.Fatalf("%v\n%s\n%s", err, query, s.log())
 	}
 	for name := range answer {
-		if wrong := answer.problems(name); len(wrong) > 0 {
+		if wrong := answer.at(name).problems(); len(wrong) > 0 {
 			s.t.Fatalf("%v\n%s", wrong, query)
 		}
 	}
