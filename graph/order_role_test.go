@@ -72,7 +72,7 @@ func (w *world) sells(parcels ...order.ParcelStatus) *order.Draft {
 	w.t.Helper()
 	o, _ := w.sale(w.ids["Order"].Owner, "ada", 0, []uuid.UUID{w.ids["Variant"].Key}, w.ids["Product"].Key)
 	o.Order.PaymentStatus, o.Order.FulfillmentStatus = order.PaymentUnpaid, order.Unfulfilled
-	o.Fulfillments, o.FulfillmentLines = nil, nil
+	o.Paid, o.Fulfillments, o.FulfillmentLines = order.PaymentFacts{}, nil, nil
 	for i, status := range parcels {
 		f := order.Fulfillment{ID: id.New(), Status: status, CreatedAt: o.Order.CreatedAt}
 		if status != order.ParcelPending {
@@ -188,6 +188,20 @@ func TestOrderRoles(t *testing.T) {
 				slices.ContainsFunc(a.statements, func(s string) bool { return s != "users.check_session" }) {
 				t.Errorf("%s as %q was refused, but %v were run", c.field, who, a.statements)
 			}
+		}
+	}
+}
+
+// TestPaidOrdersAreNotPaidAgain wants orders that were loaded as paid to owe nothing.
+func TestPaidOrdersAreNotPaidAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.takeMoney()
+	before := w.tradeState()
+	for _, who := range []string{"ada", "manager"} {
+		a := w.ask(who, orderPay, keyed("k", in("orderId", w.ids["Order"].String(), "paymentMethod", "card_ok")))
+		if !strings.Contains(a.body, `"userErrors":[{"code":"INVALID","field":["orderId"],"message":"nothing is owed for this order"}]`) || w.tradeState() != before {
+			t.Errorf("as %q: %s", who, a.body)
 		}
 	}
 }

@@ -333,7 +333,7 @@ func (w *world) sale(owner uuid.UUID, name string, n int, variants []uuid.UUID, 
 	o := &order.Draft{Order: order.Order{Owner: owner, ID: id.New(), Number: order.NewNumber(), Status: order.StatusPlaced,
 		PaymentStatus: order.PaymentPaid, FulfillmentStatus: order.PartiallyFulfilled, Email: ptr(name + "@example.com"),
 		ShippingAddress: address, BillingAddress: address, Currency: "EUR", SubtotalMinor: 5970, TaxMinor: 953, TaxIncluded: true,
-		TotalMinor: 5970, CreatedAt: now, PlacedAt: &now}}
+		TotalMinor: 5970, CreatedAt: now, PlacedAt: &now}, Paid: order.PaymentFacts{Authorized: 5970, Captured: 5970}}
 	f := order.Fulfillment{ID: id.New(), OrderID: o.Order.ID, Status: order.ParcelShipped, CreatedAt: now, ShippedAt: &now}
 	for i := range 3 {
 		line := order.Line{ID: id.New(), OrderID: o.Order.ID, Position: i + 1, ProductID: productID,

@@ -17,6 +17,7 @@ import (
 // parcels, and is filled in.
 type Draft struct {
 	Order            Order
+	Paid             PaymentFacts // the sums: what is owed follows from them
 	Lines            []Line
 	Fulfillments     []Fulfillment
 	FulfillmentLines []FulfillmentLine
@@ -46,7 +47,7 @@ func (s *Service) write(ctx context.Context, tx *postgres.Tx, chunk []*Draft) er
 	for i, d := range chunk {
 		o := &d.Order
 		owners[i] = o.Owner
-		row, err := s.row(o)
+		row, err := s.row(d)
 		if err != nil {
 			return fmt.Errorf("order %s: %w", o.ID, err)
 		}
@@ -76,7 +77,8 @@ func (s *Service) write(ctx context.Context, tx *postgres.Tx, chunk []*Draft) er
 		{Table: "orders", Rows: orders, Columns: []string{"owner_id", "id", "number", "status", "payment_status",
 			"fulfillment_status", "email", "email_index", "shipping_address", "billing_address", "currency", "subtotal",
 			"discount_total", "shipping_total", "tax_total", "tax_included", "total", "tax_lines", "shipping_method",
-			"discount_code", "note", "cancel_reason", "failure", "created_at", "placed_at", "canceled_at", "expires_at", "settled_at"}},
+			"discount_code", "note", "cancel_reason", "failure", "created_at", "placed_at", "canceled_at", "expires_at", "settled_at",
+			"authorized", "voided", "captured", "refunded"}},
 		{Table: "order_numbers", Rows: numbers, Columns: []string{"number", "owner_id", "order_id"}},
 		{Table: "lines", Rows: lines, Columns: []string{"owner_id", "id", "order_id", "position", "product_id", "variant_id",
 			"title", "variant_title", "sku", "image_url", "quantity", "currency", "unit_price", "discount", "tax", "total", "fulfilled",
@@ -90,7 +92,8 @@ func (s *Service) write(ctx context.Context, tx *postgres.Tx, chunk []*Draft) er
 }
 
 // row returns the columns of an order with what is personal sealed.
-func (s *Service) row(o *Order) ([]any, error) {
+func (s *Service) row(d *Draft) ([]any, error) {
+	o := &d.Order
 	sealed, err := s.sealedColumns(o)
 	if err != nil {
 		return nil, err
@@ -102,7 +105,7 @@ func (s *Service) row(o *Order) ([]any, error) {
 	return []any{o.Owner, o.ID, o.Number, o.Status, o.PaymentStatus, o.FulfillmentStatus, sealed.email, sealed.index, sealed.shipping,
 		sealed.billing, o.Currency, o.SubtotalMinor, o.DiscountMinor, o.ShippingMinor, o.TaxMinor, o.TaxIncluded, o.TotalMinor,
 		o.Taxes, o.ShippingMethod, o.DiscountCode, s.sealer.SealNullable(field("note", o.Key()), o.Note), o.CancelReason, o.Failure,
-		o.CreatedAt, o.PlacedAt, o.CanceledAt, o.ExpiresAt, settled}, nil
+		o.CreatedAt, o.PlacedAt, o.CanceledAt, o.ExpiresAt, settled, d.Paid.Authorized, d.Paid.Voided, d.Paid.Captured, d.Paid.Refunded}, nil
 }
 
 // sealedColumns are those of an order that hold what is personal.

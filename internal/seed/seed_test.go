@@ -372,7 +372,7 @@ func checkOrders(t *testing.T, orders []*order.Draft, payments []*payment.Draft)
 		}
 
 		// Money.
-		var all sums
+		var all order.PaymentFacts
 		open := 0
 		for _, p := range paysFor[o.ID] {
 			isNew(p.Payment.ID, p.Payment.CreatedAt)
@@ -396,45 +396,48 @@ func checkOrders(t *testing.T, orders []*order.Draft, payments []*payment.Draft)
 			}
 			var want payment.Status
 			switch {
-			case s.captured > 0 && s.refunded == s.captured:
+			case s.Captured > 0 && s.Refunded == s.Captured:
 				want = payment.StatusRefunded
-			case s.refunded > 0:
+			case s.Refunded > 0:
 				want = payment.StatusPartiallyRefunded
-			case s.captured == o.TotalMinor:
+			case s.Captured == o.TotalMinor:
 				want = payment.StatusCaptured
-			case s.captured > 0:
+			case s.Captured > 0:
 				want = payment.StatusPartiallyCaptured
 			default:
 				want = map[payment.EventKind]payment.Status{"": payment.StatusPending, payment.EventAuthorized: payment.StatusAuthorized,
 					payment.EventVoided: payment.StatusVoided, payment.EventFailed: payment.StatusFailed,
 					payment.EventActionRequired: payment.StatusActionRequired}[last]
 			}
-			if p.Payment.Status != want || s.captured > o.TotalMinor || s.refunded > s.captured || s.voided > s.authorized {
+			if p.Payment.Status != want || s.Captured > o.TotalMinor || s.Refunded > s.Captured || s.Voided > s.Authorized {
 				fail("payment %s is %s, its ledger %+v", p.Payment.ID, p.Payment.Status, s)
 			}
 			if want == payment.StatusPending || want == payment.StatusActionRequired || want == payment.StatusAuthorized {
 				open++
 			}
-			all.authorized, all.voided = all.authorized+s.authorized, all.voided+s.voided
-			all.captured, all.refunded = all.captured+s.captured, all.refunded+s.refunded
+			all.Authorized, all.Voided = all.Authorized+s.Authorized, all.Voided+s.Voided
+			all.Captured, all.Refunded = all.Captured+s.Captured, all.Refunded+s.Refunded
 		}
 		paid := order.PaymentUnpaid
 		switch {
-		case all.captured > 0 && all.refunded == all.captured:
+		case all.Captured > 0 && all.Refunded == all.Captured:
 			paid = order.PaymentRefunded
-		case all.refunded > 0:
+		case all.Refunded > 0:
 			paid = order.PaymentPartiallyRefunded
-		case all.captured == o.TotalMinor:
+		case all.Captured == o.TotalMinor:
 			paid = order.PaymentPaid
-		case all.captured > 0:
+		case all.Captured > 0:
 			paid = order.PaymentPartiallyPaid
-		case all.authorized > all.voided:
+		case all.Authorized > all.Voided:
 			paid = order.PaymentAuthorized
-		case all.voided > 0:
+		case all.Voided > 0:
 			paid = order.PaymentVoided
 		}
 		if o.PaymentStatus != paid || open > 1 || len(paysFor[o.ID]) == 0 {
 			fail("the ledger says %s; %d payments are under way", paid, open)
+		}
+		if !reflect.DeepEqual(d.Paid, all) {
+			fail("the ledger says %+v, the order %+v", all, d.Paid)
 		}
 		delete(paysFor, o.ID)
 
@@ -462,8 +465,8 @@ func checkOrders(t *testing.T, orders []*order.Draft, payments []*payment.Draft)
 			order.EventCompleted: o.Status == order.StatusCompleted, order.EventCanceled: o.Status == order.StatusCanceled,
 			order.EventExpired: o.Status == order.StatusExpired, order.EventShipped: sent > 0,
 			order.EventDelivered: in[order.ParcelDelivered] > 0 || back, order.EventReturned: back,
-			order.EventPaymentAuthorized: all.authorized > 0, order.EventPaymentCaptured: all.captured > 0,
-			order.EventRefunded: all.refunded > 0,
+			order.EventPaymentAuthorized: all.Authorized > 0, order.EventPaymentCaptured: all.Captured > 0,
+			order.EventRefunded: all.Refunded > 0,
 		} {
 			if (told[kind] > 0) != want {
 				fail("event %s was told %d times", kind, told[kind])

@@ -66,7 +66,7 @@ func begin(r *rand.Rand, c money.Currency, b buyer, number string, at time.Time,
 // order returns the order as it stands.
 func (t *tale) order() *order.Draft {
 	o := &t.draft.Order
-	o.PaymentStatus, o.FulfillmentStatus = t.paid(), t.fulfilled()
+	o.PaymentStatus, o.FulfillmentStatus, t.draft.Paid = t.paid(), t.fulfilled(), ledger(t.payments...)
 	return &t.draft
 }
 
@@ -132,13 +132,13 @@ func (t *tale) report(kind payment.EventKind, amount int64) {
 		AmountMinor: amount, OccurredAt: t.now}})
 
 	switch sums := ledger(d); {
-	case sums.refunded > 0 && sums.refunded == sums.captured:
+	case sums.Refunded > 0 && sums.Refunded == sums.Captured:
 		p.Status = payment.StatusRefunded
-	case sums.refunded > 0:
+	case sums.Refunded > 0:
 		p.Status = payment.StatusPartiallyRefunded
-	case sums.captured > 0 && sums.captured < max(sums.authorized-sums.voided, 0):
+	case sums.Captured > 0 && sums.Captured < max(sums.Authorized-sums.Voided, 0):
 		p.Status = payment.StatusPartiallyCaptured
-	case sums.captured > 0:
+	case sums.Captured > 0:
 		p.Status = payment.StatusCaptured
 	case kind == payment.EventActionRequired:
 		p.Status = payment.StatusActionRequired
@@ -165,22 +165,20 @@ func (t *tale) report(kind payment.EventKind, amount int64) {
 	}
 }
 
-// sums are those of a ledger.
-type sums struct{ authorized, voided, captured, refunded int64 }
-
-func ledger(payments ...*payment.Draft) sums {
-	var s sums
+// ledger returns the sums of payments.
+func ledger(payments ...*payment.Draft) order.PaymentFacts {
+	var s order.PaymentFacts
 	for _, p := range payments {
 		for _, e := range p.Events {
 			switch e.Event.Kind {
 			case payment.EventAuthorized:
-				s.authorized += e.Event.AmountMinor
+				s.Authorized += e.Event.AmountMinor
 			case payment.EventVoided:
-				s.voided += e.Event.AmountMinor
+				s.Voided += e.Event.AmountMinor
 			case payment.EventCaptured:
-				s.captured += e.Event.AmountMinor
+				s.Captured += e.Event.AmountMinor
 			case payment.EventRefunded:
-				s.refunded += e.Event.AmountMinor
+				s.Refunded += e.Event.AmountMinor
 			}
 		}
 	}
@@ -190,17 +188,17 @@ func ledger(payments ...*payment.Draft) sums {
 // paid returns where the money of the order is.
 func (t *tale) paid() order.PaymentStatus {
 	switch s := ledger(t.payments...); {
-	case s.refunded > 0 && s.refunded == s.captured:
+	case s.Refunded > 0 && s.Refunded == s.Captured:
 		return order.PaymentRefunded
-	case s.refunded > 0:
+	case s.Refunded > 0:
 		return order.PaymentPartiallyRefunded
-	case s.captured > 0 && s.captured < t.total():
+	case s.Captured > 0 && s.Captured < t.total():
 		return order.PaymentPartiallyPaid
-	case s.captured > 0:
+	case s.Captured > 0:
 		return order.PaymentPaid
-	case s.authorized > s.voided:
+	case s.Authorized > s.Voided:
 		return order.PaymentAuthorized
-	case s.voided > 0:
+	case s.Voided > 0:
 		return order.PaymentVoided
 	default:
 		return order.PaymentUnpaid
