@@ -32,7 +32,8 @@ type providers struct {
 func (a *App) openProviders(ctx context.Context) (p providers, err error) {
 	p.all, p.main = map[string]provider.Provider{}, a.cfg.PaymentProvider
 	add := func(c provider.Provider) {
-		guarded := provider.Resilient(c, provider.Options{})
+		// A few refusals of cards that do not answer are no failure of the provider: a circuit that opens makes all orders wait.
+		guarded := provider.Resilient(c, provider.Options{Failures: 20})
 		p.all[c.Name()] = guarded
 		a.metrics.Circuit(c.Name(), func() bool { return guarded.Circuit() == provider.CircuitOpen })
 	}
