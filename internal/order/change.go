@@ -155,7 +155,7 @@ func (s *Service) parcelsIn(ctx context.Context, tx *postgres.Tx, key id.Key) ([
 // complete closes an order of which everything has arrived and is paid.
 func (s *Service) complete(ctx context.Context, tx *postgres.Tx, o *locked) error {
 	paid := o.PaymentStatus == PaymentPaid || o.Paid.Captured >= o.TotalMinor // what was refunded since is paid, too
-	if o.Status != StatusConfirmed || o.FulfillmentStatus != Delivered || !paid {
+	if o.Status != StatusConfirmed || o.FulfillmentStatus != Delivered && o.FulfillmentStatus != Returned || !paid {
 		return nil
 	}
 	o.Status = StatusCompleted

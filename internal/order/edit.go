@@ -509,7 +509,7 @@ func (s *Service) moveEdited(ctx context.Context, key id.Key, e storedEdit) erro
 			holds[t.Hold] = append(holds[t.Hold], product.HoldLine{VariantID: t.Variant, Quantity: t.Quantity})
 		}
 		for hold, lines := range holds {
-			if err := s.products.Restock(ctx, hold, "edit "+key.ID.String(), lines); err != nil {
+			if err := s.restock(ctx, hold, "edit "+key.ID.String(), lines); err != nil {
 				return err
 			}
 		}

@@ -627,3 +627,18 @@ func TestLateFacts(t *testing.T) {
 	equal(t, "stock", h.stock(), []string{"19/0"})
 	h.sound()
 }
+
+// TestLoadedOrdersComeBack takes goods of an order back that was loaded, for which nothing was ever held here.
+func TestLoadedOrdersComeBack(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, 1)
+	d := draft(h.ada.ID, day, func(d *order.Draft) { d.Lines[0].VariantID = h.variant(0).Key })
+	h.load(t, d)
+	before := h.stock()
+	o := h.ok(h.Return(h.manager(), order.ReturnInput{OrderID: d.Order.GlobalID(), Restock: true,
+		Lines: []order.LineQuantity{{OrderLineID: d.Lines[0].GlobalID(), Quantity: 2}}}, "back"))
+	equal(t, "status", o.Status, order.StatusConfirmed)
+	equal(t, "stock", h.stock(), before)
+	equal(t, "put back", selectTexts(h, h.dbs.Orders, "SELECT quantity || ' ' || (restocked_at IS NOT NULL) FROM orders.returns JOIN orders.return_lines ON return_id = id", "orders.returns", "orders.return_lines"),
+		[]string{"2 true"})
+}

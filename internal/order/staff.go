@@ -2,6 +2,7 @@ package order
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -565,7 +566,7 @@ func (s *Service) restockReturn(ctx context.Context, back id.Key) error {
 		holds[l.HoldID] = append(holds[l.HoldID], product.HoldLine{VariantID: l.Variant, Quantity: l.Quantity})
 	}
 	for hold, lines := range holds {
-		if err := s.products.Restock(ctx, hold, "return "+back.ID.String(), lines); err != nil {
+		if err := s.restock(ctx, hold, "return "+back.ID.String(), lines); err != nil {
 			return err
 		}
 	}
@@ -607,6 +608,15 @@ func (s *Service) AmountOf(ctx context.Context, key id.Key, want []LineQuantity)
 		return nil
 	})
 	return sum, err
+}
+
+// restock puts back on sale what was sold under a hold. An order that was loaded from elsewhere has held nothing here, so that
+// there is nothing to be put back.
+func (s *Service) restock(ctx context.Context, hold uuid.UUID, key string, lines []product.HoldLine) error {
+	if err := s.products.Restock(ctx, hold, key, lines); !errors.Is(err, product.ErrNoHold) {
+		return err
+	}
+	return nil
 }
 
 // NoteInput is something that staff writes down about an order.

@@ -11,11 +11,10 @@ var transitions = map[Status][]Status{
 	StatusConfirmed: {StatusCompleted, StatusCanceled},
 }
 
-// parcelTransitions are where a parcel can go.
+// parcelTransitions are where a parcel can go. What comes back is counted by line, not by parcel.
 var parcelTransitions = map[ParcelStatus][]ParcelStatus{
-	ParcelPending:   {ParcelShipped, ParcelCanceled},
-	ParcelShipped:   {ParcelDelivered, ParcelReturned},
-	ParcelDelivered: {ParcelReturned},
+	ParcelPending: {ParcelShipped, ParcelCanceled},
+	ParcelShipped: {ParcelDelivered},
 }
 
 // Next returns the states that can follow.
