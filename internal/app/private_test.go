@@ -127,6 +127,7 @@ func buyInThePlayground(t *testing.T, s *server, env []string) {
 						Nodes []struct {
 							ID       string
 							Payments []struct{ ID string }
+							Lines    []struct{ ID string }
 						}
 					}
 				}
@@ -135,7 +136,7 @@ func buyInThePlayground(t *testing.T, s *server, env []string) {
 				t.Fatal(err)
 			}
 			newest := answer.Data.Orders.Nodes[0]
-			pasted = strings.NewReplacer("the order's ID", newest.ID, "the payment's ID", newest.Payments[0].ID)
+			pasted = strings.NewReplacer("the order's ID", newest.ID, "the payment's ID", newest.Payments[0].ID, "the line's ID", newest.Lines[0].ID)
 		}
 		ran++
 	}
