@@ -2,6 +2,7 @@ package order
 
 import (
 	"context"
+	"errors"
 	"strconv"
 
 	"github.com/google/uuid"
@@ -465,9 +466,10 @@ func (s *Service) Pay(ctx context.Context, in PayInput, idempotencyKey string) (
 			Currency: currency, Method: in.PaymentMethod, ReturnURL: in.ReturnURL})
 		return err
 	})
+	var conflict *fault.Error
 	switch {
-	case fault.Is(err, fault.Conflict):
-		return s.payload(ctx, key, refuse(fault.ProblemStale, "another payment of this order is under way", "orderId"))
+	case fault.Is(err, fault.Conflict) && errors.As(err, &conflict):
+		return s.payload(ctx, key, refuse(fault.ProblemStale, conflict.Message, "orderId"))
 	case outcome.State == PaymentRefused:
 		return s.payload(ctx, key, refuse(fault.ProblemPaymentFailed, "the payment was refused: "+outcome.Message, "paymentMethod"))
 	}
