@@ -312,10 +312,15 @@ func (s *Service) closeMerged(ctx context.Context, tx *postgres.Tx, from, into *
 }
 
 // setCartStatus brings a cart from one status to another, and reports whether it was in the former. PLACING and ORDERED
-// take the order that it becomes; nil leaves the one that it has.
+// take the order that it becomes; nil leaves the one that it has. What an ORDERED cart has said about its buyer is on the
+// order, and stays there alone.
 func (s *Service) setCartStatus(ctx context.Context, tx *postgres.Tx, key id.Key, from, to CartStatus, orderID *uuid.UUID) (bool, error) {
+	forget := ""
+	if to == CartOrdered {
+		forget = ", " + forgetPersonal
+	}
 	n, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "orders.set_cart_status",
-		SQL: `UPDATE orders.carts SET status = $4, updated_at = $6,
+		SQL: `UPDATE orders.carts SET status = $4, updated_at = $6` + forget + `,
 				order_id = CASE WHEN $4 IN ('PLACING', 'ORDERED') THEN coalesce($5, order_id) END
 			WHERE owner_id = $1 AND id = $2 AND status = $3`}, key.Owner, key.ID, from, to, orderID, s.now())
 	return n == 1, err

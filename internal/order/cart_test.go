@@ -708,12 +708,14 @@ func TestCartStatus(t *testing.T) {
 	equal(t, "a new one", []any{fresh.ID != c.ID, m.holds(fresh)}, []any{true, map[int]int{0: 1}})
 
 	guest := m.put(m.nobody(), nil, 0, 1, 1)
+	m.done(m.UpdateCart(m.nobody(), order.CartUpdateInput{Token: guest.Token, Email: graphql.OmittableOf(new("kim@example.com")), Note: graphql.OmittableOf(new("Ring twice."))}))
 	m.set(guest.Cart.Key(), order.CartOpen, order.CartPlacing, &placed)
 	m.set(guest.Cart.Key(), order.CartPlacing, order.CartOrdered, nil)
 	found, ok, err := m.FindCart(m.nobody(), guest.Token)
 	if !ok || err != nil || found != guest.Cart.Key() || m.cart(m.nobody(), guest.Token).Status != order.CartOrdered {
 		t.Errorf("by token: %v, %t, %v", found, ok, err)
 	}
+	equal(t, "what it said about its buyer", personal(m.cart(m.nobody(), guest.Token)), []any{(*string)(nil), (*string)(nil), (*order.PostalAddress)(nil), (*order.PostalAddress)(nil)})
 	equal(t, "adding to what was ordered", m.refused(m.AddCartLines(m.nobody(), order.CartLinesAddInput{Token: guest.Token, Lines: []order.CartLineInput{{m.variant(0), 1}}})), "CART_CLOSED")
 }
 

@@ -22,7 +22,12 @@ func (s *Service) FulfillmentLineTable() *postgres.Table[FulfillmentLine] {
 func (s *Service) EventTable() *postgres.Table[Event]       { return s.tables.events }
 func (s *Service) CartTable() *postgres.Table[Cart]         { return s.tables.carts }
 func (s *Service) CartLineTable() *postgres.Table[CartLine] { return s.tables.cartLines }
-func DiscountTable() *postgres.Table[Discount]              { return discounts }
+
+// ReadCarts runs the statement of carts alone, without that of their lines.
+func (s *Service) ReadCarts(ctx context.Context, keys []id.Key) ([]*Cart, error) {
+	return batch(ctx, s, cartsByKey, s.tables.carts, keys)
+}
+func DiscountTable() *postgres.Table[Discount] { return discounts }
 
 // What the placing of orders is made of.
 
