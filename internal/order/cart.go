@@ -631,7 +631,8 @@ func (s *Service) RemoveCartDiscount(ctx context.Context, in CartDiscountRemoveI
 // former. Of the same variant the quantities are added, up to the most that a line can have: a merge does what adding the
 // same again would do, so that it makes no difference which of the two comes first. What the viewer's cart says about its
 // buyer stays; what it does not say is taken over. Together they have no more lines than one cart may have, or nothing is
-// done. The same token again changes nothing and answers the same.
+// done. The same token again changes nothing and answers the same, and so does that of a cart which is the viewer's already:
+// whoever has ordered without signing in has both its token and, as a guest, an access token.
 func (s *Service) MergeCart(ctx context.Context, in CartMergeInput) (*CartPayload, error) {
 	viewer := auth.From(ctx)
 	if !viewer.SignedIn() {
@@ -645,6 +646,11 @@ func (s *Service) MergeCart(ctx context.Context, in CartMergeInput) (*CartPayloa
 		}
 		if !ok {
 			return errNoCart(&in.Token)
+		}
+		if key.Owner == viewer.ID { // a guest who has come back
+			own, _, err := s.lockMeant(ctx, tx, nil, true)
+			payload = &CartPayload{Cart: own}
+			return err
 		}
 		into, err := s.openOwn(ctx, tx, viewer.ID)
 		if err != nil {

@@ -539,6 +539,39 @@ func TestGuests(t *testing.T) {
 	h.sound()
 }
 
+// TestGuestsTryAgain with the access token that they were given meanwhile beside the token of their cart, which is their own
+// by then: there is nothing to be merged, and nothing becomes more, or is lost.
+func TestGuestsTryAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, 2)
+	total, token := h.fill(h.nobody(), nil, 0, 2, 3)
+	in := order.PlaceInput{CartToken: token, ExpectedTotal: total, PaymentMethod: new("card_declined")}
+	p, err := h.Place(h.nobody(), in, "refused")
+	if err != nil || p.Order == nil || p.Order.Status != order.StatusPaymentFailed || p.Guest == nil {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	guest := as(t.Context(), p.Order.Owner, auth.RoleCustomer)
+	cart := h.cart(h.nobody(), token)
+	for range 2 {
+		merged := h.done(h.MergeCart(guest, order.CartMergeInput{Token: *token})).Cart
+		equal(t, "merged into itself", []any{merged.ID, merged.Status, h.holds(merged)}, []any{cart.ID, order.CartOpen, map[int]int{0: 3, 1: 3}})
+		equal(t, "as read", h.holds(h.cart(h.nobody(), token)), map[int]int{0: 3, 1: 3})
+	}
+
+	in.PaymentMethod = new("card_ok")
+	placed, err := h.Place(guest, in, "paid")
+	if err != nil || placed.Order == nil || placed.Order.Status != order.StatusPlaced || placed.Order.Owner != p.Order.Owner {
+		t.Fatalf("%+v, %v", placed, err)
+	}
+	for who, ctx := range map[string]context.Context{"guest": guest, "nobody": h.nobody()} {
+		if again, err := h.Place(ctx, in, "paid"); err != nil || again.Order == nil || again.Order.ID != placed.Order.ID {
+			t.Errorf("again as %s: %+v, %v", who, again, err)
+		}
+	}
+	equal(t, "orders", h.rows(t, "SELECT status FROM orders.orders ORDER BY id"), []string{"PAYMENT_FAILED", "PLACED"})
+	h.sound()
+}
+
 // TestVerbsRefuseOthers asks as everybody who must not.
 func TestVerbsRefuseOthers(t *testing.T) {
 	t.Parallel()
