@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -20,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/microcosm-cc/bluemonday"
@@ -28,6 +30,7 @@ import (
 	"emporium/internal/id"
 	"emporium/internal/money"
 	"emporium/internal/order"
+	"emporium/internal/page"
 	"emporium/internal/payment"
 	"emporium/internal/postgres"
 	"emporium/internal/postgres/pgtest"
@@ -520,6 +523,49 @@ func stranger() *user.Account {
 	return &user.Account{User: user.User{ID: id.New(), Email: new("stranger@example.com")}}
 }
 
+// TestDemoTermsApply fills a cart of a customer at home and prices it with both codes, in currencies of each exponent.
+func TestDemoTermsApply(t *testing.T) {
+	t.Parallel()
+	for _, c := range currencies {
+		w, d := newWorld(t, c), newDemo(c)
+		must(t, Demo(t.Context(), w.Services, nil))
+		buyer := d.accounts[0]
+		ctx := auth.With(t.Context(), auth.Actor{ID: buyer.ID, Roles: auth.Roles(auth.RoleCustomer)})
+		done := func(p *order.CartPayload, err error) *order.Cart {
+			t.Helper()
+			if err != nil || len(p.UserErrors) > 0 {
+				t.Fatalf("%s: %+v, %v", c, p, err)
+			}
+			return p.Cart
+		}
+		i := slices.IndexFunc(d.products, func(p *product.Draft) bool { // worth enough for one, too little for free shipping
+			v := p.Variants[0]
+			return p.Product.Status == product.StatusActive && *v.OnHand > 0 && v.PriceMinor >= minor(4000, c) && v.PriceMinor < minor(9000, c)
+		})
+		v := d.products[i].Variants[0]
+		done(w.Orders.AddCartLines(ctx, order.CartLinesAddInput{Lines: []order.CartLineInput{{VariantID: id.Of(id.Variant, v.ID), Quantity: 1}}}))
+		home := order.PostalAddressInput{Name: "Kim", Line1: "Ring 2", City: "Bonn", Country: "DE"}
+		done(w.Orders.UpdateCart(ctx, order.CartUpdateInput{ShippingAddress: graphql.OmittableOf(&home),
+			ShippingMethodID: graphql.OmittableOf(new(d.terms.ShippingMethods[0].GlobalID()))}))
+		for _, code := range []string{"WELCOME10", "FREESHIP"} {
+			cart := done(w.Orders.ApplyCartDiscount(ctx, order.CartDiscountApplyInput{Code: code}))
+			quotes, err := w.Orders.Quotes(ctx, []*order.Cart{cart})
+			must(t, err)
+			q := quotes[cart]
+			off, shipping := int64(0), minor(590, c)
+			if code == "FREESHIP" {
+				shipping = 0
+			} else {
+				off = int64(math.RoundToEven(float64(v.PriceMinor) / 10))
+			}
+			if len(q.Problems)+len(q.Warnings) > 0 || len(q.Offers) != 3 || q.DiscountMinor != off || q.ShippingMinor != shipping ||
+				q.TotalMinor != v.PriceMinor-off+shipping || len(q.Taxes) != 1 || q.Taxes[0].Name != "MwSt." || q.TaxMinor == 0 {
+				t.Errorf("%s with %s: %+v", c, code, q)
+			}
+		}
+	}
+}
+
 func TestDemoGoesOnAfterAnInterruption(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "EUR")
@@ -665,6 +711,24 @@ func (w *world) checkDemo(t *testing.T) {
 	}
 	same(t, "payments", payments, func(p *payment.Payment) any { return p.ID })(w.Payments.PaymentsOf(ctx, orderKeys))
 	same(t, "payment events", entries, func(e *payment.Event) any { return e.ID })(w.Payments.EventsOf(ctx, paymentKeys))
+
+	same(t, "shipping methods", pointers(d.terms.ShippingMethods), func(m *order.ShippingMethod) any { return m.ID })(w.Orders.ShippingMethods(ctx))
+	same(t, "taxes", pointers(d.terms.Taxes), func(x *order.CountryTax) any { return x.Country })(w.Orders.TaxRates(ctx))
+	discounts, err := w.Orders.Discounts(ctx, page.Args{First: new(5)})
+	must(t, err)
+	found := discounts.Nodes()
+	for _, d := range found {
+		d.CreatedAt = time.Time{} // when they were loaded
+	}
+	same(t, "discounts", pointers(d.terms.Discounts), func(d *order.Discount) any { return d.Code })(found, nil)
+}
+
+func pointers[T any](values []T) []*T {
+	var all []*T
+	for i := range values {
+		all = append(all, &values[i])
+	}
+	return all
 }
 
 // same asserts that what was read is what was wanted, in any order.
