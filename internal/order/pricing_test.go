@@ -119,14 +119,22 @@ func TestPricesAddUp(t *testing.T) {
 		if p.DiscountMinor != want || p.ShippingMinor != shipping {
 			fail("the discount is wrong")
 		}
-		// No part is a whole unit away from its exact share, and who lost more by rounding down has not got less.
-		for i, l := range p.Lines {
-			exact := new(big.Rat)
-			if subtotal > 0 {
-				exact.Mul(big.NewRat(want, 1), big.NewRat(worth[i], subtotal))
+		// Each part is its exact share rounded down, and one more for those that lost most by that, of equals the first.
+		left, shares, lost, most := want, make([]int64, len(worth)), make([]*big.Int, len(worth)), make([]int, len(worth))
+		for i, w := range worth {
+			share := new(big.Int)
+			if lost[i], most[i] = new(big.Int), i; subtotal > 0 {
+				share.QuoRem(share.Mul(big.NewInt(want), big.NewInt(w)), big.NewInt(subtotal), lost[i])
 			}
-			off := new(big.Rat).Sub(big.NewRat(l.DiscountMinor, 1), exact)
-			if off.Abs(off).Cmp(big.NewRat(1, 1)) >= 0 {
+			shares[i] = share.Int64()
+			left -= shares[i]
+		}
+		slices.SortStableFunc(most, func(a, b int) int { return lost[b].Cmp(lost[a]) })
+		for n, i := range most {
+			if int64(n) < left {
+				shares[i]++
+			}
+			if p.Lines[i].DiscountMinor != shares[i] {
 				fail("a share is not what it should be")
 			}
 		}

@@ -111,7 +111,6 @@ func TestCustomerUsesADiscountUp(t *testing.T) {
 	// So says the cart, before it comes to that.
 	m.put(m.as(m.ada), nil, 0, 1, 1)
 	equal(t, "applied", m.refused(m.ApplyCartDiscount(m.as(m.ada), order.CartDiscountApplyInput{Code: "TWICE"})), "NOT_APPLICABLE code")
-	m.put(m.nobody(), nil, 0, 1, 1)
 }
 
 // TestDiscountEndsWhileItIsRedeemed wants a discount by quotes of before.
