@@ -213,7 +213,8 @@ func (s *Service) UpdateDraft(ctx context.Context, in DraftUpdateInput) (*Payloa
 		}
 		if _, err := postgres.Exec(ctx, tx, postgres.Stmt{
 			Name: "orders.update_draft",
-			SQL: `UPDATE orders.orders SET email = $3, email_index = $4, shipping_address = $5, billing_address = $6, note = $7, shipping_method = $8
+			SQL: `UPDATE orders.orders SET email = $3, email_index = $4, shipping_address = $5, billing_address = $6, note = $7, shipping_method = $8,
+					changed_in = pg_current_xact_id()
 				WHERE owner_id = $1 AND id = $2`,
 		}, o.Owner, o.ID, sealed.email, sealed.index, sealed.shipping, sealed.billing, s.sealer.SealNullable(field("note", o.Key()), fresh.Note),
 			fresh.ShippingMethod); err != nil {
@@ -383,7 +384,8 @@ func (s *Service) PlaceDraft(ctx context.Context, in DraftPlaceInput, idempotenc
 				}
 				if _, err := postgres.Exec(ctx, tx, postgres.Stmt{
 					Name: "orders.place_draft",
-					SQL: `UPDATE orders.orders SET status = 'PENDING', payment_id = $3, payment_method = $4, return_url = $5, expires_at = $6
+					SQL: `UPDATE orders.orders SET status = 'PENDING', payment_id = $3, payment_method = $4, return_url = $5, expires_at = $6,
+							changed_in = pg_current_xact_id()
 						WHERE owner_id = $1 AND id = $2`,
 				}, o.Owner, o.ID, payment, s.sealer.SealNullable(field("payment_method", key), in.PaymentMethod), in.ReturnURL,
 					now.Add(placeWithin)); err != nil {

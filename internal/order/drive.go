@@ -381,7 +381,8 @@ func (s *Service) PaymentsChanged(ctx context.Context, key id.Key, f PaymentFact
 		if o.Status.givenUp() && s.owes(o) {
 			// Money that has come too late goes back, too.
 			if _, err := postgres.Exec(ctx, tx, postgres.Stmt{
-				Name: "orders.unsettle", SQL: "UPDATE orders.orders SET settled_at = NULL WHERE owner_id = $1 AND id = $2",
+				Name: "orders.unsettle",
+				SQL:  "UPDATE orders.orders SET settled_at = NULL, changed_in = pg_current_xact_id() WHERE owner_id = $1 AND id = $2",
 			}, o.Owner, o.ID); err != nil {
 				return err
 			}

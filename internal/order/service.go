@@ -14,6 +14,7 @@ import (
 
 	"emporium/internal/auth"
 	"emporium/internal/fault"
+	"emporium/internal/feed"
 	"emporium/internal/id"
 	"emporium/internal/jobs"
 	"emporium/internal/money"
@@ -44,6 +45,7 @@ type Service struct {
 	log         *slog.Logger
 	at          func(point string)
 	tables      tables
+	changes     *feed.Feed[id.Key]
 }
 
 // Config is what the service works with. DB and Sealer are needed by all of it; Products and Users, whose verbs it calls
@@ -86,6 +88,7 @@ func New(cfg Config) *Service {
 		s.at = func(string) {}
 	}
 	s.tables = s.newTables()
+	s.changes = feed.New(s.changedSince, s.log)
 	if cfg.Jobs != nil {
 		s.runJobs(cfg.Jobs)
 	}

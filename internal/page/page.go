@@ -76,6 +76,15 @@ func Cursor(sort string, keys ...string) string {
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
 
+// ParseCursor returns what Cursor was given for the only sort key. It fails with BadUserInput about the argument.
+func ParseCursor(text, sort, argument string) (string, error) {
+	parts, err := parseCursor(&text, sort, 1, argument)
+	if err != nil {
+		return "", err
+	}
+	return parts[0], nil
+}
+
 func parseCursor(text *string, sort string, keys int, name string) ([]string, error) {
 	if text == nil {
 		return nil, nil

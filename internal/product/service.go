@@ -3,7 +3,10 @@ package product
 import (
 	"context"
 
+	"github.com/google/uuid"
+
 	"emporium/internal/auth"
+	"emporium/internal/feed"
 	"emporium/internal/money"
 	"emporium/internal/postgres"
 )
@@ -14,11 +17,14 @@ import (
 type Service struct {
 	db       *postgres.DB
 	currency money.Currency
+	changes  *feed.Feed[uuid.UUID] // of the stock, by variant
 }
 
 // New returns the catalogue in a database. Currency is the shop's: filters and facets speak of prices in it.
 func New(db *postgres.DB, currency money.Currency) *Service {
-	return &Service{db: db, currency: currency}
+	s := &Service{db: db, currency: currency}
+	s.changes = feed.New(s.stockChangedSince, nil)
+	return s
 }
 
 // seesAll reports whether the viewer sees products that are not on sale.

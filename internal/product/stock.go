@@ -338,7 +338,7 @@ func (s *Service) Hold(ctx context.Context, orderID uuid.UUID, lines []HoldLine,
 		for i, l := range lines {
 			n, err := postgres.Exec(ctx, tx, postgres.Stmt{
 				Name: "products.hold",
-				SQL:  "UPDATE products.stock SET held = held + $2 WHERE variant_id = $1 AND on_hand - held >= $2",
+				SQL:  "UPDATE products.stock SET held = held + $2, changed_in = pg_current_xact_id() WHERE variant_id = $1 AND on_hand - held >= $2",
 			}, l.VariantID, l.Quantity)
 			if err != nil {
 				return err
@@ -468,7 +468,7 @@ func (s *Service) Sell(ctx context.Context, orderID uuid.UUID) error {
 		}
 		if err := takeBack(ctx, tx, orderID, lines, postgres.Stmt{
 			Name: "products.sell",
-			SQL:  "UPDATE products.stock SET on_hand = on_hand - $2, held = held - $2 WHERE variant_id = $1",
+			SQL:  "UPDATE products.stock SET on_hand = on_hand - $2, held = held - $2, changed_in = pg_current_xact_id() WHERE variant_id = $1",
 		}); err != nil {
 			return err
 		}
@@ -503,7 +503,8 @@ func release(ctx context.Context, tx *postgres.Tx, orderID uuid.UUID) error {
 		return nil
 	}
 	return takeBack(ctx, tx, orderID, lines, postgres.Stmt{
-		Name: "products.release", SQL: "UPDATE products.stock SET held = held - $2 WHERE variant_id = $1",
+		Name: "products.release",
+		SQL:  "UPDATE products.stock SET held = held - $2, changed_in = pg_current_xact_id() WHERE variant_id = $1",
 	})
 }
 
@@ -606,7 +607,7 @@ func (s *Service) Restock(ctx context.Context, orderID uuid.UUID, key string, li
 			if _, err := postgres.Exec(ctx, tx, postgres.Stmt{
 				Name: "products.restock_variant",
 				SQL: `INSERT INTO products.stock AS s (variant_id, on_hand) VALUES ($1, $2)
-					ON CONFLICT (variant_id) DO UPDATE SET on_hand = s.on_hand + EXCLUDED.on_hand`,
+					ON CONFLICT (variant_id) DO UPDATE SET on_hand = s.on_hand + EXCLUDED.on_hand, changed_in = pg_current_xact_id()`,
 			}, l.VariantID, l.Quantity); err != nil {
 				return err
 			}
@@ -758,7 +759,8 @@ func (s *Service) moveStock(
 		}
 		if by != 0 {
 			if _, err := postgres.Exec(ctx, tx, postgres.Stmt{
-				Name: "products.move_stock", SQL: "UPDATE products.stock SET on_hand = on_hand + $2 WHERE variant_id = $1",
+				Name: "products.move_stock",
+				SQL:  "UPDATE products.stock SET on_hand = on_hand + $2, changed_in = pg_current_xact_id() WHERE variant_id = $1",
 			}, x.VariantID, by); err != nil {
 				return StockAdjustPayload{}, err
 			}
@@ -849,8 +851,8 @@ func (r *restocking) write(ctx context.Context, tx *postgres.Tx) error {
 		if len(moves) > 0 {
 			if _, err := postgres.Exec(ctx, tx, postgres.Stmt{
 				Name: "products.move_stocks",
-				SQL: `UPDATE products.stock s SET on_hand = s.on_hand + t.delta FROM unnest($1::uuid[], $2::int[]) AS t(variant_id, delta)
-					WHERE s.variant_id = t.variant_id`,
+				SQL: `UPDATE products.stock s SET on_hand = s.on_hand + t.delta, changed_in = pg_current_xact_id()
+					FROM unnest($1::uuid[], $2::int[]) AS t(variant_id, delta) WHERE s.variant_id = t.variant_id`,
 			}, moved, deltas); err != nil {
 				return err
 			}
