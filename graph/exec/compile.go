@@ -73,7 +73,7 @@ func Conditions(op *ast.OperationDefinition, variables map[string]any) string {
 	return string(key)
 }
 
-// Compile makes the plan of a validated query or mutation; nil if it asks for what is left to another executor.
+// Compile makes the plan of a validated operation; nil if it asks for what is left to another executor.
 func (s *Schema) Compile(op *ast.OperationDefinition, variables map[string]any) *Plan {
 	c := compiler{schema: s, variables: variables, plan: &Plan{wants: map[*Type]*Reads{}}}
 	root := s.ast.Query
@@ -81,7 +81,7 @@ func (s *Schema) Compile(op *ast.OperationDefinition, variables map[string]any) 
 	case ast.Mutation:
 		root = s.ast.Mutation
 	case ast.Subscription:
-		return nil
+		root = s.ast.Subscription
 	}
 	c.plan.root = c.selection(s.types[root.Name], op.SelectionSet)
 	if c.foreign {
@@ -304,7 +304,7 @@ func (c *compiler) deepen(sel *selection) bool {
 		for _, sub := range f.subs {
 			below = c.deepen(sub) || below
 		}
-		if below || f.def != nil && (f.def.Root != nil || f.def.Load != nil) {
+		if below || f.def != nil && (f.def.Root != nil || f.def.Source != nil || f.def.Load != nil) {
 			sel.deep = append(sel.deep, f)
 		}
 	}

@@ -4,13 +4,14 @@
 // buffer. There is no goroutine, no context and no map for an object or a list element.
 //
 // It follows the GraphQL specification (October 2021), section 6: merging, type conditions, @skip and @include, the
-// order of fields, null propagation, and errors with their paths. Introspection and subscriptions are left to gqlgen's
-// executor, which also is what this one is tested against.
+// order of fields, null propagation, and errors with their paths. Introspection is left to gqlgen's executor, which also
+// is what this one is tested against. A subscription's events come from its source; each is executed like a query (6.2.3).
 package exec
 
 import (
 	"context"
 	"fmt"
+	"io"
 	"reflect"
 
 	"github.com/vektah/gqlparser/v2/ast"
@@ -19,7 +20,7 @@ import (
 // Type is how the objects of a GraphQL object type are read. The objects are pointers of the Go type, in an any.
 type Type struct {
 	Name   string
-	Go     reflect.Type // nil for Query and Mutation
+	Go     reflect.Type // nil for Query, Mutation and Subscription
 	Fields map[string]*Field
 
 	typename []byte // the name in quotes
@@ -36,6 +37,8 @@ type Field struct {
 	Load Load
 	// Root is the resolver of a field of Query or Mutation.
 	Root func(ctx context.Context, args map[string]any) (any, error)
+	// Source is where the events of a field of Subscription come from, each of which is then the field's value.
+	Source func(ctx context.Context, args map[string]any) (Events, error)
 
 	// Append appends the JSON of a leaf that Load or Root has returned.
 	Append func(b []byte, value any) ([]byte, bool)
@@ -54,6 +57,28 @@ type Field struct {
 	MadeOf reflect.Type
 	// Method tells that the value comes from a method or a function; for the log of a null that may not be.
 	Method bool
+}
+
+// Events waits for the next event. It returns io.EOF after the last one, and the context's error once that is done; it may
+// then be called again with another one.
+type Events func(ctx context.Context) (any, error)
+
+// Channel makes events of what a resolver returns.
+func Channel[T any](c <-chan T, err error) (Events, error) {
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (any, error) {
+		select {
+		case v, ok := <-c:
+			if !ok {
+				return nil, io.EOF
+			}
+			return v, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}, nil
 }
 
 // Load loads a field for all parents into results, one for each of them. A nil parent has no result. It runs in the
@@ -109,9 +134,6 @@ func New(schema *ast.Schema, types []*Type) (*Schema, error) {
 		}
 		switch d.Kind {
 		case ast.Object:
-			if d == schema.Subscription {
-				continue
-			}
 			if err := s.bind(d); err != nil {
 				return nil, err
 			}
@@ -144,7 +166,7 @@ func (s *Schema) bind(d *ast.Definition) error {
 		switch {
 		case bound == nil:
 			return fmt.Errorf("exec: field %s.%s is not bound", d.Name, f.Name)
-		case bound.Root == nil && bound.Load == nil && bound.Get == nil && bound.Leaf == nil:
+		case bound.Root == nil && bound.Source == nil && bound.Load == nil && bound.Get == nil && bound.Leaf == nil:
 			return fmt.Errorf("exec: field %s.%s has nothing to be read by", d.Name, f.Name)
 		case composite && bound.Spread == nil, !composite && bound.Append == nil && bound.Leaf == nil:
 			return fmt.Errorf("exec: field %s.%s has nothing to be written by", d.Name, f.Name)

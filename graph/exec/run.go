@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"reflect"
 	"runtime/debug"
 	"slices"
@@ -18,9 +19,56 @@ import (
 // Run executes a plan and returns the answer's data. Errors go to the response that the context carries, as those of
 // gqlgen's executor do. The variables are those of the operation, coerced.
 func (s *Schema) Run(ctx context.Context, p *Plan, variables map[string]any) []byte {
+	data, _ := s.run(ctx, p, variables, nil)
+	return data
+}
+
+// RunEvent is Run of a subscription for one of its events. It also reports whether the event has come through: after one
+// that the guard has kept back there is nothing more for the viewer.
+func (s *Schema) RunEvent(ctx context.Context, p *Plan, variables map[string]any, event any) (data []byte, came bool) {
+	return s.run(ctx, p, variables, event)
+}
+
+// Subscribe returns the events of a subscription's plan. An error goes to the response that the context carries; there
+// are no events then.
+func (s *Schema) Subscribe(ctx context.Context, p *Plan, variables map[string]any) (events Events) {
+	x := &execution{schema: s, plan: p, ctx: ctx, variables: variables}
+	x.grow()
+	if len(p.root.deep) == 0 { // all of it is skipped, or __typename
+		return func(context.Context) (any, error) { return nil, io.EOF }
+	}
+	f := p.root.deep[0]
+	defer x.report()
+	defer caught(func(err error) { events = nil; x.fail(f, err) })
+	err := s.Permitted(ctx, p)
+	if err == nil {
+		v := &x.values[f.id]
+		v.results = make([]Result, 1)
+		if args, ok := x.arguments(f, v); !ok {
+			err = wrongArguments{}
+		} else {
+			events, err = f.def.Source(ctx, args)
+		}
+	}
+	if err != nil {
+		x.fail(f, err)
+		return nil
+	}
+	return events
+}
+
+// Permitted asks the guard of a subscription whether the viewer may still have it.
+func (s *Schema) Permitted(ctx context.Context, p *Plan) error {
+	if len(p.root.deep) == 0 || p.root.deep[0].guard < 0 {
+		return nil
+	}
+	return ask(ctx, p.root.deep[0].def.Guard).err
+}
+
+func (s *Schema) run(ctx context.Context, p *Plan, variables map[string]any, event any) (data []byte, came bool) {
 	x := pool.Get().(*execution)
 	defer x.release()
-	x.schema, x.plan, x.ctx, x.variables = s, p, ctx, variables
+	x.schema, x.plan, x.ctx, x.variables, x.event = s, p, ctx, variables, event
 	x.grow()
 	x.decide()
 	x.begin()
@@ -29,9 +77,13 @@ func (s *Schema) Run(ctx context.Context, p *Plan, variables map[string]any) []b
 		x.load(st.levels)
 		x.write(st.fields)
 	}
-	data := x.end()
+	data = x.end()
+	if deep := p.root.deep; len(deep) > 0 && deep[0].def.Source != nil {
+		v := &x.values[deep[0].id]
+		came = v.results[0].Err == nil && v.results[0].Value != nil && (deep[0].def.Spread == nil || v.children[0].from >= 0)
+	}
 	x.report()
-	return data
+	return data, came
 }
 
 // execution is one run of a plan. It is reused.
@@ -40,6 +92,7 @@ type execution struct {
 	plan      *Plan
 	ctx       context.Context
 	variables map[string]any
+	event     any // of a subscription
 
 	objects   [][]any // by selection
 	values    []values
@@ -156,6 +209,10 @@ func (x *execution) resolveRoots(fields []*field) {
 				if parent := x.decisions[f.guard].check.Parent; parent != nil && !parent(nil) {
 					return
 				}
+			}
+			if f.def.Source != nil {
+				v.results[0].Value = x.event
+				return
 			}
 			v.results[0].Value, v.results[0].Err = f.def.Root(x.ctx, args)
 		}

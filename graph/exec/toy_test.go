@@ -77,7 +77,10 @@ type Mutation {
 	set(to: Int!): Counter
 	mustSet(to: Int!): Counter!
 }
-type Subscription { tick: Int }
+type Subscription {
+	tick(of: Int): Int
+	born: Person
+}
 `
 
 // The objects of the toy are values by field.
@@ -97,7 +100,7 @@ func (v values) get(field string) any { return v[field] }
 var goTypes = map[string]reflect.Type{
 	"Person": reflect.TypeFor[*person](), "Place": reflect.TypeFor[*place](), "Country": reflect.TypeFor[*country](),
 	"Dog": reflect.TypeFor[*dog](), "Cat": reflect.TypeFor[*cat](), "Rock": reflect.TypeFor[*rock](),
-	"Counter": reflect.TypeFor[*counter](), "Query": nil, "Mutation": nil,
+	"Counter": reflect.TypeFor[*counter](), "Query": nil, "Mutation": nil, "Subscription": nil,
 }
 
 // Values that are more than themselves: an error fails the field, boom panics, and a function is called with the
@@ -201,6 +204,14 @@ func (y *toy) field(typeName string, d *ast.FieldDefinition) *exec.Field {
 		f.Args = arguments
 	}
 	switch {
+	case typeName == "Subscription":
+		f.Source = func(_ context.Context, args map[string]any) (exec.Events, error) {
+			c, err := evaluate(y.root[name], args)
+			if err != nil {
+				return nil, err
+			}
+			return exec.Channel(c.(chan any), nil)
+		}
 	case goTypes[typeName] == nil:
 		f.Root = func(_ context.Context, args map[string]any) (any, error) { return evaluate(y.root[name], args) }
 	case f.Args != nil || y.loaded != nil && y.loaded(key, leaf):
