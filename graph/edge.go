@@ -39,9 +39,9 @@ type fields map[string]edge
 var edges = map[string]fields{
 	"User": userEdges, "UserConnection": userConnectionEdges, "AuditEntry": auditEntryEdges, "ApiKey": apiKeyEdges,
 	"Product": productEdges, "ProductConnection": productConnectionEdges, "CategoryFacet": categoryFacetEdges,
-	"Variant": variantEdges, "Inventory": inventoryEdges, "StockMovement": stockMovementEdges, "PriceChange": priceChangeEdges,
+	"Variant": variantEdges, "Inventory": inventoryEdges, "StockMovement": stockMovementEdges, "StockChange": stockChangeEdges, "PriceChange": priceChangeEdges,
 	"StockAdjustPayload": stockAdjustEdges, "StockSetPayload": stockSetEdges, "Category": categoryEdges, "Collection": collectionEdges,
-	"Order": orderEdges, "OrderConnection": orderConnectionEdges, "OrderLine": orderLineEdges,
+	"Order": orderEdges, "OrderChange": orderChangeEdges, "OrderConnection": orderConnectionEdges, "OrderLine": orderLineEdges,
 	"Fulfillment": fulfillmentEdges, "FulfillmentLine": fulfillmentLineEdges,
 	"Cart": cartEdges, "CartLine": cartLineEdges,
 	"Payment": paymentEdges, "PaymentConnection": paymentConnectionEdges, "PaymentCommand": paymentCommandEdges,
@@ -237,7 +237,7 @@ func bindEdges(schema *ast.Schema, types []*exec.Type) error {
 		}
 		for name, f := range t.Fields {
 			e := edges[t.Name][name]
-			held := f.Root != nil || f.Get != nil || f.Leaf != nil
+			held := f.Root != nil || f.Source != nil || f.Get != nil || f.Leaf != nil
 			switch {
 			case e == nil && !held:
 				return fmt.Errorf("graph: %s.%s is held by no object: declare it in %s, and that in edges (graph/edge.go)", t.Name, name, variable)

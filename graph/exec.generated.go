@@ -215,6 +215,14 @@ func (orderResolver) Events(ctx context.Context, of *order.Order) ([]*order.Even
 	return follow[[]*order.Event](ctx, "Order", "events", of, nil)
 }
 
+type orderChangeResolver struct{}
+
+func (Resolver) OrderChange() OrderChangeResolver { return orderChangeResolver{} }
+
+func (orderChangeResolver) Order(ctx context.Context, of *order.Change) (*order.Order, error) {
+	return follow[*order.Order](ctx, "OrderChange", "order", of, nil)
+}
+
 type orderConnectionResolver struct{}
 
 func (Resolver) OrderConnection() OrderConnectionResolver { return orderConnectionResolver{} }
@@ -377,6 +385,14 @@ func (Resolver) StockAdjustPayload() StockAdjustPayloadResolver { return stockAd
 
 func (stockAdjustPayloadResolver) Variant(ctx context.Context, of *product.StockAdjustPayload) (*product.Variant, error) {
 	return follow[*product.Variant](ctx, "StockAdjustPayload", "variant", of, nil)
+}
+
+type stockChangeResolver struct{}
+
+func (Resolver) StockChange() StockChangeResolver { return stockChangeResolver{} }
+
+func (stockChangeResolver) Variant(ctx context.Context, of *product.StockChange) (*product.Variant, error) {
+	return follow[*product.Variant](ctx, "StockChange", "variant", of, nil)
 }
 
 type stockMovementResolver struct{}
@@ -1441,6 +1457,16 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				return scalar.AppendDateTime(b, *value), true
 			}},
 		}},
+		{Name: "OrderChange", Go: reflect.TypeFor[*order.Change](), Fields: map[string]*exec.Field{
+			"cursor": {Reads: exec.Reads{Names: []string{"Cursor"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
+				value := o.(*order.Change).Cursor
+				if value == nil {
+					return b, false
+				}
+				return exec.AppendString(b, *value), true
+			}},
+			"order": {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Order)) }},
+		}},
 		{Name: "OrderConnection", Go: reflect.TypeFor[*order.Connection](), Fields: map[string]*exec.Field{
 			"edges": {Reads: exec.Reads{Names: []string{"Connection"}}, Get: func(o any) any { return o.(*order.Connection).Edges }, Spread: func(objects []any, v any) ([]any, bool) {
 				return exec.Pointers(objects, v.([]*page.Edge[*order.Order]), true)
@@ -2137,6 +2163,9 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 			"variant":    {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Variant)) }},
 			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*product.StockAdjustPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
 		}},
+		{Name: "StockChange", Go: reflect.TypeFor[*product.StockChange](), Fields: map[string]*exec.Field{
+			"variant": {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Variant)) }},
+		}},
 		{Name: "StockMovement", Go: reflect.TypeFor[*product.Movement](), Fields: map[string]*exec.Field{
 			"id":    {Method: true, Reads: exec.Reads{Names: []string{"ID", "VariantID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*product.Movement).GlobalID().AppendGQL(b), true }},
 			"delta": {Reads: exec.Reads{Names: []string{"Delta"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendInt(b, o.(*product.Movement).Delta), true }},
@@ -2171,6 +2200,17 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 		{Name: "StockSetPayload", Go: reflect.TypeFor[*product.StockSetPayload](), Fields: map[string]*exec.Field{
 			"variant":    {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.Variant)) }},
 			"userErrors": {Reads: exec.Reads{Names: []string{"UserErrors"}}, Get: func(o any) any { return o.(*product.StockSetPayload).UserErrors }, Spread: func(objects []any, v any) ([]any, bool) { return exec.Structs(objects, v.([]fault.Problem), false) }},
+		}},
+		{Name: "Subscription", Fields: map[string]*exec.Field{
+			"orderChanged": {Args: ec.field_Subscription_orderChanged_args, Source: func(ctx context.Context, args map[string]any) (exec.Events, error) {
+				return exec.Channel(root.Subscription().OrderChanged(ctx, args["id"].(id.ID)))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Change)) }},
+			"ordersChanged": {Args: ec.field_Subscription_ordersChanged_args, Source: func(ctx context.Context, args map[string]any) (exec.Events, error) {
+				return exec.Channel(root.Subscription().OrdersChanged(ctx, args["after"].(*string)))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Change)) }},
+			"stockChanged": {Args: ec.field_Subscription_stockChanged_args, Source: func(ctx context.Context, args map[string]any) (exec.Events, error) {
+				return exec.Channel(root.Subscription().StockChanged(ctx, args["variantIds"].([]*id.ID)))
+			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*product.StockChange)) }},
 		}},
 		{Name: "TaxLine", Go: reflect.TypeFor[*order.TaxLine](), Fields: map[string]*exec.Field{
 			"name":        {Reads: exec.Reads{Names: []string{"TaxAmount"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return exec.AppendString(b, o.(*order.TaxLine).Name), true }},

@@ -20,8 +20,7 @@ const (
 	cachedSize  = 200   // fields of a plan that is kept, some 50 KB; one that is larger is compiled again each time
 )
 
-// executable is gqlgen's executable schema with queries and mutations executed by package exec. Introspection stays with
-// gqlgen.
+// executable is gqlgen's executable schema with operations executed by package exec. Introspection stays with gqlgen.
 type executable struct {
 	graphql.ExecutableSchema
 	schema *exec.Schema
@@ -100,7 +99,7 @@ func (e executable) plan(op *graphql.OperationContext) *plan {
 		return nil
 	}
 	p := &plan{Plan: compiled}
-	if op.Operation.Operation == ast.Query {
+	if op.Operation.Operation != ast.Mutation {
 		p.wanted = wanted(compiled)
 	}
 	if compiled.Fields() <= cachedSize {

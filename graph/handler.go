@@ -36,6 +36,8 @@ type Options struct {
 	Timeout       time.Duration // of one request; 0: 15 s
 	Schema        *ast.Schema   // nil: the generated one; another one in tests of the start-up check
 
+	Streams *Streams // nil: some of its own, which nothing ends
+
 	loaders *loader.Set
 }
 
@@ -77,10 +79,18 @@ func (o Options) handler(schema graphql.ExecutableSchema) http.Handler {
 		o.Timeout = defaultTimeout
 	}
 
-	// Forms, multipart and WebSocket are not mounted: forms would let other sites send mutations.
+	// Forms and multipart are not mounted: forms would let other sites send mutations.
 	o.loaders = loader.NewSet(o.Services, o.Metrics.Batch)
+	if o.Streams == nil {
+		o.Streams = NewStreams()
+	}
 	server := handler.New(schema)
-	server.AddTransport(post{})
+	var requests post
+	if e, ok := schema.(executable); ok {
+		server.AddTransport(socket{subscriptions{o, e}})
+		requests.events = &eventStream{subscriptions{o, e}}
+	}
+	server.AddTransport(requests)
 	server.Use(limits{})
 	server.SetQueryCache(lru.New[*ast.QueryDocument](cachedQueries))
 	server.SetParserTokenLimit(maxTokens)
@@ -93,7 +103,14 @@ func (o Options) handler(schema graphql.ExecutableSchema) http.Handler {
 	server.AroundOperations(o.operation)
 	server.AroundResponses(o.response)
 	server.AroundFields(generatedField)
-	return o.checkRequest(o.viewer(server))
+	checked := o.checkRequest(o.viewer(server))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if opensSocket(r) { // the viewer is told in its first message
+			server.ServeHTTP(w, r)
+			return
+		}
+		checked.ServeHTTP(w, r)
+	})
 }
 
 // checkRequest gives the request its deadline, and refuses what is not a GraphQL request in a JSON object of bounded size
@@ -187,18 +204,29 @@ func (o Options) viewer(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		scheme, token, _ := strings.Cut(header, " ")
-		if !strings.EqualFold(scheme, "Bearer") || token == "" || len(r.Header.Values("Authorization")) > 1 {
-			o.refuseToken(w, r, fault.New(fault.Unauthenticated, "the Authorization header is not of the form `Bearer TOKEN`"))
+		token, ok := bearer(header)
+		if !ok || len(r.Header.Values("Authorization")) > 1 {
+			o.refuseToken(w, r, errNoBearer())
 			return
 		}
-		actor, err := o.actor(r.Context(), strings.TrimSpace(token))
+		actor, err := o.actor(r.Context(), token)
 		if err != nil {
 			o.refuseToken(w, r, err)
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(auth.With(r.Context(), actor)))
 	})
+}
+
+// bearer returns the token of an Authorization header.
+func bearer(header string) (token string, ok bool) {
+	scheme, token, _ := strings.Cut(header, " ")
+	token = strings.TrimSpace(token)
+	return token, strings.EqualFold(scheme, "Bearer") && token != ""
+}
+
+func errNoBearer() error {
+	return fault.New(fault.Unauthenticated, "the Authorization header is not of the form `Bearer TOKEN`")
 }
 
 // actor returns whom a bearer token stands for: a machine by its key, or a person by an access token.

@@ -32,7 +32,8 @@ var (
 		}, "Currency"),
 		"balance": of(orderTotals, balance, "Currency", "Status", "TotalMinor"),
 	}
-	orderLineEdges = fields{
+	orderChangeEdges = fields{"order": maybeAlong(loader.Orders, (*order.Change).OrderKey)}
+	orderLineEdges   = fields{
 		"variant": along(loader.Variants, func(line *order.Line) uuid.UUID { return line.VariantID }),
 	}
 	fulfillmentEdges     = fields{"lines": along(loader.FulfillmentLinesOf, (*order.Fulfillment).Key)}
@@ -125,4 +126,15 @@ func (r mutationResolver) OrderDraftUpdate(ctx context.Context, in order.DraftUp
 
 func (r mutationResolver) OrderDraftPlace(ctx context.Context, in order.DraftPlaceInput, key string) (*order.Payload, error) {
 	return r.Services.Orders.PlaceDraft(ctx, in, key)
+}
+
+func (r subscriptionResolver) OrderChanged(ctx context.Context, orderID id.ID) (<-chan *order.Change, error) {
+	if orderID.Kind != id.Order {
+		return order.Nothing(), nil
+	}
+	return r.Services.Orders.Follow(ctx, orderID.OwnedKey())
+}
+
+func (r subscriptionResolver) OrdersChanged(ctx context.Context, after *string) (<-chan *order.Change, error) {
+	return r.Services.Orders.FollowAll(ctx, after)
 }

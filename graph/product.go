@@ -51,6 +51,9 @@ var (
 			},
 		},
 	}
+	stockChangeEdges = fields{
+		"variant": along(loader.Variants, func(c *product.StockChange) uuid.UUID { return c.VariantID }),
+	}
 	stockMovementEdges = fields{
 		"actor": maybeAlong(loader.Users, func(m *product.Movement) *uuid.UUID { return m.ActorID }),
 	}
@@ -293,4 +296,8 @@ func ofKind[V any](ctx context.Context, l loader.Edge[uuid.UUID, *V], kind id.Ki
 		return nil, nil
 	}
 	return l.Now(ctx, i.Key)
+}
+
+func (r subscriptionResolver) StockChanged(ctx context.Context, variantIDs []*id.ID) (<-chan *product.StockChange, error) {
+	return r.Services.Products.FollowStock(ctx, variantIDs)
 }

@@ -20,12 +20,16 @@ var _ ResolverRoot = Resolver{}
 
 // The resolvers of the roots hold nothing but the services. Those of other types are generated, from edges.
 type (
-	queryResolver    struct{ Resolver }
-	mutationResolver struct{ Resolver }
+	queryResolver        struct{ Resolver }
+	mutationResolver     struct{ Resolver }
+	subscriptionResolver struct{ Resolver }
 )
 
 func (r Resolver) Query() QueryResolver       { return queryResolver{r} }
 func (r Resolver) Mutation() MutationResolver { return mutationResolver{r} }
+
+// Subscription returns the resolvers of what events come from.
+func (r Resolver) Subscription() SubscriptionResolver { return subscriptionResolver{r} }
 
 // exactlyOne refuses a look-up that was given none or several of its arguments.
 func exactlyOne(given ...bool) error {

@@ -40,6 +40,7 @@ type ResolverRoot interface {
 	Inventory() InventoryResolver
 	Mutation() MutationResolver
 	Order() OrderResolver
+	OrderChange() OrderChangeResolver
 	OrderConnection() OrderConnectionResolver
 	OrderLine() OrderLineResolver
 	Payment() PaymentResolver
@@ -54,8 +55,10 @@ type ResolverRoot interface {
 	ProductConnection() ProductConnectionResolver
 	Query() QueryResolver
 	StockAdjustPayload() StockAdjustPayloadResolver
+	StockChange() StockChangeResolver
 	StockMovement() StockMovementResolver
 	StockSetPayload() StockSetPayloadResolver
+	Subscription() SubscriptionResolver
 	User() UserResolver
 	UserConnection() UserConnectionResolver
 	Variant() VariantResolver
@@ -553,6 +556,11 @@ type ComplexityRoot struct {
 		Total             func(childComplexity int) int
 	}
 
+	OrderChange struct {
+		Cursor func(childComplexity int) int
+		Order  func(childComplexity int) int
+	}
+
 	OrderConnection struct {
 		Edges      func(childComplexity int) int
 		Nodes      func(childComplexity int) int
@@ -945,6 +953,10 @@ type ComplexityRoot struct {
 		Variant    func(childComplexity int) int
 	}
 
+	StockChange struct {
+		Variant func(childComplexity int) int
+	}
+
 	StockMovement struct {
 		Actor     func(childComplexity int) int
 		CreatedAt func(childComplexity int) int
@@ -968,6 +980,12 @@ type ComplexityRoot struct {
 	StockSetPayload struct {
 		UserErrors func(childComplexity int) int
 		Variant    func(childComplexity int) int
+	}
+
+	Subscription struct {
+		OrderChanged  func(childComplexity int, id id.ID) int
+		OrdersChanged func(childComplexity int, after *string) int
+		StockChanged  func(childComplexity int, variantIds []*id.ID) int
 	}
 
 	TaxLine struct {
@@ -3520,6 +3538,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Order.Total(childComplexity), true
 
+	case "OrderChange.cursor":
+		if e.ComplexityRoot.OrderChange.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.OrderChange.Cursor(childComplexity), true
+	case "OrderChange.order":
+		if e.ComplexityRoot.OrderChange.Order == nil {
+			break
+		}
+
+		return e.ComplexityRoot.OrderChange.Order(childComplexity), true
+
 	case "OrderConnection.edges":
 		if e.ComplexityRoot.OrderConnection.Edges == nil {
 			break
@@ -5094,6 +5125,13 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.StockAdjustPayload.Variant(childComplexity), true
 
+	case "StockChange.variant":
+		if e.ComplexityRoot.StockChange.Variant == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StockChange.Variant(childComplexity), true
+
 	case "StockMovement.actor":
 		if e.ComplexityRoot.StockMovement.Actor == nil {
 			break
@@ -5175,6 +5213,40 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.StockSetPayload.Variant(childComplexity), true
+
+	case "Subscription.orderChanged":
+		if e.ComplexityRoot.Subscription.OrderChanged == nil {
+			break
+		}
+
+		args, err := ec.field_Subscription_orderChanged_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Subscription.OrderChanged(childComplexity, args["id"].(id.ID)), true
+	case "Subscription.ordersChanged":
+		if e.ComplexityRoot.Subscription.OrdersChanged == nil {
+			break
+		}
+
+		args, err := ec.field_Subscription_ordersChanged_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Subscription.OrdersChanged(childComplexity, args["after"].(*string)), true
+	case "Subscription.stockChanged":
+		if e.ComplexityRoot.Subscription.StockChanged == nil {
+			break
+		}
+
+		args, err := ec.field_Subscription_stockChanged_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Subscription.StockChanged(childComplexity, args["variantIds"].([]*id.ID)), true
 
 	case "TaxLine.amount":
 		if e.ComplexityRoot.TaxLine.Amount == nil {
@@ -5731,6 +5803,23 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 				Data: buf.Bytes(),
 			}
 		}
+	case ast.Subscription:
+		next := ec._Subscription(ctx, opCtx.Operation.SelectionSet)
+
+		var buf bytes.Buffer
+		return func(ctx context.Context) *graphql.Response {
+			buf.Reset()
+			data := next(ctx)
+
+			if data == nil {
+				return nil
+			}
+			data.MarshalGQL(&buf)
+
+			return &graphql.Response{
+				Data: buf.Bytes(),
+			}
+		}
 
 	default:
 		return graphql.OneShot(graphql.ErrorResponse(ctx, "unsupported GraphQL operation"))
@@ -5760,12 +5849,13 @@ var sources = []*ast.Source{
 	{Name: "../schema.graphqls", Input: `"""
 Emporium: one graph over the users, products, orders and payments of a shop.
 
-Access: every field of ` + "`" + `Query` + "`" + ` and ` + "`" + `Mutation` + "`" + `, and every field that leads to a type that is not marked ` + "`" + `@open` + "`" + `,
+Access: every field of ` + "`" + `Query` + "`" + `, ` + "`" + `Mutation` + "`" + ` and ` + "`" + `Subscription` + "`" + `, and every field that leads to a type that is not marked ` + "`" + `@open` + "`" + `,
 carries exactly one of ` + "`" + `@public` + "`" + `, ` + "`" + `@authenticated` + "`" + `, ` + "`" + `@hasRole` + "`" + ` and ` + "`" + `@owner` + "`" + `. The server refuses to start otherwise.
 """
 schema {
   query: Query
   mutation: Mutation
+  subscription: Subscription
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -6611,6 +6701,38 @@ type Mutation {
     "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is moved twice."
     idempotencyKey: String!
   ): PaymentRefundPayload @hasRole(anyOf: [MANAGER, ADMIN])
+}
+
+"""
+What is told as it happens, over the protocol ` + "`" + `graphql-transport-ws` + "`" + ` or as ` + "`" + `text/event-stream` + "`" + `. Several changes of one thing
+in a short time may be told as one, and the same change may be told twice: what an event shows is how things are by then.
+Who may have it is looked at anew with each event.
+"""
+type Subscription {
+  """
+  One order: as it is to begin with, then each time that it has changed. What does not exist and what is not yours is null,
+  and ends the subscription. After a break subscribe again: the beginning shows what has changed meanwhile.
+  """
+  orderChanged(
+    "The global ID."
+    id: ID!
+  ): OrderChange @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  """
+  Each order that is new or has changed, for staff. It begins with an event without an order, for its cursor. After a break
+  subscribe with the cursor of the last event that you have had: nothing is missed.
+  """
+  ordersChanged(
+    "Only what comes after this cursor, what happened during a break too; by default what happens from now on."
+    after: String
+  ): OrderChange @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  """
+  The stock of variants: each of them to begin with, then each time that what can be had of it has changed. Variants that do
+  not exist are left out; if none is left, the answer is null and ends the subscription.
+  """
+  stockChanged(
+    "The global IDs; at most 100."
+    variantIds: [ID!]!
+  ): StockChange @public
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -8249,6 +8371,12 @@ type CollectionDeletePayload @open {
   userErrors: [UserError!]!
 }
 
+"A change of the stock of a variant."
+type StockChange @open {
+  "The variant, as it is by now; null if it is no longer on sale."
+  variant: Variant
+}
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Carts
 # ---------------------------------------------------------------------------------------------------------------------
@@ -9328,6 +9456,14 @@ input OrderDraftPlaceInput {
   paymentMethod: String
   "Where the customer comes back to after an action, for example at their bank."
   returnUrl: URL
+}
+
+"A change of an order."
+type OrderChange {
+  "Where the change stands among those of all orders; null in a subscription to one order."
+  cursor: String
+  "The order, as it is by now; null in the event that only tells the cursor."
+  order: Order @owner(orRole: [SUPPORT, MANAGER, ADMIN])
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -10583,6 +10719,16 @@ func (ec *executionContext) childFields_Order(ctx context.Context, field graphql
 	return nil, fmt.Errorf("no field named %q was found under type Order", field.Name)
 }
 
+func (ec *executionContext) childFields_OrderChange(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_OrderChange_cursor(ctx, field)
+	case "order":
+		return ec.fieldContext_OrderChange_order(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type OrderChange", field.Name)
+}
+
 func (ec *executionContext) childFields_OrderConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "edges":
@@ -11309,6 +11455,14 @@ func (ec *executionContext) childFields_StockAdjustPayload(ctx context.Context, 
 		return ec.fieldContext_StockAdjustPayload_userErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type StockAdjustPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_StockChange(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "variant":
+		return ec.fieldContext_StockChange_variant(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type StockChange", field.Name)
 }
 
 func (ec *executionContext) childFields_StockMovement(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 )
 
@@ -26,15 +27,19 @@ func decodeParams(body []byte) (*graphql.RawParams, bool) {
 // post runs a request that checkRequest has let through. Unlike gqlgen's own transport it writes the data as the executor
 // has made it, where encoding it with the rest would read it once more, and leaves it out where there is none because
 // the operation did not begin (GraphQL specification, 7.1).
-type post struct{}
+//
+// A subscription is answered as an event stream if the request accepts one. Clients that can read either say so of queries
+// too, whose answers are JSON all the same.
+type post struct{ events *eventStream } // nil: subscriptions are refused
 
 // Supports accepts every request: checkRequest has seen to it.
 func (post) Supports(*http.Request) bool { return true }
 
 // Do answers one request.
-func (post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
+func (p post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
 	ctx := r.Context()
-	params := ctx.Value(exchangeKey{}).(*exchange).params
+	x := ctx.Value(exchangeKey{}).(*exchange)
+	params := x.params
 	params.Headers = r.Header
 	params.ReadTime = graphql.TraceTiming{Start: graphql.Now(), End: graphql.Now()}
 	op, errs := exec.CreateOperationContext(ctx, params)
@@ -43,12 +48,30 @@ func (post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecuto
 		writeAnswer(w, http.StatusUnprocessableEntity, response)
 		return
 	}
+	if op.Operation.Operation == ast.Subscription {
+		if p.events != nil && acceptsEvents(r) {
+			p.events.serve(w, x.r, exec, params)
+			return
+		}
+		response := exec.DispatchError(graphql.WithOperationContext(ctx, op), gqlerror.List{refused(
+			"a subscription is answered as text/event-stream, which has to be accepted, or over a WebSocket")})
+		writeAnswer(w, http.StatusNotAcceptable, response)
+		return
+	}
 	respond, ctx := exec.DispatchOperation(ctx, op)
 	writeAnswer(w, http.StatusOK, respond(ctx))
 }
 
 func writeAnswer(w http.ResponseWriter, status int, response *graphql.Response) {
-	b := make([]byte, 0, len(response.Data)+64)
+	b := appendAnswer(make([]byte, 0, len(response.Data)+64), response, status == http.StatusOK)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	w.WriteHeader(status)
+	_, _ = w.Write(b) // whoever does not read the answer has gone
+}
+
+// appendAnswer appends the JSON of an answer, with data even if it is null when the operation has begun.
+func appendAnswer(b []byte, response *graphql.Response, begun bool) []byte {
 	separator := byte('{')
 	member := func(name string, value []byte) {
 		b = append(b, separator, '"')
@@ -59,7 +82,7 @@ func writeAnswer(w http.ResponseWriter, status int, response *graphql.Response) 
 	if len(response.Errors) > 0 {
 		member("errors", encode(response.Errors))
 	}
-	if response.Data != nil || status == http.StatusOK {
+	if response.Data != nil || begun {
 		data := []byte(response.Data)
 		if data == nil {
 			data = []byte("null")
@@ -69,11 +92,7 @@ func writeAnswer(w http.ResponseWriter, status int, response *graphql.Response) 
 	if len(response.Extensions) > 0 {
 		member("extensions", encode(response.Extensions))
 	}
-	b = append(b, '}')
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
-	w.WriteHeader(status)
-	_, _ = w.Write(b) // whoever does not read the answer has gone
+	return append(b, '}')
 }
 
 func encode(v any) []byte {

@@ -43,6 +43,7 @@ type world struct {
 	numbers  map[string]string // order numbers by owner
 	dbs      *pgtest.Databases
 	sealer   *seal.Sealer
+	keys     *atomic.Pointer[auth.Keyring] // that sign the tokens
 
 	apiKey  id.ID  // of a machine
 	machine string // what it signs in with
@@ -73,7 +74,7 @@ func newWorld(t testing.TB, size int) *world {
 		t.Fatal(err)
 	}
 	queues := newQueues(t, dbs)
-	w := &world{t: t, dbs: dbs, sealer: sealer, tokens: map[string]string{}, ids: map[string]id.ID{}, numbers: map[string]string{}}
+	w := &world{t: t, dbs: dbs, sealer: sealer, keys: keys, tokens: map[string]string{}, ids: map[string]id.ID{}, numbers: map[string]string{}}
 	w.services = loader.Services{
 		Users: user.New(user.Config{DB: dbs.Users, Sealer: sealer, Hasher: hasher, Throttle: throttle,
 			Issuer: auth.NewIssuer("test", "test", keys), AccessTTL: 24 * time.Hour, PhoneRegion: "DE"}),

@@ -32,7 +32,7 @@ func (b *bindings) GenerateCode(data *codegen.Data) error {
 	b.reads, b.pkg = newReader(data.Config.Packages), data.Config.Exec.Pkg()
 	var objects []*codegen.Object
 	for _, o := range data.Objects {
-		if !strings.HasPrefix(o.Name, "__") && o.Definition != data.Schema.Subscription {
+		if !strings.HasPrefix(o.Name, "__") {
 			objects = append(objects, o)
 		}
 	}
@@ -135,7 +135,11 @@ func (b *bindings) field(o *codegen.Object, f *codegen.Field) error {
 		for _, a := range f.Args {
 			args += fmt.Sprintf(", args[%q].(%s)", a.Name, b.name(a.TypeReference.GO))
 		}
-		b.printf("Root: func(ctx context.Context, args map[string]any) (any, error) { return root.%s().%s(ctx%s) }, ", o.Name, f.GoFieldName, args)
+		if o.Stream {
+			b.printf("Source: func(ctx context.Context, args map[string]any) (exec.Events, error) { return exec.Channel(root.%s().%s(ctx%s)) }, ", o.Name, f.GoFieldName, args)
+		} else {
+			b.printf("Root: func(ctx context.Context, args map[string]any) (any, error) { return root.%s().%s(ctx%s) }, ", o.Name, f.GoFieldName, args)
+		}
 		return b.result(ref, composite)
 	case f.IsResolver:
 		return b.result(ref, composite)

@@ -58,6 +58,7 @@ type App struct {
 	serving  bool          // not a command that works beside a server
 	mailbox  *user.Mailbox // nil where mails are sent, or not even kept
 	queues   jobs.Queues
+	streams  *graph.Streams
 	handler  http.Handler
 	http     net.Listener
 	admin    net.Listener
@@ -264,8 +265,9 @@ func (a *App) routes() (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("OIDC_ISSUERS: %w", err)
 	}
+	a.streams = graph.NewStreams()
 	api, err := graph.NewHandler(graph.Options{
-		Services: a.services, Queues: a.queues, Verifier: verifier, Metrics: a.metrics, Timeout: a.cfg.OperationTimeout,
+		Services: a.services, Streams: a.streams, Queues: a.queues, Verifier: verifier, Metrics: a.metrics, Timeout: a.cfg.OperationTimeout,
 		Introspection: graph.Introspection(a.cfg.Introspection),
 		Cookies:       graph.CookiePolicy{Path: endpoint, MaxAge: a.cfg.SessionTTL, Secure: a.cfg.CookieSecure},
 	})
@@ -380,6 +382,15 @@ func (a *App) Run(ctx context.Context, ready func()) error {
 	})
 	group.Go(func() error { return a.watchStack(ctx) })
 	group.Go(func() error { return a.secrets.watch(ctx) })
+	group.Go(func() error { return a.services.Orders.RunFeed(ctx) })
+	group.Go(func() error { return a.services.Products.RunFeed(ctx) })
+	group.Go(func() error {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.ShutdownGrace)
+		defer cancel()
+		a.streams.End(grace)
+		return nil
+	})
 	group.Go(func() error {
 		<-ctx.Done()
 		a.ready.Store(false)

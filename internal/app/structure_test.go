@@ -3,8 +3,14 @@ package app_test
 import (
 	"encoding/json"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
+	"maps"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -40,6 +46,7 @@ var mayImport = map[string][]string{
 	"internal/devstack":                      {},
 	"internal/devstack/withservers":          {"internal/devstack"},
 	"internal/fault":                         {},
+	"internal/feed":                          {"internal/fault"},
 	"internal/httpserver":                    {"internal/telemetry"},
 	"internal/httpserver/playground":         {},
 	"internal/id":                            {"internal/fault"},
@@ -58,7 +65,7 @@ var mayImport = map[string][]string{
 
 // domain returns what the package of a domain may import.
 func domain(others ...string) []string {
-	return append(others, "internal/auth", "internal/fault", "internal/id", "internal/idempotency", "internal/jobs", "internal/mail", "internal/money", "internal/page",
+	return append(others, "internal/auth", "internal/fault", "internal/feed", "internal/id", "internal/idempotency", "internal/jobs", "internal/mail", "internal/money", "internal/page",
 		"internal/postgres", "internal/reseal", "internal/seal")
 }
 
@@ -101,3 +108,41 @@ func TestStructureDependenciesPointOneWay(t *testing.T) {
 		t.Errorf("%d packages were looked at, %d are in the layout: remove what is gone from mayImport", seen, len(mayImport))
 	}
 }
+
+// TestStructureChangesAreTold wants every statement that updates what can be followed to say so in changed_in.
+func TestStructureChangesAreTold(t *testing.T) {
+	untold := map[string]int{"internal/order/drive.go": 2, "internal/order/reseal.go": 1} // the lease, and other bytes of the same
+	found := map[string]int{}
+	for _, domain := range []string{"order", "product"} {
+		files, err := filepath.Glob("../" + domain + "/*.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(parsed, func(n ast.Node) bool {
+				text, ok := n.(*ast.BasicLit)
+				if ok && changes.MatchString(text.Value) {
+					name := "internal" + strings.TrimPrefix(file, "..")
+					if found["all"]++; !strings.Contains(text.Value, "changed_in = pg_current_xact_id()") {
+						found[name]++
+					}
+				}
+				return true
+			})
+		}
+	}
+	all := found["all"]
+	delete(found, "all")
+	if !maps.Equal(found, untold) || all < 14 {
+		t.Errorf("statements without changed_in: %v, not %v; %d statements were seen", found, untold, all)
+	}
+}
+
+var changes = regexp.MustCompile(`(?i)UPDATE (orders\.orders|products\.stock)\b|INTO products\.stock AS s[^;]*DO UPDATE`)

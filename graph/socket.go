@@ -1,0 +1,296 @@
+package graph
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/coder/websocket"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"emporium/internal/fault"
+	"emporium/internal/telemetry"
+)
+
+// The sub-protocol and its close codes, as in https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md.
+const (
+	socketProtocol = "graphql-transport-ws"
+
+	closeBadMessage   websocket.StatusCode = 4400
+	closeUnauthorized websocket.StatusCode = 4401 // subscribed before the connection was acknowledged; clients give up
+	closeForbidden    websocket.StatusCode = 4403 // the token does not hold, or no more; clients try again with a fresh one
+	closeNoProtocol   websocket.StatusCode = 4406
+	closeInitTimeout  websocket.StatusCode = 4408
+	closeSameID       websocket.StatusCode = 4409
+	closeInitAgain    websocket.StatusCode = 4429
+)
+
+const (
+	maxOperations  = 50  // of a connection at once
+	maxOperationID = 128 // bytes
+)
+
+// socket is the protocol graphql-transport-ws over WebSockets. gqlgen's own transport executes with an executor that is not
+// ours and checks the viewer once a connection.
+type socket struct{ subscriptions }
+
+func opensSocket(r *http.Request) bool {
+	return r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+}
+
+// Supports accepts requests that open a WebSocket.
+func (socket) Supports(r *http.Request) bool { return opensSocket(r) }
+
+// Do serves one connection. Those from pages of another origin are refused with 403, though a page without a token could
+// not do more than anybody.
+func (s socket) Do(w http.ResponseWriter, r *http.Request, executor graphql.GraphExecutor) {
+	leave, ok := s.Streams.enter(telemetry.RequestFrom(r.Context()).ClientAddress)
+	if !ok {
+		w.Header().Set("Retry-After", "5")
+		s.refuse(w, r, http.StatusTooManyRequests, fault.New(fault.RateLimited, "too many connections are open"))
+		return
+	}
+	defer leave()
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{socketProtocol}})
+	if err != nil {
+		return // it has been answered
+	}
+	defer func() { _ = conn.CloseNow() }()
+	conn.SetReadLimit(maxBody)
+	ctx, cancel := context.WithCancel(r.Context())
+	c := &connection{socket: s, executor: executor, conn: conn, running: map[string]*operation{}}
+	defer c.group.Wait()
+	defer cancel()
+	if conn.Subprotocol() != socketProtocol {
+		c.close(closeNoProtocol, "the protocol is "+socketProtocol)
+		return
+	}
+	c.group.Go(func() { c.watch(ctx) })
+	hurry := time.AfterFunc(s.Streams.pace.init, func() {
+		if !c.introduced() {
+			c.close(closeInitTimeout, "Connection initialisation timeout")
+		}
+	})
+	defer hurry.Stop()
+	for {
+		kind, message, err := conn.Read(ctx)
+		if err != nil {
+			return
+		}
+		if kind != websocket.MessageText || !c.receive(ctx, message) {
+			c.close(closeBadMessage, "Invalid message")
+			return
+		}
+	}
+}
+
+// connection is a WebSocket with the operations that run over it.
+type connection struct {
+	socket
+	executor graphql.GraphExecutor
+	conn     *websocket.Conn
+	group    sync.WaitGroup
+
+	mu      sync.Mutex
+	init    bool   // the client has introduced itself
+	acked   bool   // and was let in
+	token   string // "": it is nobody
+	running map[string]*operation
+	alive   int // operations, those too that the client has ended but that still run
+}
+
+type operation struct{ cancel context.CancelFunc }
+
+// message is one in either direction.
+type message struct {
+	ID      string          `json:"id,omitempty"`
+	Type    string          `json:"type"`
+	Payload json.RawMessage `json:"payload,omitempty"`
+}
+
+// watch asks the client from time to time whether it is there, and tells it when the server stops.
+func (c *connection) watch(ctx context.Context) {
+	tick := time.NewTicker(c.Streams.pace.ping)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.Streams.ending:
+			c.close(websocket.StatusGoingAway, "the server stops")
+			return
+		case <-tick.C:
+			ping, cancel := context.WithTimeout(ctx, c.Streams.pace.write)
+			err := c.conn.Ping(ping)
+			cancel()
+			if err != nil {
+				_ = c.conn.CloseNow()
+				return
+			}
+		}
+	}
+}
+
+func (c *connection) introduced() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.init
+}
+
+func (c *connection) close(code websocket.StatusCode, reason string) { _ = c.conn.Close(code, reason) }
+
+func (c *connection) send(ctx context.Context, m message) error {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return c.write(ctx, b)
+}
+
+// write sends a message, or closes the connection when the client does not take it.
+func (c *connection) write(ctx context.Context, b []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Streams.pace.write)
+	defer cancel()
+	return c.conn.Write(ctx, websocket.MessageText, b)
+}
+
+// receive handles a message; false if it is none of the protocol.
+func (c *connection) receive(ctx context.Context, b []byte) bool {
+	var m message
+	if json.Unmarshal(b, &m) != nil {
+		return false
+	}
+	switch m.Type {
+	case "connection_init":
+		return c.introduce(ctx, m.Payload)
+	case "ping":
+		_ = c.send(ctx, message{Type: "pong", Payload: m.Payload})
+		return true
+	case "pong":
+		return true
+	case "subscribe":
+		return c.subscribe(ctx, m)
+	case "complete":
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if o := c.running[m.ID]; o != nil {
+			o.cancel()
+			delete(c.running, m.ID)
+		}
+		return m.ID != ""
+	default:
+		return false
+	}
+}
+
+// introduce lets the client in as whom its token says, in `authorization`, as the header would be.
+func (c *connection) introduce(ctx context.Context, payload json.RawMessage) bool {
+	c.mu.Lock()
+	again := c.init
+	c.init = true
+	c.mu.Unlock()
+	if again {
+		c.close(closeInitAgain, "Too many initialisation requests")
+		return true
+	}
+	var who struct {
+		Authorization string `json:"authorization"` // in any case of letters
+	}
+	if len(payload) > 0 && json.Unmarshal(payload, &who) != nil {
+		return false
+	}
+	token := ""
+	if who.Authorization != "" {
+		var ok bool
+		if token, ok = bearer(who.Authorization); !ok {
+			c.close(closeForbidden, "Forbidden")
+			return true
+		}
+		checking, cancel := context.WithTimeout(ctx, c.Timeout)
+		_, err := c.actor(checking, token)
+		cancel()
+		switch {
+		case fault.CodeOf(err) == fault.Unauthenticated:
+			c.close(closeForbidden, "Forbidden")
+			return true
+		case err != nil:
+			presentError(ctx, err) // which logs it
+			c.close(websocket.StatusTryAgainLater, "try again later")
+			return true
+		}
+	}
+	c.mu.Lock()
+	c.acked, c.token = true, token
+	c.mu.Unlock()
+	_ = c.send(ctx, message{Type: "connection_ack"})
+	return true
+}
+
+// subscribe begins an operation.
+func (c *connection) subscribe(ctx context.Context, m message) bool {
+	params, ok := decodeParams(m.Payload)
+	if !ok || m.ID == "" || len(m.ID) > maxOperationID {
+		return false
+	}
+	running, cancel := context.WithCancel(ctx)
+	o := &operation{cancel}
+	c.mu.Lock()
+	acked, token, same, full := c.acked, c.token, c.running[m.ID] != nil, c.alive >= maxOperations
+	if acked && !same && !full {
+		c.running[m.ID] = o
+		c.alive++
+	}
+	c.mu.Unlock()
+	switch {
+	case !acked:
+		cancel()
+		c.close(closeUnauthorized, "Unauthorized")
+	case same:
+		cancel()
+		c.close(closeSameID, "Subscriber for "+m.ID[:min(len(m.ID), 64)]+" already exists")
+	case full:
+		defer cancel()
+		shown := presentError(ctx, fault.Newf(fault.RateLimited, "a connection carries at most %d operations at once", maxOperations))
+		_ = c.send(ctx, message{m.ID, "error", encode(gqlerror.List{shown})})
+	default:
+		c.group.Go(func() {
+			defer cancel()
+			errs := c.run(running, c.executor, token, params, func(response *graphql.Response) error {
+				return c.next(ctx, m.ID, response)
+			})
+			c.finish(ctx, m.ID, o, token, errs)
+		})
+	}
+	return true
+}
+
+// next tells an event. The context is the connection's: one that ends while something is written ends the connection.
+func (c *connection) next(ctx context.Context, id string, response *graphql.Response) error {
+	b := append([]byte(`{"id":`), encode(id)...)
+	b = append(b, `,"type":"next","payload":`...)
+	return c.write(ctx, append(appendAnswer(b, response, true), '}'))
+}
+
+// finish forgets an operation and tells how it has ended, unless the client has ended it.
+func (c *connection) finish(ctx context.Context, id string, o *operation, token string, errs gqlerror.List) {
+	c.mu.Lock()
+	c.alive--
+	ended := c.running[id] != o
+	if !ended {
+		delete(c.running, id)
+	}
+	c.mu.Unlock()
+	switch {
+	case ended || ctx.Err() != nil:
+	case errs == nil:
+		_ = c.send(ctx, message{ID: id, Type: "complete"})
+	case token != "" && outcome(errs) == string(fault.Unauthenticated):
+		c.close(closeForbidden, "the token holds no longer")
+	default:
+		_ = c.send(ctx, message{id, "error", encode(errs)})
+	}
+}
