@@ -277,6 +277,56 @@ func (h *house) sound() {
 		(SELECT count(*) FROM orders.discount_redemptions r WHERE r.discount_id = d.id)`, "orders.discounts", "orders.discount_redemptions"); len(wrong) > 0 {
 		h.t.Errorf("discounts count what is not so: %v", wrong)
 	}
+	if wrong := selectTexts(h, h.dbs.Orders, `SELECT o.number || ' ' || o.status FROM orders.discount_redemptions r JOIN orders.orders o ON o.id = r.order_id
+		WHERE o.status IN ('CANCELED', 'PAYMENT_FAILED', 'EXPIRED')`, "orders.discount_redemptions", "orders.orders"); len(wrong) > 0 {
+		h.t.Errorf("orders that were given up keep their discounts: %v", wrong)
+	}
+	if wrong := selectTexts(h, h.dbs.Orders, `SELECT o.number || ' ' || o.total FROM orders.orders o
+		CROSS JOIN LATERAL (SELECT sum(l.quantity * l.unit_price) AS subtotal, sum(l.discount) AS discount,
+			bool_or(l.total <> l.quantity * l.unit_price - l.discount) AS odd FROM orders.lines l WHERE l.owner_id = o.owner_id AND l.order_id = o.id) l
+		CROSS JOIN LATERAL (SELECT coalesce(sum((t->>'minor')::bigint), 0) AS tax FROM jsonb_array_elements(CASE jsonb_typeof(o.tax_lines) WHEN 'array' THEN o.tax_lines ELSE '[]' END) t) t
+		WHERE l.odd OR o.subtotal <> l.subtotal OR o.discount_total <> l.discount OR o.tax_total <> t.tax OR
+			o.total <> o.subtotal - o.discount_total + o.shipping_total + CASE WHEN o.tax_included THEN 0 ELSE o.tax_total END`,
+		"orders.orders", "orders.lines"); len(wrong) > 0 {
+		h.t.Errorf("orders do not add up: %v", wrong)
+	}
+	h.soldOnce()
+}
+
+// soldOnce holds what was sold under each hold, less what was put back, against the lines of the orders that nobody is at; and
+// wants nothing held for others than those that are being placed.
+func (h *house) soldOnce() {
+	h.t.Helper()
+	const busy = `(SELECT id FROM orders.orders WHERE status = 'PENDING' OR status IN ('CANCELED', 'PAYMENT_FAILED', 'EXPIRED') AND settled_at IS NULL
+		UNION ALL SELECT id FROM orders.edits WHERE settled_at IS NULL UNION ALL SELECT order_id FROM orders.edits WHERE settled_at IS NULL)`
+	at := map[string]bool{}
+	for _, hold := range selectTexts(h, h.dbs.Orders, "SELECT id::text FROM "+busy+" b", "orders.orders", "orders.edits") {
+		at[hold] = true
+	}
+	sum := func(rows []string) map[string]string {
+		of := map[string]string{}
+		for _, r := range rows {
+			hold, rest, _ := strings.Cut(r, " ")
+			if variant, n, _ := strings.Cut(rest, " "); !at[hold] && n != "0" {
+				of[hold+" "+variant] = n
+			}
+		}
+		return of
+	}
+	equal(h.t, "what was sold, by hold", sum(selectTexts(h, h.dbs.Products, `SELECT h.order_id || ' ' || h.variant_id || ' ' || h.quantity - h.restocked
+		FROM products.holds h JOIN products.hold_orders o ON o.order_id = h.order_id WHERE o.state = 'SOLD'`, "products.holds", "products.hold_orders")),
+		sum(selectTexts(h, h.dbs.Orders, `SELECT coalesce(l.hold_id, l.order_id) || ' ' || l.variant_id || ' ' ||
+			sum(CASE WHEN o.status = 'CANCELED' AND o.cancel_restock THEN 0 ELSE l.quantity END) - coalesce(sum(r.back), 0)
+			FROM orders.lines l JOIN orders.orders o ON o.owner_id = l.owner_id AND o.id = l.order_id AND o.placed_at IS NOT NULL
+			LEFT JOIN (SELECT r.owner_id, r.line_id, sum(r.quantity) AS back FROM orders.return_lines r
+				JOIN orders.returns b ON b.owner_id = r.owner_id AND b.id = r.return_id AND b.restocked_at IS NOT NULL GROUP BY 1, 2) r
+				ON r.owner_id = l.owner_id AND r.line_id = l.id
+			GROUP BY coalesce(l.hold_id, l.order_id), l.variant_id`, "orders.lines", "orders.orders", "orders.returns", "orders.return_lines")))
+	for _, hold := range selectTexts(h, h.dbs.Products, "SELECT order_id::text FROM products.hold_orders WHERE state = 'HELD'", "products.hold_orders") {
+		if !at[hold] {
+			h.t.Errorf("something is held for %s, which nobody is placing", hold)
+		}
+	}
 }
 
 // settled waits until nothing of an order that was given up is left to be brought back.
