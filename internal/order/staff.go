@@ -504,7 +504,11 @@ func (s *Service) Return(ctx context.Context, in ReturnInput, idempotencyKey str
 				if err != nil {
 					return err
 				}
-				returned, err := wanted(o.Order, lines, in.Lines, func(l *Line) int { return l.Fulfilled - l.Returned })
+				sent, err := s.sentLines(ctx, tx, key)
+				if err != nil {
+					return err
+				}
+				returned, err := wanted(o.Order, lines, in.Lines, func(l *Line) int { return sent[l.ID] - l.Returned })
 				if err != nil {
 					return err
 				}
@@ -541,6 +545,26 @@ func (s *Service) Return(ctx context.Context, in ReturnInput, idempotencyKey str
 		}
 	}
 	return s.payload(ctx, key, err)
+}
+
+// sentLines is how many of each line of an order have left the house: what is only packed can be unpacked again.
+func (s *Service) sentLines(ctx context.Context, tx *postgres.Tx, key id.Key) (map[uuid.UUID]int, error) {
+	type row struct {
+		Line     uuid.UUID
+		Quantity int
+	}
+	rows, err := postgres.Select(ctx, tx, postgres.Stmt{
+		Name: "orders.sent_lines",
+		SQL: `SELECT l.line_id, sum(l.quantity) FROM orders.fulfillments f
+			JOIN orders.fulfillment_lines l ON l.owner_id = f.owner_id AND l.fulfillment_id = f.id
+			WHERE f.owner_id = $1 AND f.order_id = $2 AND f.status NOT IN ('PENDING', 'CANCELED') GROUP BY l.line_id`,
+		Reads: postgres.All("orders.fulfillments", "orders.fulfillment_lines"),
+	}, pgx.RowToStructByPos[row], key.Owner, key.ID)
+	sent := make(map[uuid.UUID]int, len(rows))
+	for _, r := range rows {
+		sent[r.Line] = r.Quantity
+	}
+	return sent, err
 }
 
 // restockReturn puts what has come back on sale, once.
