@@ -113,7 +113,8 @@ func (s *Service) Edit(ctx context.Context, in EditInput, idempotencyKey string)
 		return nil, err
 	}
 	e, err := s.readEdit(ctx, key, in)
-	if err != nil {
+	wrong, refusing := err.(refused)
+	if err != nil && (in.DryRun || !refusing) {
 		return s.editPayload(ctx, key, nil, err)
 	}
 	if in.DryRun {
@@ -135,6 +136,9 @@ func (s *Service) Edit(ctx context.Context, in EditInput, idempotencyKey string)
 	edit, err := idempotency.Do(ctx, s.db, keys, idempotency.Request{Actor: auth.From(ctx).ID, Key: idempotencyKey, Verb: "orderEdit", Input: in},
 		func(ctx context.Context, tx *postgres.Tx) (uuid.UUID, error) {
 			edit := id.New()
+			if refusing { // only now: an edit that was made already does not depend on what is on sale by now
+				return edit, wrong
+			}
 			o, err := s.lock(ctx, tx, key)
 			if err != nil {
 				return edit, err
