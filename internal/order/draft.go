@@ -126,34 +126,16 @@ func (s *Service) CreateDraft(ctx context.Context, in DraftInput, idempotencyKey
 	if err := requireManager(ctx); err != nil {
 		return nil, err
 	}
-	o, lines, err := s.draft(ctx, in)
-	if problems, ok := err.(refused); ok {
-		return &Payload{UserErrors: problems}, nil
-	}
-	if err != nil {
+	o, lines, err := s.newDraft(ctx, in)
+	wrong, refusing := err.(refused)
+	if err != nil && !refusing {
 		return nil, err
-	}
-	o.Owner, o.guest = id.New(), true
-	if in.CustomerID != nil {
-		users := []*user.User(nil)
-		if in.CustomerID.Kind == id.User {
-			if users, err = s.users.ByIDs(whole(ctx), []uuid.UUID{in.CustomerID.Key}); err != nil {
-				return nil, err
-			}
-		}
-		if len(users) == 0 {
-			return &Payload{UserErrors: []fault.Problem{fault.NewProblem(fault.ProblemInvalid, "there is no such customer", "customerId")}}, nil
-		}
-		o.Owner, o.guest = users[0].ID, false
-		if o.Email == nil {
-			o.Email = users[0].Email
-		}
-	}
-	if o.Email == nil {
-		return &Payload{UserErrors: []fault.Problem{fault.NewProblem(fault.ProblemMissing, "name a customer or an e-mail address", "email")}}, nil
 	}
 	made, err := idempotency.Do(ctx, s.db, keys, idempotency.Request{Actor: auth.From(ctx).ID, Key: idempotencyKey, Verb: "orderDraftCreate", Input: in},
 		func(ctx context.Context, tx *postgres.Tx) (placed, error) {
+			if refusing { // only now: a draft that was made already does not depend on what is on sale by now
+				return placed{}, wrong
+			}
 			o.ID, o.CreatedAt = id.New(), s.now()
 			if err := s.insert(ctx, tx, o); err != nil {
 				return placed{}, err
@@ -163,10 +145,41 @@ func (s *Service) CreateDraft(ctx context.Context, in DraftInput, idempotencyKey
 			}
 			return placed{o.Owner, o.ID}, s.addEvent(ctx, tx, o.Key(), EventCreated, "", actorID(ctx))
 		})
+	if problems, ok := err.(refused); ok {
+		return &Payload{UserErrors: problems}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	return s.payload(ctx, id.Key{Owner: made.Owner, ID: made.Order}, nil)
+}
+
+// newDraft is draft with the customer: who is named, or a guest.
+func (s *Service) newDraft(ctx context.Context, in DraftInput) (*newOrder, []*soldLine, error) {
+	o, lines, err := s.draft(ctx, in)
+	if err != nil {
+		return nil, nil, err
+	}
+	o.Owner, o.guest = id.New(), true
+	if in.CustomerID != nil {
+		users := []*user.User(nil)
+		if in.CustomerID.Kind == id.User {
+			if users, err = s.users.ByIDs(whole(ctx), []uuid.UUID{in.CustomerID.Key}); err != nil {
+				return nil, nil, err
+			}
+		}
+		if len(users) == 0 {
+			return nil, nil, refuse(fault.ProblemInvalid, "there is no such customer", "customerId")
+		}
+		o.Owner, o.guest = users[0].ID, false
+		if o.Email == nil {
+			o.Email = users[0].Email
+		}
+	}
+	if o.Email == nil {
+		return nil, nil, refuse(fault.ProblemMissing, "name a customer or an e-mail address", "email")
+	}
+	return o, lines, nil
 }
 
 func (s *Service) insertDraftLines(ctx context.Context, tx *postgres.Tx, o *Order, lines []*soldLine) error {

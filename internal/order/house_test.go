@@ -46,8 +46,8 @@ const (
 	providerSecret = "secret of the tests"
 )
 
-// newHouse opens a house on the clock of the day. Jobs do not run before work.
-func newHouse(t *testing.T, goods int) *house {
+// newHouse opens a house on the clock of the day. Edits may change what its orders work with. Jobs do not run before work.
+func newHouse(t *testing.T, goods int, edits ...func(*order.Config)) *house {
 	t.Helper()
 	h := &house{market: newMarket(t, goods)}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -86,6 +86,9 @@ func newHouse(t *testing.T, goods int) *house {
 	signing.Store(auth.NewKeyring())
 	h.config.Users = user.New(user.Config{DB: h.dbs.Users, Sealer: sealer(t, h.keys), Issuer: auth.NewIssuer("test", "test", signing)})
 	h.config.Now, h.config.Payments, h.config.Jobs = nil, h.payments, open(h.dbs.Orders, "orders")
+	for _, edit := range edits {
+		edit(&h.config)
+	}
 	h.Service = order.New(h.config)
 	h.parcel = h.terms()
 	mux := http.NewServeMux()
@@ -253,6 +256,12 @@ func (h *house) sound() {
 			h.t.Errorf("payment %s: the ledger says %+v, the provider %+v", st.PaymentID, t, st)
 		}
 		o := h.order(&order.Order{Owner: key.Owner, ID: key.ID})
+		facts, err := h.payments.Facts(ctx, key)
+		h.must(err)
+		h.until("an order is told of its money", func() bool {
+			told := selectTexts(h, h.dbs.Orders, fmt.Sprintf("SELECT authorized || ' ' || voided || ' ' || captured || ' ' || refunded FROM orders.orders WHERE id = '%s'", key.ID), "orders.orders")
+			return slices.Equal(told, []string{fmt.Sprint(facts.Authorized, facts.Voided, facts.Captured, facts.Refunded)})
+		})
 		open := st.Capturable() > 0 || st.Captured > st.Refunded
 		if placed := o.Owed(); open && !placed && (o.Status != order.StatusPending) {
 			h.t.Errorf("order %s is %s, and the provider has money for it: %+v", o.Number, o.Status, st)

@@ -16,6 +16,7 @@ import (
 	"emporium/internal/payment"
 	"emporium/internal/payment/testprovider"
 	"emporium/internal/postgres"
+	"emporium/internal/product"
 )
 
 // expire has the time of an order that is being placed run out.
@@ -262,6 +263,108 @@ func TestCartsOfBeforeSigningIn(t *testing.T) {
 		t.Errorf("a cart that went to somebody else: %v", err)
 	}
 	equal(t, "stock", h.stock(), []string{"17/0"})
+	equal(t, "charged", h.charged(), 1)
+	h.sound()
+}
+
+// because returns the order of a payload that says why it came to nothing.
+func (h *house) because(want string) func(p *order.Payload, err error) *order.Order {
+	h.t.Helper()
+	return func(p *order.Payload, err error) *order.Order {
+		h.t.Helper()
+		if err != nil || p.Order == nil || problems(p.UserErrors) != want {
+			h.t.Fatalf("%+v, %v; want %s", p, err, want)
+		}
+		return p.Order
+	}
+}
+
+// restless is a rule of taxes that has a cart changed whenever it is asked, so many times.
+type restless struct {
+	change func()
+	left   int
+}
+
+func (r *restless) Tax(_ context.Context, q order.TaxQuery) (order.TaxRates, error) {
+	if r.left > 0 {
+		r.left--
+		r.change()
+	}
+	return order.TaxRates{Lines: make([]*order.TaxRate, len(q.Lines))}, nil
+}
+
+// TestRestlessCarts changes a cart after it was priced: it is priced again, and not for ever.
+func TestRestlessCarts(t *testing.T) {
+	t.Parallel()
+	rule := new(restless)
+	h := newHouse(t, 1, func(c *order.Config) { c.TaxRule = rule })
+	ada := h.as(h.ada)
+	total, _ := h.fill(ada, nil, 0, 1, 1)
+	rule.change = func() {
+		h.done(h.UpdateCart(ada, order.CartUpdateInput{Note: graphql.OmittableOf(new(uuid.NewString()))}))
+	}
+	rule.left = 1000
+	if p, err := h.place(ada, total, "card_ok", "key"); err != nil || problems(p.UserErrors) != "STALE" || p.Order != nil {
+		t.Errorf("without end: %+v, %v", p, err)
+	}
+	equal(t, "no order", len(h.statuses()), 0)
+	rule.left = 2
+	if p, err := h.place(ada, total, "card_ok", "key"); err != nil || p.Order == nil || p.Order.Status != order.StatusPlaced {
+		t.Errorf("twice: %+v, %v", p, err)
+	}
+	equal(t, "stock", h.stock(), []string{"19/0"})
+	h.sound()
+}
+
+// TestDraftsAtOnce places a draft many times at once, and drafts that can not be paid or had.
+func TestDraftsAtOnce(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, 2)
+	m := h.manager()
+	ada := id.Of(id.User, h.ada.ID)
+	in := order.DraftInput{CustomerID: &ada, ShippingAddress: address, Lines: []order.DraftLineInput{{VariantID: h.variant(0), Quantity: 2},
+		{VariantID: h.variant(0), Quantity: 1, UnitPrice: new(decimal("0.50"))}, {VariantID: h.variant(1), Quantity: 1}}}
+	draft := h.ok(h.CreateDraft(m, in, "key"))
+	if p, err := h.products.Archive(m, product.ProductTransitionInput{ProductID: id.Of(id.Product, h.goods[1].Product.ID)}); err != nil || len(p.UserErrors) > 0 {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	equal(t, "the same draft, whatever is on sale by now", h.ok(h.CreateDraft(m, in, "key")).ID, draft.ID)
+	short := h.because("OUT_OF_STOCK lines")(h.PlaceDraft(m, order.DraftPlaceInput{OrderID: draft.GlobalID(), PaymentMethod: new("card_ok")}, "short"))
+	equal(t, "what is not on sale any more", []any{short.Status, *short.CancelReason}, []any{order.StatusCanceled, order.CancelOutOfStock})
+
+	in.Lines = in.Lines[:2]
+	draft = h.ok(h.CreateDraft(m, in, uuid.NewString()))
+	equal(t, "total", draft.TotalMinor, int64(250))
+	var placed, late atomic.Int32
+	atOnce(10, func(i int) {
+		if i < 3 {
+			if p, err := h.UpdateDraft(m, order.DraftUpdateInput{OrderID: draft.GlobalID(), Draft: in}); err != nil || len(p.UserErrors) > 0 && problems(p.UserErrors) != "INVALID orderId" {
+				t.Errorf("%+v, %v", p, err)
+			}
+			return
+		}
+		switch p, err := h.PlaceDraft(m, order.DraftPlaceInput{OrderID: draft.GlobalID(), PaymentMethod: new("card_ok")}, uuid.NewString()); {
+		case err != nil:
+			t.Error(err)
+		case len(p.UserErrors) == 0:
+			placed.Add(1)
+		case problems(p.UserErrors) == "INVALID orderId":
+			late.Add(1)
+		default:
+			t.Errorf("%+v", p.UserErrors)
+		}
+	})
+	equal(t, "placed once", []int32{placed.Load(), late.Load()}, []int32{1, 6})
+	equal(t, "what has happened", h.kinds(draft), "CREATED PAYMENT_AUTHORIZED PLACED")
+	if p, err := h.UpdateDraft(m, order.DraftUpdateInput{OrderID: draft.GlobalID(), Draft: in}); err != nil || problems(p.UserErrors) != "INVALID orderId" {
+		t.Errorf("%+v, %v", p, err)
+	}
+
+	draft = h.ok(h.CreateDraft(m, in, uuid.NewString()))
+	failed := h.because("PAYMENT_FAILED paymentMethod")(h.PlaceDraft(m, order.DraftPlaceInput{OrderID: draft.GlobalID(), PaymentMethod: new("card_declined")}, "declined"))
+	equal(t, "declined", failed.Status, order.StatusPaymentFailed)
+	h.settled()
+	equal(t, "stock", h.stock(), []string{"17/0", "20/0"})
 	equal(t, "charged", h.charged(), 1)
 	h.sound()
 }

@@ -99,6 +99,8 @@ func (s *Service) Place(ctx context.Context, in PlaceInput, idempotencyKey strin
 			return refusal(problems...)
 		case errors.Is(err, errCartChanged) && try < 3:
 			continue
+		case errors.Is(err, errCartChanged):
+			return refusal(fault.NewProblem(fault.ProblemStale, "the cart is being changed"))
 		case err != nil:
 			return nil, err
 		}
