@@ -31,22 +31,25 @@ type life struct {
 	refunds int64 // paid back
 }
 
+// fromEnv is a number of the environment.
+func fromEnv(t *testing.T, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
 // TestRandomLives runs commands at random against a model, and holds everything against everything after each.
 // EMPORIUM_ORDER_STEPS and EMPORIUM_ORDER_SEED say how many and which.
 func TestRandomLives(t *testing.T) {
 	t.Parallel()
-	number := func(name string, otherwise uint64) uint64 {
-		text := os.Getenv(name)
-		if text == "" {
-			return otherwise
-		}
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		return n
-	}
-	steps, seed := number("EMPORIUM_ORDER_STEPS", 60), number("EMPORIUM_ORDER_SEED", rand.Uint64())
+	steps, seed := fromEnv(t, "EMPORIUM_ORDER_STEPS", 60), fromEnv(t, "EMPORIUM_ORDER_SEED", rand.Uint64())
 	t.Logf("EMPORIUM_ORDER_SEED=%d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	h := newHouse(t, 3)
