@@ -78,7 +78,7 @@ func newHouse(t *testing.T, goods int, edits ...func(*order.Config)) *house {
 		return q
 	}
 	h.payments = payment.New(payment.Config{DB: h.dbs.Payments, Sealer: sealer(t, h.keys), Currency: "EUR", Jobs: open(h.dbs.Payments, "payments"),
-		Default: "test", Providers: map[string]provider.Provider{"test": provider.Resilient(h.client, provider.Options{Deadline: 2 * time.Second})},
+		Default: "test", Providers: map[string]provider.Provider{"test": provider.Resilient(h.client, provider.Options{Deadline: 2 * time.Second, Failures: 1000})},
 		Tell: func(ctx context.Context, key id.Key, f order.PaymentFacts) error {
 			return h.PaymentsChanged(ctx, key, f)
 		}})
