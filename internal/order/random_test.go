@@ -15,6 +15,7 @@ import (
 	"emporium/internal/order"
 	"emporium/internal/payment"
 	"emporium/internal/postgres"
+	"emporium/internal/product"
 )
 
 // life is what the model knows of an order.
@@ -27,7 +28,8 @@ type life struct {
 	status  order.Status
 	sent    int
 	back    int
-	taken   bool  // captured
+	promise int64 // what was authorized
+	taken   bool  // all of that was captured
 	refunds int64 // paid back
 }
 
@@ -81,7 +83,7 @@ func TestRandomLives(t *testing.T) {
 				}
 				return true
 			}
-			l.order = p.Order
+			l.order, l.promise = p.Order, p.Order.TotalMinor
 			l.status = map[string]order.Status{"card_ok": order.StatusPlaced, "card_declined": order.StatusPaymentFailed, "card_action": order.StatusPending}[card]
 			if card != "card_declined" {
 				left[l.goods] -= l.wanted
@@ -164,6 +166,48 @@ func TestRandomLives(t *testing.T) {
 			}
 			return true
 		}},
+		{"unpack", func() bool {
+			l := some(func(l *life) bool { return active(l) && l.sent < l.wanted })
+			if l == nil {
+				return false
+			}
+			p, err := h.Fulfill(m, order.FulfillInput{OrderID: l.order.GlobalID()})
+			if err != nil || len(p.UserErrors) > 0 || p.Fulfillment.Status != order.ParcelPending {
+				t.Fatalf("%+v, %v", p, err)
+			}
+			if p, err = h.CancelParcel(m, order.ParcelCancelInput{FulfillmentID: p.Fulfillment.GlobalID()}); err != nil || len(p.UserErrors) > 0 {
+				t.Fatalf("%+v, %v", p, err)
+			}
+			l.status = order.StatusConfirmed
+			return true
+		}},
+		{"edit", func() bool {
+			l := some(func(l *life) bool { return active(l) && max(l.sent, 1) < l.wanted })
+			if l == nil {
+				return false
+			}
+			remain := max(l.sent, 1) + r.IntN(l.wanted-max(l.sent, 1))
+			p, err := h.Edit(m, order.EditInput{OrderID: l.order.GlobalID(), Reduce: []order.LineQuantity{{OrderLineID: h.line(l.order, 0), Quantity: remain}}}, uuid.NewString())
+			if err != nil || len(p.UserErrors) > 0 || p.Order.TotalMinor != int64(remain*(l.goods+1)*100+500) {
+				t.Fatalf("%+v, %v", p, err)
+			}
+			left[l.goods] += l.wanted - remain
+			l.gone -= l.wanted - remain
+			l.wanted = remain
+			return true
+		}},
+		{"receive", func() bool {
+			n := r.IntN(3)
+			if left[n] > 20 {
+				return false
+			}
+			p, err := h.products.AdjustStock(m, product.StockAdjustInput{VariantID: h.variant(n), Delta: 3, Reason: product.StockReceived}, uuid.NewString())
+			if err != nil || len(p.UserErrors) > 0 {
+				t.Fatalf("%+v, %v", p, err)
+			}
+			left[n] += 3
+			return true
+		}},
 		{"capture", func() bool {
 			l := some(func(l *life) bool { return active(l) && !l.taken })
 			if l == nil {
@@ -177,11 +221,11 @@ func TestRandomLives(t *testing.T) {
 			return true
 		}},
 		{"refund", func() bool {
-			l := some(func(l *life) bool { return active(l) && l.taken && l.refunds < l.order.TotalMinor })
+			l := some(func(l *life) bool { return active(l) && l.taken && l.refunds < l.promise })
 			if l == nil {
 				return false
 			}
-			n := 1 + r.Int64N(l.order.TotalMinor-l.refunds)
+			n := 1 + r.Int64N(l.promise-l.refunds)
 			p, err := h.payments.Refund(m, payment.RefundInput{PaymentID: h.payment(l.order).GlobalID(), Amount: new(decimal(fmt.Sprintf("%d.%02d", n/100, n%100))),
 				Reason: payment.RefundOther}, uuid.NewString())
 			if err != nil || len(p.UserErrors) > 0 {
@@ -237,7 +281,7 @@ func TestRandomLives(t *testing.T) {
 			o := h.order(l.order)
 			var paid order.PaymentStatus
 			switch {
-			case l.taken && (l.refunds == o.TotalMinor || l.status == order.StatusCanceled):
+			case l.taken && (l.refunds == l.promise || l.status == order.StatusCanceled):
 				paid = order.PaymentRefunded
 			case l.taken && l.refunds > 0:
 				paid = order.PaymentPartiallyRefunded
