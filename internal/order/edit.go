@@ -299,12 +299,16 @@ type soldLine struct {
 	TaxBasisPoints *int
 }
 
-// price works out the total and the tax of a line from its quantity and its discount.
+// price works out the total and the tax of a line from its quantity and its discount, neither of which has grown. The tax of an
+// order that was loaded without its rates goes down with the total.
 func (l *soldLine) price(taxIncluded bool) {
+	before := l.TotalMinor
 	l.TotalMinor = l.UnitPriceMinor*int64(l.Quantity) - l.DiscountMinor
-	l.TaxMinor = 0
-	if l.TaxBasisPoints != nil {
+	switch {
+	case l.TaxBasisPoints != nil:
 		l.TaxMinor = taxOf(l.TotalMinor, int64(*l.TaxBasisPoints), taxIncluded)
+	case before > 0:
+		l.TaxMinor = mulDiv(l.TaxMinor, l.TotalMinor, before)
 	}
 }
 

@@ -158,3 +158,39 @@ func TestEditsTakeAllOrNothing(t *testing.T) {
 	}
 	h.sound()
 }
+
+// TestLoadedOrdersAreEdited edits, and cancels, orders that were loaded without the rates of their taxes, for which nothing was held.
+func TestLoadedOrdersAreEdited(t *testing.T) {
+	t.Parallel()
+	for _, included := range []bool{true, false} {
+		h := newHouse(t, 1)
+		m := h.manager()
+		d := draft(h.ada.ID, day, func(d *order.Draft) { // 3 for 25.00, tax 3.99; 1 for 20.00, tax 3.99; shipping 5.00
+			d.Order.Status, d.Order.FulfillmentStatus, d.Order.Taxes = order.StatusPlaced, order.Unfulfilled, nil
+			d.Order.TaxIncluded, d.Order.TotalMinor = included, 5000
+			if !included {
+				d.Order.TotalMinor += d.Order.TaxMinor
+			}
+			d.Paid = order.PaymentFacts{Authorized: d.Order.TotalMinor, Captured: d.Order.TotalMinor}
+			d.Fulfillments, d.FulfillmentLines = nil, nil
+		})
+		h.load(t, d)
+		o := &d.Order
+		p, err := h.Edit(m, order.EditInput{OrderID: o.GlobalID(), Reduce: []order.LineQuantity{h.some(o, 0, 1)},
+			Add: []order.EditAddInput{{VariantID: h.variant(0), Quantity: 2}}}, uuid.NewString())
+		if err != nil || len(p.UserErrors) > 0 {
+			t.Fatalf("%+v, %v", p, err)
+		}
+		// 8.33 with a tax of 1.33, 20.00 with 3.99, and 2.00 with 0.32 in it or 0.38 on top
+		want := []int64{3200, 167, 564, 3533}
+		if !included {
+			want = []int64{3200, 167, 570, 3533 + 570}
+		}
+		equal(t, "totals", []int64{p.Order.SubtotalMinor, p.Order.DiscountMinor, p.Order.TaxMinor, p.Order.TotalMinor}, want)
+		equal(t, "paid", p.Order.PaymentStatus, order.PaymentPaid)
+		equal(t, "stock", h.stock(), []string{"18/0"})
+		h.ok(h.Cancel(m, order.CancelInput{OrderID: o.GlobalID(), Restock: true}, uuid.NewString()))
+		h.settled()
+		equal(t, "stock", h.stock(), []string{"20/0"})
+	}
+}
