@@ -1,9 +1,11 @@
 package order_test
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"emporium/internal/order"
 	"emporium/internal/postgres"
@@ -92,10 +94,71 @@ func TestAskedAgainAtEachStep(t *testing.T) {
 		t.Fatalf("%+v, %v", p, err)
 	}
 	equal(t, "not settled", h.stock(), []string{"20/4", "20/0"})
-	_, err = postgres.Exec(t.Context(), h.dbs.Orders, postgres.Stmt{Name: "test", SQL: "UPDATE orders.river_job SET state = 'available', scheduled_at = now() WHERE kind = 'orders.settle'"})
-	h.must(err)
+	h.hurry("orders.settle")
 	h.work()
 	h.settled()
 	equal(t, "declined", []any{h.kinds(p.Order), h.stock(), h.charged(), h.cart(ada, nil).Status}, []any{"CREATED PAYMENT_FAILED", []string{"20/0", "20/0"}, 0, order.CartOpen})
+	h.sound()
+}
+
+// hurry makes the jobs of a kind due.
+func (h *house) hurry(kind string) {
+	h.t.Helper()
+	_, err := postgres.Exec(h.t.Context(), h.dbs.Orders, postgres.Stmt{Name: "test",
+		SQL: "UPDATE orders.river_job SET state = 'available', scheduled_at = now() WHERE kind = $1"}, kind)
+	h.must(err)
+}
+
+// TestTheJobGoesOn leaves orders to the job: one whose provider does not answer in time, one that was never confirmed, one
+// whose request fell over before anything was held. Each customer is told once.
+func TestTheJobGoesOn(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	told := map[string][]order.Notice{}
+	f := &falls{over: []string{"order: it exists"}}
+	h := newHouse(t, 1, func(c *order.Config) {
+		c.Notify = func(_ context.Context, o *order.Order, n order.Notice) error {
+			mu.Lock()
+			defer mu.Unlock()
+			told[o.Number] = append(told[o.Number], n)
+			return nil
+		}
+		c.At = func(point string) {
+			if point == "order: it exists" {
+				f.at(point)
+			}
+		}
+	})
+	buyers := []context.Context{h.as(h.ada), h.customers(1)[0], h.as(h.bob)}
+	impatient, cancel := context.WithTimeout(buyers[0], 2100*time.Millisecond) // of which 100 are for the provider
+	defer cancel()
+	slow := h.buy(impatient, "card_timeout", 0, 1, 1, order.StatusPending)
+	never := h.buy(buyers[1], "card_action", 0, 1, 1, order.StatusPending)
+	total, _ := h.fill(buyers[2], nil, 0, 1, 1)
+	f.over = nil
+	func() {
+		defer func() { equal(t, "fell over", recover(), any(fallen("order: it exists"))) }()
+		_, _ = h.place(buyers[2], total, "card_ok", "key")
+	}()
+	c := h.cart(buyers[2], nil)
+	if c.Status != order.CartPlacing {
+		t.Fatalf("%+v", c)
+	}
+	h.expire(never)
+	h.hurry("orders.drive")
+	h.work()
+	h.until("all are through", func() bool { s := h.statuses(); return s["PLACED"] == 2 && s["EXPIRED"] == 1 })
+	h.settled()
+	equal(t, "charged", h.charged(), 2)
+	equal(t, "stock", h.stock(), []string{"18/0"})
+	equal(t, "carts", []any{h.cart(buyers[0], nil), h.cart(buyers[1], nil).Status, h.cart(buyers[2], nil)}, []any{(*order.Cart)(nil), order.CartOpen, (*order.Cart)(nil)})
+	again, err := h.place(buyers[2], total, "card_ok", "key")
+	if err != nil || again.Order.Status != order.StatusPlaced {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	h.until("they are told", func() bool { mu.Lock(); defer mu.Unlock(); return len(told) == 2 })
+	mu.Lock()
+	defer mu.Unlock()
+	equal(t, "told", told, map[string][]order.Notice{slow.Number: {order.NoticePlaced}, again.Order.Number: {order.NoticePlaced}})
 	h.sound()
 }
