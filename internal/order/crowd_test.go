@@ -1,11 +1,8 @@
 package order_test
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
-	"strings"
 	"sync"
 	"testing"
 
@@ -181,11 +178,6 @@ func (h *house) meddle(r *rand.Rand, o *order.Order, told func(string, []fault.P
 			_, _ = h.Drive(h.t.Context(), o.Key()) // somebody else may be at it
 			return
 		}
-		in, err := http.NewRequestWithContext(context.WithoutCancel(buyer), http.MethodPost, *payments[0].Action.URL, strings.NewReader("answer=approve"))
-		h.must(err)
-		in.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		out, err := (&http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(in)
-		h.must(err)
-		h.must(out.Body.Close())
+		h.answer(*payments[0].Action.URL, "approve")
 	}
 }

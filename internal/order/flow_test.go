@@ -199,14 +199,20 @@ func TestLimitedDiscount(t *testing.T) {
 	equal(t, "stock", h.stock(), []string{"17/0"})
 }
 
-// approve is the customer, who confirms at the bank.
-func (h *house) approve(o *order.Order, answer string) {
+// bank is the page at which a customer confirms.
+func (h *house) bank(o *order.Order) string {
 	h.t.Helper()
 	found, err := h.payments.PaymentsOf(as(h.t.Context(), o.Owner, auth.RoleCustomer), []id.Key{o.Key()})
 	if err != nil || len(found) != 1 || found[0].Action == nil {
 		h.t.Fatalf("nothing to confirm: %+v, %v", found, err)
 	}
-	in, err := http.NewRequestWithContext(h.t.Context(), http.MethodPost, *found[0].Action.URL, strings.NewReader("answer="+answer))
+	return *found[0].Action.URL
+}
+
+// answer is the customer at the bank, who may come too late.
+func (h *house) answer(bank, answer string) {
+	h.t.Helper()
+	in, err := http.NewRequestWithContext(h.t.Context(), http.MethodPost, bank, strings.NewReader("answer="+answer))
 	h.must(err)
 	in.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -229,8 +235,8 @@ func TestActions(t *testing.T) {
 	if p, err := h.AddCartLines(buyers[0], order.CartLinesAddInput{Lines: []order.CartLineInput{{VariantID: h.variant(0), Quantity: 1}}}); err != nil || problems(p.UserErrors) != "CART_CLOSED" {
 		t.Errorf("a cart that is being ordered: %+v, %v", p, err)
 	}
-	h.approve(orders[0], "approve")
-	h.approve(orders[1], "decline")
+	h.answer(h.bank(orders[0]), "approve")
+	h.answer(h.bank(orders[1]), "decline")
 	_, err := postgres.Exec(t.Context(), h.dbs.Orders, postgres.Stmt{Name: "test", SQL: "UPDATE orders.orders SET expires_at = now() - interval '1 s' WHERE id = $1"}, orders[2].ID)
 	h.must(err)
 	if status, err := h.Drive(t.Context(), orders[2].Key()); err != nil || status != order.StatusExpired {
@@ -646,9 +652,10 @@ func TestLateFacts(t *testing.T) {
 	late := h.buy(h.as(h.bob), "card_action", 0, 1, 1, order.StatusPending)
 	_, err = postgres.Exec(t.Context(), h.dbs.Orders, postgres.Stmt{Name: "test", SQL: "UPDATE orders.orders SET expires_at = now() - interval '1 s' WHERE id = $1"}, late.ID)
 	h.must(err)
+	bank := h.bank(late)
 	atOnce(2, func(i int) {
 		if i == 0 {
-			h.approve(late, "approve")
+			h.answer(bank, "approve")
 		} else if _, err := h.Drive(t.Context(), late.Key()); err != nil {
 			t.Error(err)
 		}

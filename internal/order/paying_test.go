@@ -89,7 +89,7 @@ func TestAnActionThatFails(t *testing.T) {
 	h := newHouse(t, 1)
 	h.work()
 	o := h.buy(h.as(h.ada), "card_action_fails", 0, 1, 1, order.StatusPending)
-	h.approve(o, "approve")
+	h.answer(h.bank(o), "approve")
 	h.until("it has failed", func() bool { return h.order(o).Status == order.StatusPaymentFailed })
 	h.settled()
 	equal(t, "cart", h.cart(h.as(h.ada), nil).Status, order.CartOpen)
@@ -106,9 +106,10 @@ func TestCancelWhilePending(t *testing.T) {
 	for _, confirms := range []bool{false, true, true, true} {
 		buyer := h.customers(1)[0]
 		o := h.buy(buyer, "card_action", 0, 1, 3, order.StatusPending)
+		bank := h.bank(o)
 		atOnce(5, func(i int) {
 			if i == 0 && confirms {
-				h.approve(o, "approve")
+				h.answer(bank, "approve")
 			} else if _, err := h.Cancel(buyer, order.CancelInput{OrderID: o.GlobalID()}, uuid.NewString()); err != nil {
 				t.Error(err)
 			}
@@ -390,7 +391,7 @@ func TestPayLater(t *testing.T) {
 	if p, err := h.Pay(ada, order.PayInput{OrderID: o.GlobalID(), PaymentMethod: "card_ok"}, "other"); err != nil || problems(p.UserErrors) != "STALE orderId" {
 		t.Errorf("while another waits: %+v, %v", p, err)
 	}
-	h.approve(o, "approve")
+	h.answer(h.bank(o), "approve")
 	h.until("it is authorized", func() bool { return h.order(o).PaymentStatus == order.PaymentAuthorized })
 	if p, err := h.Pay(ada, order.PayInput{OrderID: o.GlobalID(), PaymentMethod: "card_ok"}, "again"); err != nil || problems(p.UserErrors) != "INVALID orderId" {
 		t.Errorf("nothing is owed: %+v, %v", p, err)
