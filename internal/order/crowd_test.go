@@ -33,9 +33,9 @@ func TestACrowd(t *testing.T) {
 	var orders []*order.Order
 	atOnce(people, func(person int) {
 		r := rand.New(rand.NewPCG(seed, uint64(person)))
-		told := func(what string, problems []fault.Problem, err error) {
+		told := func(what string, err error) {
 			if err != nil && !fault.Is(err, fault.Conflict) && !fault.Is(err, fault.InProgress) {
-				t.Errorf("%s: %v, %v", what, problems, err)
+				t.Errorf("%s: %v", what, err)
 			}
 		}
 		for range int(steps) / people {
@@ -55,7 +55,7 @@ func TestACrowd(t *testing.T) {
 			}
 			if r.IntN(30) == 0 {
 				p, err := h.products.AdjustStock(m, product.StockAdjustInput{VariantID: h.variant(0), Delta: 2, Reason: product.StockReceived}, uuid.NewString())
-				if told("receive", nil, err); err == nil && len(p.UserErrors) == 0 {
+				if told("receive", err); err == nil && len(p.UserErrors) == 0 {
 					mu.Lock()
 					received += 2
 					mu.Unlock()
@@ -93,26 +93,24 @@ func TestACrowd(t *testing.T) {
 }
 
 // shop buys something, or tries to.
-func (h *house) shop(r *rand.Rand, told func(string, []fault.Problem, error)) *order.Order {
+func (h *house) shop(r *rand.Rand, told func(string, error)) *order.Order {
 	buyer, from := as(h.t.Context(), id.New(), auth.RoleCustomer), r.IntN(3)
 	total, _ := h.fill(buyer, nil, from, from+1+r.IntN(2), 1+r.IntN(3))
 	if r.IntN(3) == 0 {
-		if _, err := h.ApplyCartDiscount(buyer, order.CartDiscountApplyInput{Code: "FIVE"}); err != nil {
-			told("discount", nil, err)
-		}
+		_, err := h.ApplyCartDiscount(buyer, order.CartDiscountApplyInput{Code: "FIVE"})
+		told("discount", err)
 		total = h.quote(buyer, nil).Total().Amount()
 	}
 	card := []string{"card_ok", "card_ok", "card_ok", "card_ok", "card_declined", "card_action", "card_unavailable_once", "card_capture_fails", "card_refund_pending"}[r.IntN(9)]
 	p, err := h.place(buyer, total, card, uuid.NewString())
-	if err != nil {
-		told("place", nil, err)
+	if told("place", err); err != nil {
 		return nil
 	}
 	return p.Order
 }
 
 // meddle does something to an order.
-func (h *house) meddle(r *rand.Rand, o *order.Order, told func(string, []fault.Problem, error)) {
+func (h *house) meddle(r *rand.Rand, o *order.Order, told func(string, error)) {
 	m, buyer := h.manager(), as(h.t.Context(), o.Owner, auth.RoleCustomer)
 	lines, err := h.LinesOf(m, []id.Key{o.Key()})
 	h.must(err)
@@ -123,10 +121,10 @@ func (h *house) meddle(r *rand.Rand, o *order.Order, told func(string, []fault.P
 	h.must(err)
 	key := uuid.NewString()
 	orderSaid := func(what string) func(*order.Payload, error) {
-		return func(p *order.Payload, err error) { told(what, nil, err) }
+		return func(p *order.Payload, err error) { told(what, err) }
 	}
 	parcelSaid := func(what string) func(*order.FulfillmentPayload, error) {
-		return func(p *order.FulfillmentPayload, err error) { told(what, nil, err) }
+		return func(p *order.FulfillmentPayload, err error) { told(what, err) }
 	}
 	switch n := r.IntN(13); {
 	case n == 0:
@@ -149,7 +147,7 @@ func (h *house) meddle(r *rand.Rand, o *order.Order, told func(string, []fault.P
 			in.Add = []order.EditAddInput{{VariantID: h.variant(r.IntN(4)), Quantity: 1 + r.IntN(2)}}
 		}
 		_, err := h.Edit(m, in, key)
-		told("edit", nil, err)
+		told("edit", err)
 	case n == 8 && len(parcels) > 0:
 		parcel := parcels[r.IntN(len(parcels))].GlobalID()
 		switch r.IntN(3) {
@@ -166,10 +164,10 @@ func (h *house) meddle(r *rand.Rand, o *order.Order, told func(string, []fault.P
 			in.Amount = new(decimal("1.00"))
 		}
 		_, err := h.payments.Capture(m, in, key)
-		told("capture", nil, err)
+		told("capture", err)
 	case n == 10 && len(payments) > 0:
 		_, err := h.payments.Refund(m, payment.RefundInput{PaymentID: payments[0].GlobalID(), Amount: new(decimal("0.50")), Reason: payment.RefundOther}, key)
-		told("refund", nil, err)
+		told("refund", err)
 	case n == 11:
 		orderSaid("pay")(h.Pay(buyer, order.PayInput{OrderID: o.GlobalID(), PaymentMethod: "card_ok"}, key))
 	case len(payments) > 0 && payments[0].Action != nil && payments[0].Action.URL != nil:
