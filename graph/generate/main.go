@@ -9,9 +9,14 @@ import (
 	"io"
 	"log"
 	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 
 	"github.com/99designs/gqlgen/api"
 	"github.com/99designs/gqlgen/codegen/config"
+	"github.com/vektah/gqlparser/v2"
+	"github.com/vektah/gqlparser/v2/ast"
 )
 
 func main() {
@@ -26,8 +31,38 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	if cfg.Sources, err = sections(cfg.Sources); err != nil {
+		return err
+	}
 	log.SetOutput(withoutResolvers{os.Stderr})
 	return api.Generate(cfg, api.AddPlugin(&bindings{file: "graph/exec.generated.go"}))
+}
+
+// heading begins a section of the contract.
+var heading = regexp.MustCompile(`(?m)^# -+\n# (\w+)[^\n]*\n# -+\n`)
+
+// sections makes a source of each section of the contract, since gqlgen writes a file of code for each source: one for all
+// would have well over a megabyte. What stands before the first heading goes with it.
+func sections(sources []*ast.Source) ([]*ast.Source, error) {
+	if _, err := gqlparser.LoadSchema(sources...); err != nil { // here the lines are still those of the file
+		return nil, err
+	}
+	var all []*ast.Source
+	for _, source := range sources {
+		found := heading.FindAllStringSubmatchIndex(source.Input, -1)
+		for i, at := range found {
+			from, to := at[0], len(source.Input)
+			if i == 0 {
+				from = 0
+			}
+			if i+1 < len(found) {
+				to = found[i+1][0]
+			}
+			name := strings.ToLower(source.Input[at[2]:at[3]])
+			all = append(all, &ast.Source{Name: filepath.Join(filepath.Dir(source.Name), name+".graphqls"), Input: source.Input[from:to]})
+		}
+	}
+	return all, nil
 }
 
 // withoutResolvers is a log that leaves out what gqlgen says of each edge: that it has found no method for it.
