@@ -737,10 +737,17 @@ func TestStreamsEnd(t *testing.T) {
 	l.hear()
 	_ = s.body.Close()
 	_ = l.CloseNow()
-	for deadline := time.Now().Add(20 * time.Second); open() > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d streams are left", open())
-		}
+	gone := make(chan struct{})
+	go func() {
+		r.streams.open.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+	case <-time.After(20 * time.Second):
+	}
+	if open() != 0 {
+		t.Fatalf("%d streams are left", open())
 	}
 
 	l = r.connect("")

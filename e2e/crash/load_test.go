@@ -27,6 +27,8 @@ type crowd struct {
 	mu      sync.Mutex
 	placed  []sent // orders that buyers were answered
 	answers map[string]int
+	total   int        // of the answers
+	counted *sync.Cond // one more of them
 }
 
 // sent is a request that was answered with an order.
@@ -43,6 +45,7 @@ var cards = []string{"card_declined", "card_action", "card_timeout", "card_late"
 func gather(s *shop) *crowd {
 	ctx, stop := context.WithCancel(s.t.Context())
 	c := &crowd{s: s, stop: stop, answers: map[string]int{}}
+	c.counted = sync.NewCond(&c.mu)
 	for i := range 8 {
 		c.done.Go(func() {
 			r := rand.New(rand.NewPCG(1, uint64(i)))
@@ -68,6 +71,29 @@ func (c *crowd) count(what string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.answers[what]++
+	c.total++
+	c.counted.Broadcast()
+}
+
+// after waits until the crowd has had so many more answers: then others of it are in the middle of something.
+func (c *crowd) after(answers int) {
+	c.s.t.Helper()
+	const most = 2 * time.Minute
+	late := false
+	timer := time.AfterFunc(most, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		late = true
+		c.counted.Broadcast()
+	})
+	defer timer.Stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for want := c.total + answers; c.total < want; c.counted.Wait() {
+		if late {
+			c.s.t.Fatalf("there were no %d answers within %s: %v\n%s", answers, most, c.answers, c.s.log())
+		}
+	}
 }
 
 // buy orders something, approves it half the time if it is asked for, and sometimes asks again with the same key.
@@ -210,8 +236,7 @@ func TestDeathUnderLoad(t *testing.T) {
 	s := openShop(t, dbs.URLs, dbs.RedisURL)
 	c := gather(s)
 	for range crashes(t) {
-		// Not at once, so that something is under way.
-		time.Sleep(time.Duration(100+rand.IntN(1500)) * time.Millisecond)
+		c.after(1 + rand.IntN(40))
 		s.process.kill()
 		s.start("")
 	}
@@ -252,7 +277,7 @@ func TestDeathOfPostgres(t *testing.T) {
 	s.dying = true
 	c := gather(s)
 	for range max(1, crashes(t)/10) {
-		time.Sleep(3 * time.Second)
+		c.after(50)
 		text, err := os.ReadFile(filepath.Join(dir, "data", "postgres", "postmaster.pid"))
 		if err != nil {
 			t.Fatal(err)
@@ -270,7 +295,7 @@ func TestDeathOfPostgres(t *testing.T) {
 		}
 		stack = up()
 	}
-	time.Sleep(3 * time.Second)
+	c.after(50)
 	c.leave()
 	s.finish()
 	c.keep()
