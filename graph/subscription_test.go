@@ -696,7 +696,7 @@ func TestStatementsOfEvents(t *testing.T) {
 	}
 	cancel()
 	done.Wait()
-	want := []string{"users.check_session", "orders.orders_by_key", "orders.orders_by_key", "orders.lines_by_order"}
+	want := []string{"users.check_session", "orders.published_orders_by_key", "orders.published_orders_by_key", "orders.lines_by_order"}
 	if got := recorder.Statements(); !slices.Equal(got, want) {
 		t.Errorf("%v, not %v", got, want)
 	}

@@ -1,5 +1,7 @@
 package fault
 
+import "strings"
+
 // ProblemCode is what can be wrong with an input that the user can mend.
 type ProblemCode string
 
@@ -29,6 +31,19 @@ type Problem struct {
 	Code    ProblemCode
 	Field   []string // the path from the input object on; empty when it is about the whole
 	Message string
+}
+
+// Problems are what keeps a change from being made. As an error they undo its transaction; the verb makes them part of
+// its outcome.
+type Problems []Problem
+
+// Error names the problems, of which a log should see none.
+func (p Problems) Error() string {
+	texts := make([]string, len(p))
+	for i := range p {
+		texts[i] = strings.Join(p[i].Field, ".") + ": " + p[i].Message
+	}
+	return strings.Join(texts, "; ")
 }
 
 // NewProblem returns a problem with the field at the path, or with the whole input.

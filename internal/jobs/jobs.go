@@ -51,7 +51,6 @@ type Queue struct {
 	schema  string
 	pool    *pgxpool.Pool
 	workers *river.Workers
-	kinds   int // that it has work for
 	client  *river.Client[pgx.Tx]
 	observe func(kind string, took time.Duration, err error)
 	log     *slog.Logger
@@ -100,7 +99,6 @@ func (q *Queue) Schema() string { return q.schema }
 
 // Handle says what a kind of job does. An error makes it be tried again after a pause; see Later and Never.
 func Handle[A Args](q *Queue, work func(ctx context.Context, args A) error) {
-	q.kinds++
 	river.AddWorker(q.workers, river.WorkFunc(func(ctx context.Context, job *river.Job[A]) error {
 		began := time.Now()
 		err := work(ctx, job.Args)
@@ -141,10 +139,6 @@ func Never(err error) error { return river.JobCancel(err) }
 // Run works off jobs until ctx is done; then it takes no more and waits for those that run, for ten seconds at most. While
 // the database does not answer, it tries again.
 func (q *Queue) Run(ctx context.Context) error {
-	if q.kinds == 0 {
-		<-ctx.Done()
-		return nil
-	}
 	// River stops when the context of Start ends.
 	for err := q.client.Start(ctx); err != nil; err = q.client.Start(ctx) {
 		if ctx.Err() == nil {

@@ -251,13 +251,9 @@ func (s *Service) CartLines(ctx context.Context, keys []id.Key) ([]*CartLine, er
 	return lines, err
 }
 
-// refused are problems for which a transaction is rolled back.
-type refused []fault.Problem
-
-func (r refused) Error() string { return "refused: " + r[0].Message }
-
+// refuse returns the error of a problem that undoes a transaction.
 func refuse(code fault.ProblemCode, message string, field ...string) error {
-	return refused{fault.NewProblem(code, message, field...)}
+	return fault.Problems{fault.NewProblem(code, message, field...)}
 }
 
 // errNoCart returns the error about a cart that is not there, or not the viewer's.
@@ -299,7 +295,7 @@ func (s *Service) changeCart(
 
 // outcome makes what was refused a payload.
 func outcome(payload *CartPayload, err error) (*CartPayload, error) {
-	if problems, ok := err.(refused); ok {
+	if problems, ok := err.(fault.Problems); ok {
 		return &CartPayload{UserErrors: problems}, nil
 	}
 	if err != nil {
@@ -333,7 +329,7 @@ func (s *Service) AddCartLines(ctx context.Context, in CartLinesAddInput) (*Cart
 	if err != nil {
 		return nil, err
 	}
-	var problems refused
+	var problems fault.Problems
 	wanted := map[uuid.UUID]int{}
 	var distinct []uuid.UUID
 	for i, l := range in.Lines {
@@ -361,10 +357,10 @@ func (s *Service) AddCartLines(ctx context.Context, in CartLinesAddInput) (*Cart
 			if had == nil {
 				count++
 			} else if had.Quantity+wanted[variant] > maxCartQuantity {
-				return refused{badQuantity(1, "lines")}
+				return fault.Problems{badQuantity(1, "lines")}
 			}
 			if wanted[variant] > maxCartQuantity {
-				return refused{badQuantity(1, "lines")}
+				return fault.Problems{badQuantity(1, "lines")}
 			}
 			added[i] = &CartLine{ID: id.New(), VariantID: variant, Quantity: wanted[variant], UnitPriceMinor: goods[variant].PriceMinor}
 		}
@@ -384,7 +380,7 @@ func (s *Service) UpdateCartLines(ctx context.Context, in CartLinesUpdateInput) 
 	if len(in.Lines) == 0 || len(in.Lines) > maxCartLines {
 		return nil, fault.Input(fmt.Sprintf("give 1 to %d lines", maxCartLines), "input", "lines")
 	}
-	var problems refused
+	var problems fault.Problems
 	for i, l := range in.Lines {
 		if l.Quantity < 0 || l.Quantity > maxCartQuantity {
 			problems = append(problems, badQuantity(0, "lines", strconv.Itoa(i), "quantity"))
@@ -399,7 +395,7 @@ func (s *Service) UpdateCartLines(ctx context.Context, in CartLinesUpdateInput) 
 		return nil, err
 	}
 	return s.changeCart(ctx, in.Token, false, func(ctx context.Context, tx *postgres.Tx, c *Cart) error {
-		var problems refused
+		var problems fault.Problems
 		quantities := map[uuid.UUID]int{}
 		for i, given := range in.Lines {
 			l := c.lineOf(given.LineID)
@@ -487,7 +483,7 @@ func (s *Service) RemoveCartLines(ctx context.Context, in CartLinesRemoveInput) 
 
 // UpdateCart changes what a cart says about its buyer.
 func (s *Service) UpdateCart(ctx context.Context, in CartUpdateInput) (*CartPayload, error) {
-	var problems refused
+	var problems fault.Problems
 	email, note := in.Email.Value(), in.Note.Value()
 	if email != nil {
 		normalized, err := seal.NormalizeEmail(*email)
@@ -566,10 +562,10 @@ func (s *Service) UpdateCart(ctx context.Context, in CartUpdateInput) (*CartPayl
 }
 
 // writtenAddress checks an address, and says what is wrong with it in the field.
-func writtenAddress(field string, in *PostalAddressInput) (*PostalAddress, refused) {
+func writtenAddress(field string, in *PostalAddressInput) (*PostalAddress, fault.Problems) {
 	made, wrong := user.NewAddress(user.AddressCreateInput{Name: in.Name, Company: in.Company, Line1: in.Line1, Line2: in.Line2,
 		City: in.City, Region: in.Region, PostalCode: in.PostalCode, Country: in.Country, Phone: in.Phone})
-	var problems refused
+	var problems fault.Problems
 	for _, p := range wrong {
 		problems = append(problems, fault.NewProblem(p.Code, p.Message, append([]string{field}, p.Field...)...))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"emporium/internal/fault"
 	"emporium/internal/id"
+	"emporium/internal/money"
 	"emporium/internal/postgres"
 )
 
@@ -73,16 +74,25 @@ func (s *Service) lock(ctx context.Context, tx *postgres.Tx, key id.Key) (*locke
 	if err != nil {
 		return nil, err
 	}
-	orders := s.tables.orders.Whole(ctx)
-	o, _, err := postgres.First(ctx, tx, postgres.Stmt{
-		Name: "orders.locked", SQL: "SELECT " + orders.SQL + " " + fromOrders + " WHERE o.owner_id = $1 AND o.id = $2",
-		Reads: postgres.Rows("orders.orders", key.ID),
-	}, orders.Scan, key.Owner, key.ID)
+	o, err := s.read(ctx, tx, key)
 	if err != nil {
 		return nil, err
 	}
 	return &locked{Order: o, CartID: e.CartID, PaymentRevision: e.PaymentRevision, Paid: e.paid,
 		CancelRestock: e.CancelRestock, CancelRefund: e.CancelRefund}, nil
+}
+
+// read returns an order, whoever asks. It fails with NotFound if there is none.
+func (s *Service) read(ctx context.Context, q postgres.Querier, key id.Key) (*Order, error) {
+	orders := s.tables.orders.Whole(ctx)
+	o, found, err := postgres.First(ctx, q, postgres.Stmt{
+		Name: "orders.order", SQL: "SELECT " + orders.SQL + " " + fromOrders + " WHERE o.owner_id = $1 AND o.id = $2",
+		Reads: postgres.Rows("orders.orders", key.ID),
+	}, orders.Scan, key.Owner, key.ID)
+	if err == nil && !found {
+		err = errUnknown("input", "orderId")
+	}
+	return o, err
 }
 
 // store writes what can change of an order. What a customer pays with is forgotten as soon as it is of no more use.
@@ -119,18 +129,27 @@ func (o *locked) to(next Status, now time.Time) error {
 
 // addEvent writes down what has happened to an order. Actor is nil for what the shop does by itself.
 func (s *Service) addEvent(ctx context.Context, tx *postgres.Tx, key id.Key, kind EventKind, message string, actor *uuid.UUID) error {
-	return s.addEventAs(ctx, tx, key, id.New(), kind, message, actor, s.now())
-}
-
-// addEventAs is addEvent for an event that has an ID already: the same again changes nothing.
-func (s *Service) addEventAs(
-	ctx context.Context, tx *postgres.Tx, key id.Key, event uuid.UUID, kind EventKind, message string, actor *uuid.UUID, at time.Time,
-) error {
 	_, err := postgres.Exec(ctx, tx, postgres.Stmt{
 		Name: "orders.add_event",
-		SQL: `INSERT INTO orders.events (owner_id, id, order_id, kind, message, actor_id, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		SQL:  `INSERT INTO orders.events (owner_id, id, order_id, kind, message, actor_id, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+	}, key.Owner, id.New(), key.ID, kind, message, actor, s.now())
+	return err
+}
+
+// addEntries writes down what has happened to the money of an order. What was written down before stays as it is.
+func (s *Service) addEntries(ctx context.Context, tx *postgres.Tx, o *Order, entries []PaymentEntry) error {
+	ids, kinds, messages, times := make([]uuid.UUID, len(entries)), make([]EventKind, len(entries)), make([]string, len(entries)), make([]time.Time, len(entries))
+	for i, e := range entries {
+		if ids[i], kinds[i], times[i] = e.ID, e.Kind, e.At; e.Amount > 0 {
+			messages[i] = money.New(e.Amount, o.Currency).String()
+		}
+	}
+	_, err := postgres.Exec(ctx, tx, postgres.Stmt{
+		Name: "orders.add_entries",
+		SQL: `INSERT INTO orders.events (owner_id, id, order_id, kind, message, created_at)
+			SELECT $1, t.id, $2, t.kind, t.message, t.at FROM unnest($3::uuid[], $4::text[], $5::text[], $6::timestamptz[]) AS t(id, kind, message, at)
 			ON CONFLICT (owner_id, id) DO NOTHING`,
-	}, key.Owner, event, key.ID, kind, message, actor, at)
+	}, o.Owner, o.ID, ids, kinds, messages, times)
 	return err
 }
 

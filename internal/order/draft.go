@@ -127,7 +127,7 @@ func (s *Service) CreateDraft(ctx context.Context, in DraftInput, idempotencyKey
 		return nil, err
 	}
 	o, lines, err := s.newDraft(ctx, in)
-	wrong, refusing := err.(refused)
+	wrong, refusing := err.(fault.Problems)
 	if err != nil && !refusing {
 		return nil, err
 	}
@@ -140,12 +140,12 @@ func (s *Service) CreateDraft(ctx context.Context, in DraftInput, idempotencyKey
 			if err := s.insert(ctx, tx, o); err != nil {
 				return placed{}, err
 			}
-			if err := s.insertDraftLines(ctx, tx, &o.Order, lines); err != nil {
+			if err := insertDraftLines(ctx, tx, &o.Order, lines); err != nil {
 				return placed{}, err
 			}
 			return placed{o.Owner, o.ID}, s.addEvent(ctx, tx, o.Key(), EventCreated, "", actorID(ctx))
 		})
-	if problems, ok := err.(refused); ok {
+	if problems, ok := err.(fault.Problems); ok {
 		return &Payload{UserErrors: problems}, nil
 	}
 	if err != nil {
@@ -182,14 +182,11 @@ func (s *Service) newDraft(ctx context.Context, in DraftInput) (*newOrder, []*so
 	return o, lines, nil
 }
 
-func (s *Service) insertDraftLines(ctx context.Context, tx *postgres.Tx, o *Order, lines []*soldLine) error {
+func insertDraftLines(ctx context.Context, tx *postgres.Tx, o *Order, lines []*soldLine) error {
 	for i, l := range lines {
 		l.Owner, l.OrderID, l.ID, l.Position = o.Owner, o.ID, id.New(), i+1
-		if err := s.insertLine(ctx, tx, l, nil); err != nil {
-			return err
-		}
 	}
-	return nil
+	return insertLines(ctx, tx, lines, nil)
 }
 
 // UpdateDraft writes a draft anew.
@@ -198,7 +195,7 @@ func (s *Service) UpdateDraft(ctx context.Context, in DraftUpdateInput) (*Payloa
 		return nil, err
 	}
 	fresh, lines, err := s.draft(ctx, in.Draft)
-	if problems, ok := err.(refused); ok {
+	if problems, ok := err.(fault.Problems); ok {
 		return &Payload{UserErrors: problems}, nil
 	}
 	if err != nil {
@@ -213,7 +210,7 @@ func (s *Service) UpdateDraft(ctx context.Context, in DraftUpdateInput) (*Payloa
 		}, o.Owner, o.ID); err != nil {
 			return err
 		}
-		if err := s.insertDraftLines(ctx, tx, o.Order, lines); err != nil {
+		if err := insertDraftLines(ctx, tx, o.Order, lines); err != nil {
 			return err
 		}
 		fresh.Owner, fresh.ID = o.Owner, o.ID
@@ -243,7 +240,7 @@ func (s *Service) UpdateDraft(ctx context.Context, in DraftUpdateInput) (*Payloa
 func (s *Service) draft(ctx context.Context, in DraftInput) (*newOrder, []*soldLine, error) {
 	o := &newOrder{Order: Order{Status: StatusDraft, PaymentStatus: PaymentUnpaid, FulfillmentStatus: Unfulfilled, Currency: s.currency,
 		TaxIncluded: s.taxIncluded, ShippingMethod: in.ShippingMethod}}
-	var wrong refused
+	var wrong fault.Problems
 	if in.Email != nil {
 		email, err := seal.NormalizeEmail(*in.Email)
 		if err != nil {
@@ -252,7 +249,7 @@ func (s *Service) draft(ctx context.Context, in DraftInput) (*newOrder, []*soldL
 		o.Email = &email
 	}
 	note, err := noteOf(in.Note)
-	if problems, ok := err.(refused); ok {
+	if problems, ok := err.(fault.Problems); ok {
 		wrong = append(wrong, problems...)
 	} else if note != "" {
 		o.Note = &note
@@ -371,10 +368,7 @@ func taxesOf(all []TaxAmount, lines []*soldLine) []OrderTax {
 
 // PlaceDraft places a draft: from here on it goes the way of every order.
 func (s *Service) PlaceDraft(ctx context.Context, in DraftPlaceInput, idempotencyKey string) (*Payload, error) {
-	if err := requireManager(ctx); err != nil {
-		return nil, err
-	}
-	key, err := orderKey(in.OrderID)
+	key, err := managed(ctx, in.OrderID)
 	if err != nil {
 		return nil, err
 	}

@@ -67,6 +67,7 @@ type driven struct {
 	ExpiresAt time.Time
 	Expired   bool
 	Cancel    *CancelReason
+	Guest     bool // the owner is to become one
 }
 
 // Drive does what is to be done for an order that is being placed, and returns the state that it is in afterwards: still
@@ -78,7 +79,7 @@ func (s *Service) Drive(ctx context.Context, key id.Key) (Status, error) {
 		Name: "orders.claim",
 		SQL: `UPDATE orders.orders SET lease = $3, lease_until = clock_timestamp() + $4::interval
 			WHERE owner_id = $1 AND id = $2 AND status = 'PENDING' AND (lease_until IS NULL OR lease_until < clock_timestamp())
-			RETURNING number, currency, total, payment_id, payment_method, return_url, coalesce(expires_at, created_at), coalesce(expires_at, created_at) < clock_timestamp(), cancel_reason`,
+			RETURNING number, currency, total, payment_id, payment_method, return_url, coalesce(expires_at, created_at), coalesce(expires_at, created_at) < clock_timestamp(), cancel_reason, guest`,
 	}, pgx.RowToStructByPos[driven], key.Owner, key.ID, lease, leaseFor)
 	if err != nil {
 		return "", err
@@ -182,8 +183,14 @@ func (s *Service) drive(ctx context.Context, key id.Key, d driven) error {
 			return nil
 		}
 	}
-	if err := s.ensureGuest(ctx, key); err != nil {
-		return err
+	if d.Guest {
+		o, err := s.read(ctx, s.db, key)
+		if err == nil {
+			err = s.makeGuest(ctx, o)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	s.at("order: before sale")
 	switch err := s.products.Sell(ctx, key.ID); {
@@ -369,14 +376,8 @@ func (s *Service) PaymentsChanged(ctx context.Context, key id.Key, f PaymentFact
 		o.PaymentRevision = f.Revision
 		o.Paid = paid{f.Authorized, f.Voided, f.Captured, f.Refunded}
 		o.PaymentStatus = o.Paid.status(o.TotalMinor)
-		for _, e := range f.Entries {
-			message := ""
-			if e.Amount > 0 {
-				message = money.New(e.Amount, o.Currency).String()
-			}
-			if err := s.addEventAs(ctx, tx, o.Key(), e.ID, e.Kind, message, nil, e.At); err != nil {
-				return err
-			}
+		if err := s.addEntries(ctx, tx, o.Order, f.Entries); err != nil {
+			return err
 		}
 		if o.Status.givenUp() && s.owes(o) {
 			// Money that has come too late goes back, too.
@@ -434,7 +435,7 @@ func (s *Service) runJobs(q *jobs.Queue) {
 	jobs.Handle(q, s.sendNotice)
 	jobs.Handle(q, func(ctx context.Context, j editJob) error {
 		err := s.settleEdit(ctx, id.Key{Owner: j.Owner, ID: j.Edit})
-		if _, through := err.(refused); through {
+		if _, through := err.(fault.Problems); through {
 			return nil
 		}
 		return err

@@ -105,15 +105,12 @@ func (editJob) Kind() string { return "orders.edit" }
 // What is added is held before it counts; what is taken away goes back on sale. The price of shipping stays, and the discount of a
 // line goes down with its quantity. What the customer then owes, or is owed, is the order's balance.
 func (s *Service) Edit(ctx context.Context, in EditInput, idempotencyKey string) (*EditPayload, error) {
-	if err := requireManager(ctx); err != nil {
-		return nil, err
-	}
-	key, err := orderKey(in.OrderID)
+	key, err := managed(ctx, in.OrderID)
 	if err != nil {
 		return nil, err
 	}
 	e, err := s.readEdit(ctx, key, in)
-	wrong, refusing := err.(refused)
+	wrong, refusing := err.(fault.Problems)
 	if err != nil && (in.DryRun || !refusing) {
 		return s.editPayload(ctx, key, nil, err)
 	}
@@ -196,7 +193,7 @@ func (s *Service) readEdit(ctx context.Context, key id.Key, in EditInput) (edit,
 		variants, country := make([]uuid.UUID, len(in.Add)), ""
 		for i, a := range in.Add {
 			if a.Quantity < 1 || a.Quantity > maxCartQuantity {
-				return e, refused{badQuantity(1, "add", strconv.Itoa(i), "quantity")}
+				return e, fault.Problems{badQuantity(1, "add", strconv.Itoa(i), "quantity")}
 			}
 			variants[i] = a.VariantID.Key
 		}
@@ -418,7 +415,7 @@ func (s *Service) settleEdit(ctx context.Context, key id.Key) error {
 		}
 	}
 	if e.Problem != nil {
-		return refused{*e.Problem}
+		return fault.Problems{*e.Problem}
 	}
 	return nil
 }
@@ -451,7 +448,7 @@ func (s *Service) applyEdit(ctx context.Context, key, order id.Key, e storedEdit
 		}
 		status := editApplied
 		lines, t, err := s.edited(ctx, tx, o, &e.Changes)
-		if problems, ok := err.(refused); ok && wrong == nil {
+		if problems, ok := err.(fault.Problems); ok && wrong == nil {
 			wrong = &problems[0]
 		} else if err != nil && !ok {
 			return err
@@ -472,19 +469,25 @@ func (s *Service) applyEdit(ctx context.Context, key, order id.Key, e storedEdit
 // storeEdited writes the lines and the totals of an edit.
 func (s *Service) storeEdited(ctx context.Context, tx *postgres.Tx, o *locked, edit uuid.UUID, lines []*soldLine, t totals, e storedEdit) error {
 	added := len(lines) - len(e.Changes.Add)
-	for i, l := range lines {
-		if i >= added {
-			if err := s.insertLine(ctx, tx, l, &edit); err != nil {
-				return err
-			}
-		} else if _, reduced := e.Changes.Reduce[l.ID]; reduced {
-			if _, err := postgres.Exec(ctx, tx, postgres.Stmt{
-				Name: "orders.reduce_line",
-				SQL:  `UPDATE orders.lines SET quantity = $3, discount = $4, tax = $5, total = $6 WHERE owner_id = $1 AND id = $2`,
-			}, o.Owner, l.ID, l.Quantity, l.DiscountMinor, l.TaxMinor, l.TotalMinor); err != nil {
-				return err
-			}
+	if err := insertLines(ctx, tx, lines[added:], &edit); err != nil {
+		return err
+	}
+	var ids []uuid.UUID
+	var quantities []int
+	var discounts, taxes, totals []int64
+	for _, l := range lines[:added] {
+		if _, reduced := e.Changes.Reduce[l.ID]; reduced {
+			ids, quantities = append(ids, l.ID), append(quantities, l.Quantity)
+			discounts, taxes, totals = append(discounts, l.DiscountMinor), append(taxes, l.TaxMinor), append(totals, l.TotalMinor)
 		}
+	}
+	if _, err := postgres.Exec(ctx, tx, postgres.Stmt{
+		Name: "orders.reduce_lines",
+		SQL: `UPDATE orders.lines l SET quantity = t.quantity, discount = t.discount, tax = t.tax, total = t.total
+			FROM unnest($2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[]) AS t(id, quantity, discount, tax, total)
+			WHERE l.owner_id = $1 AND l.id = t.id`,
+	}, o.Owner, ids, quantities, discounts, taxes, totals); err != nil {
+		return err
 	}
 	o.SubtotalMinor, o.DiscountMinor, o.TaxMinor, o.TotalMinor = t.SubtotalMinor, t.DiscountMinor, t.TaxMinor, t.TotalMinor
 	o.Taxes = retaxed(o.Taxes, lines)

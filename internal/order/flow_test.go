@@ -15,6 +15,7 @@ import (
 	"emporium/internal/fault"
 	"emporium/internal/id"
 	"emporium/internal/order"
+	"emporium/internal/page"
 	"emporium/internal/payment"
 	"emporium/internal/postgres"
 )
@@ -471,6 +472,26 @@ func TestDrafts(t *testing.T) {
 	o = h.ok(h.UpdateDraft(m, order.DraftUpdateInput{OrderID: o.GlobalID(), Draft: in}))
 	equal(t, "rewritten", o.TotalMinor, int64(1800))
 	equal(t, "nothing is held", h.stock(), []string{"20/0", "20/0"})
+	// Its customer knows nothing of it, nor does it count.
+	customer := h.as(h.ada)
+	byKey, err := h.ByKeys(customer, []id.Key{o.Key()})
+	h.must(err)
+	byNumber, err := h.ByNumber(customer, o.Number)
+	h.must(err)
+	list, err := h.List(customer, order.Filter{}, order.Sort{Field: order.SortCreatedAt}, page.Args{First: new(5)})
+	h.must(err)
+	count, err := h.Count(customer, order.Filter{})
+	h.must(err)
+	lists, err := h.ListByOwners(customer, []uuid.UUID{h.ada.ID}, page.Args{First: new(5)})
+	h.must(err)
+	counts, err := h.CountByOwners(customer, []uuid.UUID{h.ada.ID})
+	h.must(err)
+	if len(byKey) != 0 || byNumber != nil || len(list.Nodes()) != 0 || count != 0 || len(lists[h.ada.ID].Nodes()) != 0 || counts[h.ada.ID] != 0 {
+		t.Errorf("the customer sees the draft: %v, %v, %v, %d, %v, %v", byKey, byNumber, list.Nodes(), count, lists[h.ada.ID].Nodes(), counts)
+	}
+	if _, err := h.Cancel(customer, order.CancelInput{OrderID: o.GlobalID()}, "k"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("the customer cancels the draft: %v", err)
+	}
 	o = h.ok(h.PlaceDraft(m, order.DraftPlaceInput{OrderID: o.GlobalID()}, uuid.NewString()))
 	equal(t, "placed, unpaid", []any{o.Status, o.PaymentStatus}, []any{order.StatusPlaced, order.PaymentUnpaid})
 	equal(t, "stock", h.stock(), []string{"18/0", "19/0"})

@@ -40,12 +40,8 @@ func (s *Service) tellCustomer(ctx context.Context, tx *postgres.Tx, key id.Key,
 
 // sendNotice tells a customer. Orders without an address have nobody to be told.
 func (s *Service) sendNotice(ctx context.Context, j noticeJob) error {
-	orders := s.tables.orders.Whole(ctx)
-	o, found, err := postgres.First(ctx, s.db, postgres.Stmt{
-		Name: "orders.to_tell", SQL: "SELECT " + orders.SQL + " " + fromOrders + " WHERE o.owner_id = $1 AND o.id = $2",
-		Reads: postgres.Rows("orders.orders", j.Order),
-	}, orders.Scan, j.Owner, j.Order)
-	if err != nil || !found || o.Email == nil {
+	o, err := s.read(ctx, s.db, id.Key{Owner: j.Owner, ID: j.Order})
+	if err != nil || o.Email == nil {
 		return err
 	}
 	return s.notify(ctx, o, j.Notice)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"emporium/internal/auth"
 	"emporium/internal/fault"
@@ -15,7 +14,6 @@ import (
 	"emporium/internal/idempotency"
 	"emporium/internal/money"
 	"emporium/internal/postgres"
-	"emporium/internal/seal"
 )
 
 // guestTokenFor is how long a guest can come back to an order.
@@ -94,7 +92,7 @@ func (s *Service) Place(ctx context.Context, in PlaceInput, idempotencyKey strin
 		done, err := idempotency.Do(ctx, s.db, keys, request, func(ctx context.Context, tx *postgres.Tx) (placed, error) {
 			return s.placeCart(ctx, tx, in, q)
 		})
-		switch problems, isProblem := err.(refused); {
+		switch problems, isProblem := err.(fault.Problems); {
 		case isProblem:
 			return refusal(problems...)
 		case errors.Is(err, errCartChanged) && try < 3:
@@ -161,7 +159,7 @@ func (s *Service) placeCart(ctx context.Context, tx *postgres.Tx, in PlaceInput,
 	case !c.UpdatedAt.Equal(q.cart.UpdatedAt):
 		return placed{}, errCartChanged
 	case len(q.quote.Problems) > 0:
-		return placed{}, refused(q.quote.Problems)
+		return placed{}, fault.Problems(q.quote.Problems)
 	}
 	expected, err := in.ExpectedTotal.Minor(s.currency)
 	if err != nil || expected != q.quote.TotalMinor {
@@ -198,10 +196,8 @@ func (s *Service) placeCart(ctx context.Context, tx *postgres.Tx, in PlaceInput,
 	if err := s.insert(ctx, tx, o); err != nil {
 		return placed{}, err
 	}
-	for _, l := range lines {
-		if err := s.insertLine(ctx, tx, l, nil); err != nil {
-			return placed{}, err
-		}
+	if err := insertLines(ctx, tx, lines, nil); err != nil {
+		return placed{}, err
 	}
 	if err := s.addEvent(ctx, tx, o.Key(), EventCreated, "", actorID(ctx)); err != nil {
 		return placed{}, err
@@ -216,7 +212,7 @@ func (s *Service) placeCart(ctx context.Context, tx *postgres.Tx, in PlaceInput,
 	if wrong, err := s.redeem(ctx, tx, q.quote, o.Owner, o.ID); err != nil {
 		return placed{}, err
 	} else if wrong != nil {
-		return placed{}, refused{*wrong}
+		return placed{}, fault.Problems{*wrong}
 	}
 	return placed{o.Owner, o.ID}, nil
 }
@@ -274,31 +270,24 @@ func (s *Service) insert(ctx context.Context, tx *postgres.Tx, o *newOrder) erro
 	return err
 }
 
-const insertLine = `INSERT INTO orders.lines (owner_id, id, order_id, position, product_id, variant_id, title, variant_title, sku,
-		image_url, quantity, currency, unit_price, discount, tax, total, tax_name, tax_basis_points, hold_id)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`
-
-// insertLine stores a line of an order. Hold is what its stock is held under, if it is not the order.
-func (s *Service) insertLine(ctx context.Context, tx *postgres.Tx, l *soldLine, hold *uuid.UUID) error {
-	_, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "orders.insert_line", SQL: insertLine}, l.Owner, l.ID, l.OrderID, l.Position,
-		l.ProductID, l.VariantID, l.Title, l.VariantTitle, l.SKU, l.ImageURL, l.Quantity, l.Currency, l.UnitPriceMinor, l.DiscountMinor,
-		l.TaxMinor, l.TotalMinor, l.TaxName, l.TaxBasisPoints, hold)
-	return err
+// insertLines stores lines of an order. Hold is what their stock is held under, if it is not the order.
+func insertLines(ctx context.Context, tx *postgres.Tx, lines []*soldLine, hold *uuid.UUID) error {
+	rows := make([][]any, len(lines))
+	for i, l := range lines {
+		rows[i] = []any{l.Owner, l.ID, l.OrderID, l.Position, l.ProductID, l.VariantID, l.Title, l.VariantTitle, l.SKU, l.ImageURL, l.Quantity,
+			l.Currency, l.UnitPriceMinor, l.DiscountMinor, l.TaxMinor, l.TotalMinor, l.TaxName, l.TaxBasisPoints, hold}
+	}
+	return postgres.CopyParts(ctx, tx, "orders", []postgres.Part{{Table: "lines", Rows: rows, Columns: []string{"owner_id", "id", "order_id", "position",
+		"product_id", "variant_id", "title", "variant_title", "sku", "image_url", "quantity", "currency", "unit_price", "discount", "tax", "total",
+		"tax_name", "tax_basis_points", "hold_id"}}})
 }
 
 // placePayload drives an order that is being placed and says what has become of it.
 func (s *Service) placePayload(ctx context.Context, key id.Key) (*PlacePayload, error) {
 	s.see(ctx, key, s.driveOn)
-	orders := s.tables.orders.Whole(ctx)
-	o, found, err := postgres.First(ctx, s.db, postgres.Stmt{
-		Name: "orders.placed", SQL: "SELECT " + orders.SQL + " " + fromOrders + " WHERE o.owner_id = $1 AND o.id = $2",
-		Reads: postgres.Rows("orders.orders", key.ID),
-	}, orders.Scan, key.Owner, key.ID)
+	o, err := s.read(ctx, s.db, key)
 	if err != nil {
 		return nil, err
-	}
-	if !found {
-		return nil, errUnknown()
 	}
 	p := &PlacePayload{Order: o, UserErrors: o.whyNot()}
 	if !auth.From(ctx).Is(o.Owner) {
@@ -324,11 +313,7 @@ func (o *Order) whyNot() []fault.Problem {
 
 // guestAccess makes the buyer a guest, and opens a session by which they come back.
 func (s *Service) guestAccess(ctx context.Context, o *Order) (*GuestAccess, error) {
-	name := ""
-	if o.ShippingAddress != nil {
-		name = o.ShippingAddress.Name
-	}
-	if err := s.users.CreateGuest(ctx, o.Owner, or(o.Email), name); err != nil {
+	if err := s.makeGuest(ctx, o); err != nil {
 		return nil, err
 	}
 	token, expires, err := s.users.OpenGuestSession(ctx, o.Owner, guestTokenFor)
@@ -338,31 +323,11 @@ func (s *Service) guestAccess(ctx context.Context, o *Order) (*GuestAccess, erro
 	return &GuestAccess{Token: token, ExpiresAt: expires}, nil
 }
 
-// ensureGuest makes the owner of an order a guest if they are to be one: no order is placed that belongs to nobody.
-func (s *Service) ensureGuest(ctx context.Context, key id.Key) error {
-	type row struct {
-		Guest   bool
-		Email   []byte
-		Address []byte
-	}
-	o, _, err := postgres.First(ctx, s.db, postgres.Stmt{
-		Name: "orders.guest", SQL: "SELECT guest, email, shipping_address FROM orders.orders WHERE owner_id = $1 AND id = $2",
-		Reads: postgres.Rows("orders.orders", key.ID),
-	}, pgx.RowToStructByPos[row], key.Owner, key.ID)
-	if err != nil || !o.Guest {
-		return err
-	}
-	email, err := s.sealer.OpenNullable(field("email", key), o.Email)
-	if err != nil {
-		return err
-	}
-	address, err := seal.OpenJSON[*PostalAddress](s.sealer, field("shipping_address", key), o.Address)
-	if err != nil {
-		return err
-	}
+// makeGuest makes the owner of an order a guest: no order is placed that belongs to nobody.
+func (s *Service) makeGuest(ctx context.Context, o *Order) error {
 	name := ""
-	if address != nil {
-		name = address.Name
+	if o.ShippingAddress != nil {
+		name = o.ShippingAddress.Name
 	}
-	return s.users.CreateGuest(ctx, key.Owner, or(email), name)
+	return s.users.CreateGuest(ctx, o.Owner, or(o.Email), name)
 }

@@ -27,8 +27,8 @@ import (
 
 // Service reads and writes orders. It is safe for concurrent use.
 //
-// The viewer is the actor of the context (see [auth.From]). Customers see their own orders and what belongs to them,
-// staff sees everybody's; what the viewer may not see is left out exactly as if it did not exist. Batch reads return
+// The viewer is the actor of the context (see [auth.From]). Customers see their own orders, but for those that the shop is
+// still writing, and what belongs to them, staff sees everybody's; what the viewer may not see is left out exactly as if it did not exist. Batch reads return
 // what they find and take one statement however many keys there are; a viewer who owns none of the keys costs none.
 type Service struct {
 	db          *postgres.DB
@@ -97,7 +97,11 @@ func New(cfg Config) *Service {
 
 // ByKeys returns the orders with these keys, in any order.
 func (s *Service) ByKeys(ctx context.Context, keys []id.Key) ([]*Order, error) {
-	return batch(ctx, s, ordersByKey, s.tables.orders, keys)
+	by := ordersByKey
+	if !auth.From(ctx).Staff() {
+		by = publishedByKey
+	}
+	return batch(ctx, s, by, s.tables.orders, keys)
 }
 
 // ByNumber returns the order with this number, in any case and between blanks; nil if the viewer may see none.
@@ -111,6 +115,7 @@ func (s *Service) ByNumber(ctx context.Context, number string) (*Order, error) {
 	b.And(hasNumber, number)
 	if !viewer.Staff() {
 		b.And("o.owner_id = ?", viewer.ID)
+		b.And(notDraft)
 	}
 	orders := s.tables.orders.In(ctx)
 	o, _, err := postgres.First(ctx, s.db, postgres.Stmt{
@@ -199,6 +204,9 @@ func (s *Service) ListByOwners(ctx context.Context, owners []uuid.UUID, args pag
 	} else {
 		b.And("o.owner_id = w.owner_id")
 	}
+	if !auth.From(ctx).Staff() {
+		b.And(notDraft)
+	}
 	tail, err := b.Page(w, by.keys)
 	if err != nil {
 		return nil, err
@@ -239,13 +247,19 @@ func (s *Service) CountByOwners(ctx context.Context, owners []uuid.UUID) (map[uu
 	if len(visible) == 0 {
 		return counts, nil
 	}
+	var b postgres.Builder
+	b.And("o.owner_id = ANY(?)", visible)
+	if !auth.From(ctx).Staff() {
+		b.And(notDraft)
+	}
 	type count struct {
 		owner uuid.UUID
 		n     int
 	}
 	rows, err := postgres.Select(ctx, s.db, postgres.Stmt{
-		Name: "orders.count_by_owner", SQL: countByOwner, Reads: postgres.All("orders.orders"),
-	}, func(row pgx.CollectableRow) (c count, err error) { return c, row.Scan(&c.owner, &c.n) }, visible)
+		Name: "orders.count_by_owner", SQL: "SELECT o.owner_id, count(*) FROM orders.orders o" + b.Where() + " GROUP BY o.owner_id",
+		Reads: postgres.All("orders.orders"),
+	}, func(row pgx.CollectableRow) (c count, err error) { return c, row.Scan(&c.owner, &c.n) }, b.Args()...)
 	if err != nil {
 		return nil, err
 	}
@@ -306,6 +320,7 @@ func (s *Service) filter(ctx context.Context, f Filter) (*postgres.Builder, []po
 	b, reads := &postgres.Builder{}, postgres.All("orders.orders")
 	if !viewer.Staff() {
 		b.And("o.owner_id = ?", viewer.ID)
+		b.And(notDraft)
 	}
 	if f.CustomerID != nil {
 		if f.CustomerID.Kind != id.User {

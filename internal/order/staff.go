@@ -44,7 +44,15 @@ func requireManager(ctx context.Context) error {
 	return nil
 }
 
-// orderKey returns the key of an order that a mutation of staff is about.
+// managed returns the key of an order for those who run the shop's orders.
+func managed(ctx context.Context, order id.ID) (id.Key, error) {
+	if err := requireManager(ctx); err != nil {
+		return id.Key{}, err
+	}
+	return orderKey(order)
+}
+
+// orderKey returns the key of an order that a mutation is about.
 func orderKey(order id.ID) (id.Key, error) {
 	if order.Kind != id.Order {
 		return id.Key{}, errUnknown("input", "orderId")
@@ -54,10 +62,7 @@ func orderKey(order id.ID) (id.Key, error) {
 
 // by runs a change of staff and returns the order as it is afterwards.
 func (s *Service) by(ctx context.Context, order id.ID, fn func(ctx context.Context, tx *postgres.Tx, o *locked) error) (*Payload, error) {
-	if err := requireManager(ctx); err != nil {
-		return nil, err
-	}
-	key, err := orderKey(order)
+	key, err := managed(ctx, order)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +73,7 @@ func (s *Service) by(ctx context.Context, order id.ID, fn func(ctx context.Conte
 // viewer's access.
 func (s *Service) payload(ctx context.Context, key id.Key, err error) (*Payload, error) {
 	p := &Payload{UserErrors: []fault.Problem{}}
-	if wrong, ok := err.(refused); ok {
+	if wrong, ok := err.(fault.Problems); ok {
 		p.UserErrors = wrong
 	} else if err != nil {
 		return nil, err
@@ -157,6 +162,8 @@ func (s *Service) Cancel(ctx context.Context, in CancelInput, idempotencyKey str
 			err = s.changeIn(ctx, tx, key, func(ctx context.Context, tx *postgres.Tx, o *locked) error {
 				defer func() { status = o.Status }()
 				switch {
+				case o.Status == StatusDraft && !staff:
+					return errUnknown("input", "orderId")
 				case o.Status == StatusCanceled:
 					return nil
 				case o.Status == StatusPending:
@@ -485,10 +492,7 @@ func (restockJob) Kind() string { return "orders.restock" }
 
 // Return takes goods back that were sent. The money is given back by a refund of its own.
 func (s *Service) Return(ctx context.Context, in ReturnInput, idempotencyKey string) (*Payload, error) {
-	if err := requireManager(ctx); err != nil {
-		return nil, err
-	}
-	key, err := orderKey(in.OrderID)
+	key, err := managed(ctx, in.OrderID)
 	if err != nil {
 		return nil, err
 	}
@@ -614,7 +618,7 @@ func (s *Service) AmountOf(ctx context.Context, key id.Key, want []LineQuantity)
 			return err
 		}
 		of, err := wanted(o.Order, lines, want, func(l *Line) int { return l.Quantity })
-		if problems, ok := err.(refused); ok {
+		if problems, ok := err.(fault.Problems); ok {
 			return fault.Input(problems[0].Message, problems[0].Field...)
 		} else if err != nil {
 			return err

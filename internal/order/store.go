@@ -34,7 +34,9 @@ const (
 	fromEvents   = `FROM orders.events e`
 
 	ownerByNumber = `SELECT owner_id FROM orders.order_numbers WHERE number = $1`
-	countByOwner  = `SELECT owner_id, count(*) FROM orders.orders WHERE owner_id = ANY($1) GROUP BY owner_id`
+
+	// notDraft leaves out what the shop is still writing, of which customers know nothing.
+	notDraft = `o.status <> 'DRAFT'`
 
 	// hasNumber goes through the directory, which is keyed by the number.
 	hasNumber = `(o.owner_id, o.id) IN (SELECT n.owner_id, n.order_id FROM orders.order_numbers n WHERE n.number = ?)`
@@ -43,6 +45,9 @@ const (
 var (
 	ordersByKey = postgres.ByKeys{Name: "orders.orders_by_key", From: fromOrders,
 		Owner: "o.owner_id", Column: "o.id", Rows: "orders.orders"}
+
+	publishedByKey = postgres.ByKeys{Name: "orders.published_orders_by_key", From: fromOrders,
+		Owner: "o.owner_id", Column: "o.id", Tail: " AND " + notDraft, Rows: "orders.orders"}
 
 	linesByKey = postgres.ByKeys{Name: "orders.lines_by_key", From: fromLines,
 		Owner: "l.owner_id", Column: "l.id", Rows: "orders.lines"}

@@ -249,7 +249,7 @@ func TestOwnersListsUseThePrimaryKey(t *testing.T) {
 			[]string{"orders by orders_by_id"}},
 		{"everybody's list by total", "orders.list", func() { note(svc.List(support, order.Filter{}, byTotal(page.Descending), page.Args{First: new(5)})) },
 			[]string{"orders by orders_by_total"}},
-		{"of one owner", "orders.orders_by_key", func() { note(svc.ByKeys(customer, one)) }, []string{"orders by orders_pkey"}},
+		{"of one owner", "orders.published_orders_by_key", func() { note(svc.ByKeys(customer, one)) }, []string{"orders by orders_pkey"}},
 		{"lines of one owner", "orders.lines_by_order", func() { note(svc.LinesOf(customer, one)) },
 			[]string{"lines by lines_owner_id_order_id_position_key"}},
 	} {

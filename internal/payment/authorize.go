@@ -23,6 +23,8 @@ const (
 	notMade   = "The payment could not be made."
 	cancelled = "The payment was cancelled."
 	paidBack  = "The payment was paid back."
+
+	noProvider = "No payments are taken at the moment."
 )
 
 // call asks a provider, outside of any transaction, between two points of the injection of faults.
@@ -58,9 +60,12 @@ func refusedAs(err error, code provider.ErrorCode) bool {
 
 var _ order.Payments = (*Service)(nil)
 
-// Authorize asks the provider to promise the amount; see [order.Payments]. It fails with Conflict while another payment of
+// Authorize asks the provider to promise the amount; see [order.Payments]. Without a provider it is refused. It fails with Conflict while another payment of
 // the order is under way, and once the order was released.
 func (s *Service) Authorize(ctx context.Context, r order.PaymentRequest) (order.PaymentOutcome, error) {
+	if s.cfg.Providers[s.cfg.Default] == nil {
+		return order.PaymentOutcome{State: order.PaymentRefused, Message: noProvider}, nil
+	}
 	key := id.Key{Owner: r.Order.Owner, ID: r.PaymentID}
 	a, err := s.begin(ctx, key, r)
 	if err == nil && a.Status == StatusPending {
@@ -98,9 +103,6 @@ func (a *account) outcome() order.PaymentOutcome {
 
 // begin writes a payment down before anybody is asked, and the job that sees to it; or finds the one that is there.
 func (s *Service) begin(ctx context.Context, key id.Key, r order.PaymentRequest) (*account, error) {
-	if s.cfg.Providers[s.cfg.Default] == nil {
-		return nil, fault.New(fault.Conflict, "no payments can be taken: there is no provider")
-	}
 	sealed, err := sealRequest(s, key, &request{Number: r.Number, Method: r.Method, ReturnURL: r.ReturnURL})
 	if err != nil {
 		return nil, err

@@ -116,8 +116,8 @@ func TestJobsFindOut(t *testing.T) {
 func TestWithoutAProvider(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	if _, err := s.Authorize(t.Context(), request("card_ok", 1)); !fault.Is(err, fault.Conflict) {
-		t.Errorf("authorize: %v", err)
+	if got, err := s.Authorize(t.Context(), request("card_ok", 1)); err != nil || got.State != order.PaymentRefused || got.Message == "" {
+		t.Errorf("authorize: %+v, %v", got, err)
 	}
 	d := draft(id.New(), day, paid)
 	s.load(t, d)

@@ -88,7 +88,7 @@ func startProvider(t testing.TB, books, addr string) (url string, stop func()) {
 	ready, done := make(chan string, 1), make(chan error, 1)
 	go func() {
 		done <- testprovider.Run(ctx, testprovider.Config{Addr: addr, Books: books, APIKey: apiKey, WebhookSecret: secret,
-			Late: 200 * time.Millisecond, RefundDelay: 200 * time.Millisecond, Ready: func(url string) { ready <- url }})
+			Late: 200 * time.Millisecond, RefundDelay: 200 * time.Millisecond, Log: slog.New(slog.DiscardHandler), Ready: func(url string) { ready <- url }})
 	}()
 	var once sync.Once
 	stop = func() {

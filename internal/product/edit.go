@@ -37,28 +37,16 @@ const maxMetadata = 100_000
 // write over long before.
 const editing = "hashtextextended('emporium products editing', 0)"
 
-// refusal is what keeps an edit from being made, that the user can mend. It undoes the transaction.
-type refusal []fault.Problem
-
-// Error names the problems, of which a log should see none.
-func (r refusal) Error() string {
-	texts := make([]string, len(r))
-	for i, p := range r {
-		texts[i] = strings.Join(p.Field, ".") + ": " + p.Message
-	}
-	return strings.Join(texts, "; ")
-}
-
-// refuse returns a refusal. Field is a path with dots, "" for the whole.
+// refuse returns the error of a problem, which undoes the transaction. Field is a path with dots, "" for the whole.
 func refuse(code fault.ProblemCode, field, format string, args ...any) error {
 	var path []string
 	if field != "" {
 		path = strings.Split(field, ".")
 	}
-	return refusal{fault.NewProblem(code, fmt.Sprintf(format, args...), path...)}
+	return fault.Problems{fault.NewProblem(code, fmt.Sprintf(format, args...), path...)}
 }
 
-// refused returns the problems of an error that is about the input: a refusal, what is wrong with a draft, or what a
+// refused returns the problems of an error that is about the input: problems, what is wrong with a draft, or what a
 // constraint has found.
 func refused(err error) []fault.Problem {
 	for _, c := range []struct {
@@ -76,7 +64,7 @@ func refused(err error) []fault.Problem {
 			return []fault.Problem{fault.NewProblem(c.code, c.message, c.field)}
 		}
 	}
-	var r refusal
+	var r fault.Problems
 	var e *fault.Error
 	switch {
 	case errors.As(err, &r):
@@ -458,9 +446,9 @@ func (d *Draft) checkSKUs(ctx context.Context, tx *postgres.Tx) error {
 	return nil
 }
 
-// inside puts the path of an item before the fields of a refusal.
+// inside puts the path of an item before the fields of problems.
 func inside(err error, prefix string) error {
-	var r refusal
+	var r fault.Problems
 	if errors.As(err, &r) {
 		for i := range r {
 			r[i].Field = append(strings.Split(strings.TrimSuffix(prefix, "."), "."), r[i].Field...)
