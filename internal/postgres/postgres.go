@@ -193,7 +193,7 @@ func (db *DB) start(ctx context.Context, s Stmt, args []any, on Querier) (contex
 		})
 	}
 	if r := recorderFrom(ctx); r != nil {
-		r.add(s)
+		r.add(db, s)
 	}
 	cancel := func() {}
 	if _, bounded := ctx.Deadline(); !bounded {

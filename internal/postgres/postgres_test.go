@@ -385,7 +385,7 @@ func TestRecorder(t *testing.T) {
 	db := pgtest.New(t).Orders
 	key := uuid.MustParse("0190a5d0-0000-7000-8000-000000000001")
 	ctx, recorder := postgres.Record(t.Context())
-	if s, tags := recorder.Statements(), recorder.Tags(); len(s) != 0 || len(tags) != 0 {
+	if s, tags := recorder.Statements(), recorder.Names(); len(s) != 0 || len(tags) != 0 {
 		t.Errorf("a new recorder holds %v and %v", s, tags)
 	}
 	statement := func(name string, reads ...postgres.Read) postgres.Stmt {
@@ -412,8 +412,8 @@ func TestRecorder(t *testing.T) {
 	if got, want := recorder.Statements(), []string{"orders.list", "products.by_id", "orders.list", "test.fails"}; !slices.Equal(got, want) {
 		t.Errorf("the statements are %v, want %v", got, want)
 	}
-	if got, want := recorder.Tags(), []postgres.Tag{"orders.lines:*", "orders.orders:*",
-		"products.products:0190a5d0-0000-7000-8000-000000000001", "users.users:*"}; !slices.Equal(got, want) {
+	if got, want := recorder.Names(), []string{"orders.lines:*", "orders.orders:*",
+		"products.products.id:0190a5d0-0000-7000-8000-000000000001", "users.users:*"}; !slices.Equal(got, want) {
 		t.Errorf("the tags are %v, want %v", got, want)
 	}
 	recorder.Statements()[0] = "overwritten"
@@ -434,8 +434,8 @@ func TestRecorder(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if got := len(recorder.Statements()); got != 40 || len(recorder.Tags()) != 1 {
-		t.Errorf("%d statements were recorded, with %v", got, recorder.Tags())
+	if got := len(recorder.Statements()); got != 40 || len(recorder.Names()) != 1 {
+		t.Errorf("%d statements were recorded, with %v", got, recorder.Names())
 	}
 }
 

@@ -185,7 +185,7 @@ func explain(t testing.TB) postgres.Explain {
 		}
 		for _, relation := range relations(plan, nil) {
 			declared := slices.ContainsFunc(s.Reads, func(r postgres.Read) bool {
-				return r.Relation == relation && (r.Whole || len(r.Keys) > 0)
+				return r.Relation == relation && !r.Empty()
 			})
 			if !declared {
 				t.Errorf("statement %s reads %s without declaring it", s.Name, relation)
