@@ -56,6 +56,7 @@ var mayImport = map[string][]string{
 	"internal/money":                         {"internal/fault"},
 	"internal/page":                          {"internal/fault"},
 	"internal/postgres":                      {"internal/fault", "internal/id", "internal/page"},
+	"internal/postgres/logical":              {},
 	"internal/postgres/pgtest":               {"internal/devstack", "internal/postgres", "migrations"},
 	"internal/reseal":                        {"internal/id", "internal/postgres", "internal/seal"},
 	"internal/seal":                          {"internal/fault"},
