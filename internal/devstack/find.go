@@ -97,6 +97,15 @@ func locate(ctx context.Context, o Options) (found programs, err error) {
 	return found, err
 }
 
+// RedisServer returns the path of a Redis or Valkey server, for tests that break servers of their own. It installs nothing.
+func RedisServer(ctx context.Context) (string, error) {
+	found, err := redisKind.find(ctx, programFolders())
+	if err != nil {
+		return "", fmt.Errorf("devstack: %w", err)
+	}
+	return found[0].path, nil
+}
+
 // postgresFor is the version that can serve data made by the given major version; 0 means that there is no data yet.
 func (p programs) postgresFor(major int) (program, error) {
 	for _, candidate := range p.postgres {
