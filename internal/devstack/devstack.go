@@ -50,6 +50,8 @@ type Options struct {
 	Install bool
 	// NeedRedis makes a missing or failing Redis an error of Start; otherwise it is reported in Stack.RedisErr.
 	NeedRedis bool
+	// Settings of Postgres, "name=value", that count more than those that it is started with otherwise.
+	Settings []string
 
 	programs []string // folders to look for programs in; nil: programFolders()
 }

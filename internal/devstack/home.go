@@ -22,6 +22,7 @@ type home struct {
 
 	shared    bool // used by several processes, for tests
 	needRedis bool
+	settings  []string
 	log       func(format string, args ...any)
 
 	postgres     program
@@ -43,7 +44,8 @@ func openHome(ctx context.Context, o Options, shared bool) (*home, error) {
 	if err != nil {
 		return nil, fmt.Errorf("devstack: %w", err)
 	}
-	h := &home{shared: shared, needRedis: o.NeedRedis, log: o.Log, redis: installed.redis, redisMissing: installed.redisErr}
+	h := &home{shared: shared, needRedis: o.NeedRedis, settings: o.Settings, log: o.Log,
+		redis: installed.redis, redisMissing: installed.redisErr}
 	if err := h.settle(ctx, o.Dir); err != nil {
 		return nil, fmt.Errorf("devstack: %w", err)
 	}

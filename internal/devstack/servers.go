@@ -38,7 +38,7 @@ func (h *home) postgresArgs() []string {
 		settings = append(settings, "max_connections=200", "max_wal_senders=20", "max_replication_slots=20", "fsync=on")
 	}
 	args := []string{"-D", h.clusterDir()}
-	for _, setting := range settings {
+	for _, setting := range append(settings, h.settings...) {
 		args = append(args, "-c", setting)
 	}
 	return args

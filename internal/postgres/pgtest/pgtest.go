@@ -48,6 +48,11 @@ func New(t testing.TB) *Databases {
 	if err != nil {
 		t.Fatalf("tests need Postgres and Redis: %v", err)
 	}
+	return newDatabases(t, s)
+}
+
+func newDatabases(t testing.TB, s *devstack.Stack) *Databases {
+	t.Helper()
 	d := &Databases{URLs: map[string]string{}, RedisURL: s.RedisURL}
 	if !Apart() {
 		db := d.clone(t, s, migrations.Domains...)
