@@ -19,7 +19,8 @@ import (
 )
 
 // Cluster is a Postgres (and a Redis) apart from those that all tests share, for tests that concern all databases of a
-// server: a replication slot waits for the transactions in all of them, and whoever kills a server kills everybody's.
+// server: a replication slot waits for the transactions in all of them, and whoever kills a server kills everybody's. Its
+// databases stay until it goes itself: one with a slot can not be dropped.
 type Cluster struct {
 	RedisURL string // empty if Redis is missing
 
@@ -117,13 +118,13 @@ func (c *Cluster) URLAs(t testing.TB, databaseURL, user string) string {
 // Empty returns the URL of a database of the test's own without any schema.
 func (c *Cluster) Empty(t testing.TB) string {
 	t.Helper()
-	return create(t, c.stack, "template0")
+	return create(t, c.stack, "template0", keep)
 }
 
 // Migrated returns databases of the test's own as New does, on this cluster.
 func (c *Cluster) Migrated(t testing.TB) *Databases {
 	t.Helper()
-	return newDatabases(t, c.stack)
+	return newDatabases(t, c.stack, keep)
 }
 
 // Pool opens a plain pool of pgx, for tests that look at what no store shows.
@@ -152,8 +153,8 @@ func (c *Cluster) Exec(t testing.TB, databaseURL string, statements ...string) {
 	}
 }
 
-// PID returns the process of the Postgres server, to be killed.
-func (c *Cluster) PID(t testing.TB) int {
+// Kill kills the Postgres server, which leaves it no time for anything.
+func (c *Cluster) Kill(t testing.TB) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(c.dir, "data", "postgres", "postmaster.pid"))
 	if err != nil {
@@ -164,5 +165,11 @@ func (c *Cluster) PID(t testing.TB) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pid
+	server, err := os.FindProcess(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
 }

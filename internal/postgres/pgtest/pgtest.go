@@ -48,21 +48,27 @@ func New(t testing.TB) *Databases {
 	if err != nil {
 		t.Fatalf("tests need Postgres and Redis: %v", err)
 	}
-	return newDatabases(t, s)
+	return newDatabases(t, s, drop)
 }
 
-func newDatabases(t testing.TB, s *devstack.Stack) *Databases {
+// What becomes of a database when its test ends.
+const (
+	drop = true
+	keep = false // until its server goes
+)
+
+func newDatabases(t testing.TB, s *devstack.Stack, dropped bool) *Databases {
 	t.Helper()
 	d := &Databases{URLs: map[string]string{}, RedisURL: s.RedisURL}
 	if !Apart() {
-		db := d.clone(t, s, migrations.Domains...)
+		db := d.clone(t, s, dropped, migrations.Domains...)
 		d.Users, d.Products, d.Orders, d.Payments = db, db, db, db
 		return d
 	}
 	for domain, db := range map[string]**postgres.DB{
 		"users": &d.Users, "products": &d.Products, "orders": &d.Orders, "payments": &d.Payments,
 	} {
-		*db = d.clone(t, s, domain)
+		*db = d.clone(t, s, dropped, domain)
 	}
 	return d
 }
@@ -79,14 +85,14 @@ var server = func() func(context.Context) (*devstack.Stack, error) {
 	}
 }()
 
-func (d *Databases) clone(t testing.TB, s *devstack.Stack, domains ...string) *postgres.DB {
+func (d *Databases) clone(t testing.TB, s *devstack.Stack, dropped bool, domains ...string) *postgres.DB {
 	t.Helper()
 	ctx := context.Background()
 	template, err := template(ctx, s, domains)
 	if err != nil {
 		t.Fatalf("template database: %v", err)
 	}
-	url := create(t, s, template)
+	url := create(t, s, template, dropped)
 	for _, domain := range domains {
 		d.URLs[domain] = url
 	}
@@ -98,8 +104,8 @@ func (d *Databases) clone(t testing.TB, s *devstack.Stack, domains ...string) *p
 	return db
 }
 
-// create makes a database from a template and drops it when the test ends.
-func create(t testing.TB, s *devstack.Stack, template string) (url string) {
+// create makes a database from a template, to be dropped when the test ends or to be kept.
+func create(t testing.TB, s *devstack.Stack, template string, dropped bool) (url string) {
 	t.Helper()
 	ctx := context.Background()
 	name := "emporium_test_" + strings.ToLower(rand.Text()[:16])
@@ -108,6 +114,9 @@ func create(t testing.TB, s *devstack.Stack, template string) (url string) {
 		return err
 	}); err != nil {
 		t.Fatalf("create database: %v", err)
+	}
+	if !dropped {
+		return s.DatabaseURLFor(name)
 	}
 	t.Cleanup(func() {
 		err := admin(ctx, s, func(c *pgx.Conn) error {
@@ -230,7 +239,7 @@ func Empty(t testing.TB) string {
 	if err != nil {
 		t.Fatalf("tests need Postgres and Redis: %v", err)
 	}
-	return create(t, s, "template0")
+	return create(t, s, "template0", drop)
 }
 
 // Redirect returns the URL with its server's unix socket looked for in another directory, and the path of the socket; for
