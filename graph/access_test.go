@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -149,7 +150,7 @@ func TestServerRefusesWhatIsNotDeclared(t *testing.T) {
 	for typeName, fields := range edges {
 		for name, e := range fields {
 			delete(fields, name)
-			if _, err := newExecutable(schema, nil); err == nil || !strings.Contains(err.Error(), typeName+"."+name) {
+			if _, err := newExecutable(schema, nil, time.Hour); err == nil || !strings.Contains(err.Error(), typeName+"."+name) {
 				t.Errorf("without %s.%s the server starts: %v", typeName, name, err)
 			}
 			fields[name] = e
@@ -160,7 +161,7 @@ func TestServerRefusesWhatIsNotDeclared(t *testing.T) {
 		"Order.none":   func() { orderEdges["none"] = orderEdges["lines"] },
 	} {
 		change()
-		if _, err := newExecutable(schema, nil); err == nil || !strings.Contains(err.Error(), place) {
+		if _, err := newExecutable(schema, nil, time.Hour); err == nil || !strings.Contains(err.Error(), place) {
 			t.Errorf("with an edge %s the server starts: %v", place, err)
 		}
 		delete(orderEdges, "number")
@@ -168,17 +169,17 @@ func TestServerRefusesWhatIsNotDeclared(t *testing.T) {
 	}
 	lines := orderEdges["lines"]
 	orderEdges["lines"] = of(orderTotals, balance, "Sum")
-	if _, err := newExecutable(schema, nil); err == nil || !strings.Contains(err.Error(), "reads Sum") {
+	if _, err := newExecutable(schema, nil, time.Hour); err == nil || !strings.Contains(err.Error(), "reads Sum") {
 		t.Errorf("an edge reads what its parent does not have, and the server starts: %v", err)
 	}
 	orderEdges["lines"] = lines
 	more := contract(t)
 	field := more.Types["Order"].Fields.ForName("lines")
 	field.Arguments = append(field.Arguments, &ast.ArgumentDefinition{Name: "color", Type: ast.NamedType("String", nil)})
-	if _, err := newExecutable(NewExecutableSchema(Config{Schema: more}), nil); err == nil || !strings.Contains(err.Error(), "argument color") {
+	if _, err := newExecutable(NewExecutableSchema(Config{Schema: more}), nil, time.Hour); err == nil || !strings.Contains(err.Error(), "argument color") {
 		t.Errorf("an edge has an argument that nobody looks at, and the server starts: %v", err)
 	}
-	if _, err := newExecutable(schema, nil); err != nil {
+	if _, err := newExecutable(schema, nil, time.Hour); err != nil {
 		t.Errorf("all edges are declared, but %v", err)
 	}
 }

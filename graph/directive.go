@@ -20,7 +20,7 @@ import (
 func guardOf(f *ast.FieldDefinition) (guard exec.Guard, err error) {
 	for _, d := range f.Directives {
 		switch d.Name {
-		case "public", "deprecated":
+		case "public", "deprecated", "cacheControl":
 		case "authenticated":
 			guard = authenticated
 		case "hasRole":
@@ -55,11 +55,14 @@ func authenticated(ctx context.Context) (exec.Check, error) {
 
 func hasRole(anyOf []auth.Role) exec.Guard {
 	return func(ctx context.Context) (exec.Check, error) {
-		check, err := authenticated(ctx)
-		if err == nil && !auth.From(ctx).Has(anyOf...) {
-			err = errForbidden()
+		switch {
+		case auth.Has(ctx, anyOf...):
+			return exec.Check{}, nil
+		case !auth.From(ctx).SignedIn():
+			return exec.Check{}, errUnauthenticated()
+		default:
+			return exec.Check{}, errForbidden()
 		}
-		return check, err
 	}
 }
 
@@ -67,10 +70,10 @@ func hasRole(anyOf []auth.Role) exec.Guard {
 // and no error is the answer of an unknown ID.
 func owner(orRole []auth.Role) exec.Guard {
 	return func(ctx context.Context) (exec.Check, error) {
-		actor := auth.From(ctx)
-		if actor.Has(orRole...) {
+		if auth.Has(ctx, orRole...) {
 			return exec.Check{}, nil
 		}
+		actor := auth.From(ctx)
 		return exec.Check{
 			Parent: func(parent any) bool {
 				o, ok := parent.(owned)

@@ -2,12 +2,17 @@ package graph
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"reflect"
+	"strings"
+	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/formatter"
 
 	"emporium/graph/exec"
 	"emporium/graph/loader"
@@ -23,8 +28,10 @@ const (
 // executable is gqlgen's executable schema with operations executed by package exec. Introspection stays with gqlgen.
 type executable struct {
 	graphql.ExecutableSchema
-	schema *exec.Schema
-	plans  *lru.Cache[planKey, *plan]
+	schema      *exec.Schema
+	plans       *lru.Cache[planKey, *plan]
+	policies    policies
+	fingerprint string // of the schema
 }
 
 // plan is a compiled operation, with what it wants of the rows that are read for it; nil for mutations, which may look
@@ -32,6 +39,7 @@ type executable struct {
 type plan struct {
 	*exec.Plan
 	wanted *postgres.Wanted
+	policy policy
 }
 
 // planKey names a plan: an operation of a parsed document, which is kept as long as it is in use, and what its
@@ -42,7 +50,9 @@ type planKey struct {
 }
 
 // newExecutable binds the types of the schema to what reads, loads and guards their fields.
-func newExecutable(generated graphql.ExecutableSchema, root ResolverRoot) (executable, error) {
+//
+// Age is for how long answers may be kept whose fields say nothing of it.
+func newExecutable(generated graphql.ExecutableSchema, root ResolverRoot, age time.Duration) (executable, error) {
 	schema := generated.Schema()
 	types := boundTypes(root, newExecutionContext(nil, generated.(*executableSchema), nil))
 	if err := bindEdges(schema, types); err != nil {
@@ -70,7 +80,22 @@ func newExecutable(generated graphql.ExecutableSchema, root ResolverRoot) (execu
 	}
 	bound.MaxErrors = maxErrors + 1 // fewErrors says what kind of error comes next
 	plans, err := lru.New[planKey, *plan](cachedPlans)
-	return executable{generated, bound, plans}, err
+	if err != nil {
+		return executable{}, err
+	}
+	all, err := newPolicies(schema, age)
+	if err != nil {
+		return executable{}, err
+	}
+	return executable{generated, bound, plans, all, fingerprint(schema)}, nil
+}
+
+// fingerprint changes whenever the schema does: answers of another one are not ours, even to the same question.
+func fingerprint(schema *ast.Schema) string {
+	var text strings.Builder
+	formatter.NewFormatter(&text, formatter.WithComments()).FormatSchema(schema)
+	sum := sha256.Sum256([]byte(text.String()))
+	return hex.EncodeToString(sum[:8])
 }
 
 // Exec executes the operation of the context.
@@ -101,6 +126,7 @@ func (e executable) plan(op *graphql.OperationContext) *plan {
 	p := &plan{Plan: compiled}
 	if op.Operation.Operation != ast.Mutation {
 		p.wanted = wanted(compiled)
+		p.policy = e.policies.of(compiled)
 	}
 	if compiled.Fields() <= cachedSize {
 		e.plans.Add(key, p)

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,7 @@ import (
 
 	"emporium/graph/loader"
 	"emporium/internal/auth"
+	"emporium/internal/cache"
 	"emporium/internal/fault"
 	"emporium/internal/jobs"
 	"emporium/internal/telemetry"
@@ -37,6 +39,9 @@ type Options struct {
 	Schema        *ast.Schema   // nil: the generated one; another one in tests of the start-up check
 
 	Streams *Streams // nil: some of its own, which nothing ends
+
+	Cache  *cache.Cache  // nil: no answers are kept
+	MaxAge time.Duration // of an answer that is kept, where no field says less; 0: an hour
 
 	loaders *loader.Set
 }
@@ -66,7 +71,7 @@ func NewHandler(o Options) (http.Handler, error) {
 	if err := errors.Join(CheckAccess(generated.Schema()), checkFunctions(gates)); err != nil {
 		return nil, err
 	}
-	schema, err := newExecutable(generated, root)
+	schema, err := newExecutable(generated, root, cmp.Or(o.MaxAge, time.Hour))
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +94,9 @@ func (o Options) handler(schema graphql.ExecutableSchema) http.Handler {
 	if e, ok := schema.(executable); ok {
 		server.AddTransport(socket{subscriptions{o, e}})
 		requests.events = &eventStream{subscriptions{o, e}}
+		if o.Cache != nil {
+			requests.answers = &answers{cache: o.Cache, schema: e, metrics: o.Metrics}
+		}
 	}
 	server.AddTransport(requests)
 	server.Use(limits{})
@@ -155,7 +163,7 @@ func (o Options) checkRequest(next http.Handler) http.Handler {
 
 // operation gives each operation its loaders.
 func (o Options) operation(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
-	if o.Introspection == IntrospectionStaff && !auth.From(ctx).Staff() {
+	if o.Introspection == IntrospectionStaff && !auth.Staff(ctx) {
 		graphql.GetOperationContext(ctx).DisableIntrospection = true
 	}
 	respond := next(loader.With(ctx, o.loaders))

@@ -98,7 +98,7 @@ func productsIn[P any](scope func(P) product.Scope) edge {
 
 // metadata shows the shop's own keys to those who work there.
 func metadata(ctx context.Context, p *product.Product) map[string]any {
-	if auth.From(ctx).Has(auth.RoleSupport, auth.RoleManager, auth.RoleAdmin, auth.RoleService) {
+	if auth.Has(ctx, auth.RoleSupport, auth.RoleManager, auth.RoleAdmin, auth.RoleService) {
 		return p.Metadata
 	}
 	return p.PublicMetadata()

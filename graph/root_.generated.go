@@ -5884,6 +5884,36 @@ without this mark is guarded: each field that leads to it needs an access direct
 directive @open on OBJECT | INTERFACE | UNION
 
 `, BuiltIn: false},
+	{Name: "../caching.graphqls", Input: `# ---------------------------------------------------------------------------------------------------------------------
+# Caching
+# ---------------------------------------------------------------------------------------------------------------------
+
+"""
+For how long an answer with the field, or with an object of the type, may be kept, and for whom. The strictest field of an
+operation counts. Answers are void as soon as something that they were made of changes, so that this is about what does not
+show in the database, and about caches on the way that do not hear of changes. Without it root fields and objects take the
+age that the server is configured with, everything else that of the object that it is in.
+"""
+directive @cacheControl(
+  "Seconds; 0: the answer is not kept."
+  maxAge: Int
+  "For whom. What the access directive of the field decides by is taken into account in any case."
+  scope: CacheControlScope
+  "Take the age of the object that the field is in."
+  inheritMaxAge: Boolean
+) on FIELD_DEFINITION | OBJECT | INTERFACE | UNION
+
+"For whom an answer may be kept."
+enum CacheControlScope {
+  "For everybody."
+  PUBLIC
+  "For viewers with the same roles beyond CUSTOMER, those without any taken together."
+  ROLE
+  "For one viewer."
+  PRIVATE
+}
+
+`, BuiltIn: false},
 	{Name: "../scalars.graphqls", Input: `# ---------------------------------------------------------------------------------------------------------------------
 # Scalars and shared types
 # ---------------------------------------------------------------------------------------------------------------------
@@ -7379,7 +7409,7 @@ enum ProductStatus {
 }
 
 "Something the shop sells, in one or more variants."
-type Product implements Node @open {
+type Product implements Node @open @cacheControl(scope: ROLE) {
   "The global ID."
   id: ID!
   "The name in addresses, unique."
@@ -7441,7 +7471,7 @@ type ProductOption @open {
 }
 
 "A picture or film of a product."
-type Media implements Node @open {
+type Media implements Node @open @cacheControl(scope: ROLE) {
   "The global ID."
   id: ID!
   "What it is."
@@ -7483,7 +7513,7 @@ type Seo @open {
 }
 
 "A product as it can be bought."
-type Variant implements Node @open {
+type Variant implements Node @open @cacheControl(scope: ROLE) {
   "The global ID."
   id: ID!
   "The stock keeping unit, unique."
@@ -7743,7 +7773,7 @@ type CollectionEdge @open {
 }
 
 "A page of products."
-type ProductConnection @open {
+type ProductConnection @open @cacheControl(scope: ROLE) {
   "The items of the page with their cursors."
   edges: [ProductEdge!]!
   "The items of the page."
@@ -7757,7 +7787,7 @@ type ProductConnection @open {
 }
 
 "A product in a list."
-type ProductEdge @open {
+type ProductEdge @open @cacheControl(scope: ROLE) {
   "The position in the list."
   cursor: String!
   "The product."
@@ -7765,7 +7795,7 @@ type ProductEdge @open {
 }
 
 "What matching products could be narrowed down by. Each count is of products, with the list's own search and filter applied."
-type ProductFacets @open {
+type ProductFacets @open @cacheControl(scope: ROLE) {
   "By category, the most products first; products count where they stand, not in the categories above."
   categories: [CategoryFacet!]!
   "By maker, the most products first."
@@ -7793,7 +7823,7 @@ type FacetValue @open {
 }
 
 "A category with the number of matching products in it."
-type CategoryFacet @open {
+type CategoryFacet @open @cacheControl(scope: ROLE) {
   "The category."
   category: Category!
   "How many products stand in it."
@@ -7809,7 +7839,7 @@ type OptionFacet @open {
 }
 
 "A completion of what somebody has begun to type."
-type ProductSuggestion @open {
+type ProductSuggestion @open @cacheControl(scope: ROLE) {
   "The completed text."
   text: String!
   "The product that it names."

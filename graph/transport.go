@@ -30,7 +30,10 @@ func decodeParams(body []byte) (*graphql.RawParams, bool) {
 //
 // A subscription is answered as an event stream if the request accepts one. Clients that can read either say so of queries
 // too, whose answers are JSON all the same.
-type post struct{ events *eventStream } // nil: subscriptions are refused
+type post struct {
+	events  *eventStream // nil: subscriptions are refused
+	answers *answers     // nil: nothing is kept
+}
 
 // Supports accepts every request: checkRequest has seen to it.
 func (post) Supports(*http.Request) bool { return true }
@@ -58,12 +61,29 @@ func (p post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecu
 		writeAnswer(w, http.StatusNotAcceptable, response)
 		return
 	}
-	respond, ctx := exec.DispatchOperation(ctx, op)
-	writeAnswer(w, http.StatusOK, respond(ctx))
+	switch {
+	case p.answers == nil:
+		respond, ctx := exec.DispatchOperation(ctx, op)
+		writeAnswer(w, http.StatusOK, respond(ctx))
+	case op.Operation.Operation == ast.Mutation:
+		writeAnswer(w, http.StatusOK, p.answers.mutation(ctx, exec, op))
+	default:
+		found := p.answers.query(ctx, exec, op)
+		if found.Entry != nil && found.Value.body == nil {
+			writeBody(w, http.StatusOK, found.Entry.Body)
+			p.answers.hit(ctx, op)
+			return
+		}
+		writeBody(w, http.StatusOK, found.Value.body)
+	}
 }
 
 func writeAnswer(w http.ResponseWriter, status int, response *graphql.Response) {
 	b := appendAnswer(make([]byte, 0, len(response.Data)+64), response, status == http.StatusOK)
+	writeBody(w, status, b)
+}
+
+func writeBody(w http.ResponseWriter, status int, b []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
 	w.WriteHeader(status)

@@ -19,6 +19,7 @@ type Plan struct {
 	guarded []*field
 	fields  int
 	wants   map[*Type]*Reads
+	selects map[Selected]struct{}
 	size    atomic.Int64 // of the latest answers, roughly, as a hint
 }
 
@@ -75,7 +76,7 @@ func Conditions(op *ast.OperationDefinition, variables map[string]any) string {
 
 // Compile makes the plan of a validated operation; nil if it asks for what is left to another executor.
 func (s *Schema) Compile(op *ast.OperationDefinition, variables map[string]any) *Plan {
-	c := compiler{schema: s, variables: variables, plan: &Plan{wants: map[*Type]*Reads{}}}
+	c := compiler{schema: s, variables: variables, plan: &Plan{wants: map[*Type]*Reads{}, selects: map[Selected]struct{}{}}}
 	root := s.ast.Query
 	switch op.Operation {
 	case ast.Mutation:
@@ -210,6 +211,7 @@ func (c *compiler) field(t *Type, d *ast.Definition, g *group) *field {
 		return f
 	}
 	f.def = t.Fields[g.first.Name]
+	c.plan.selects[Selected{t.Name, g.first.Name}] = struct{}{}
 	typ := d.Fields.ForName(g.first.Name).Type
 	f.nonNull, f.list = typ.NonNull, typ.Elem != nil
 	if f.list {
@@ -313,6 +315,18 @@ func (c *compiler) deepen(sel *selection) bool {
 
 // Fields returns how many fields the plan has, which is what it costs to keep.
 func (p *Plan) Fields() int { return p.fields }
+
+// Selected is a field of an object type.
+type Selected struct{ Type, Field string }
+
+// Selects calls yield for each field that is selected, but for __typename: of an interface or union for each of its types.
+func (p *Plan) Selects(yield func(Selected) bool) {
+	for s := range p.selects {
+		if !yield(s) {
+			return
+		}
+	}
+}
 
 // Wants calls yield for each type that objects are asked for, with what they are asked for in all.
 func (p *Plan) Wants(yield func(t *Type, reads Reads) bool) {

@@ -164,3 +164,16 @@ func kind(v any) string {
 		return "an object"
 	}
 }
+
+// CacheScope says for whom an answer may be kept: PUBLIC, ROLE or PRIVATE.
+type CacheScope string
+
+// UnmarshalGQL takes the GraphQL enum value. It stands in the contract alone.
+func (s *CacheScope) UnmarshalGQL(v any) error {
+	text, err := str("CacheControlScope", v)
+	*s = CacheScope(text)
+	return err
+}
+
+// MarshalGQL writes the GraphQL enum value.
+func (s CacheScope) MarshalGQL(w io.Writer) { _, _ = w.Write(exec.AppendString(nil, string(s))) }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -21,6 +22,7 @@ import (
 	"emporium/graph"
 	"emporium/graph/loader"
 	"emporium/internal/auth"
+	"emporium/internal/cache"
 	"emporium/internal/config"
 	"emporium/internal/devstack"
 	"emporium/internal/httpserver"
@@ -59,6 +61,7 @@ type App struct {
 	mailbox  *user.Mailbox // nil where mails are sent, or not even kept
 	queues   jobs.Queues
 	streams  *graph.Streams
+	cache    *cache.Cache // nil: no answers are kept
 	handler  http.Handler
 	http     net.Listener
 	admin    net.Listener
@@ -265,11 +268,14 @@ func (a *App) routes() (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("OIDC_ISSUERS: %w", err)
 	}
+	if err := a.openCache(); err != nil {
+		return nil, err
+	}
 	a.streams = graph.NewStreams()
 	api, err := graph.NewHandler(graph.Options{
 		Services: a.services, Streams: a.streams, Queues: a.queues, Verifier: verifier, Metrics: a.metrics, Timeout: a.cfg.OperationTimeout,
-		Introspection: graph.Introspection(a.cfg.Introspection),
-		Cookies:       graph.CookiePolicy{Path: endpoint, MaxAge: a.cfg.SessionTTL, Secure: a.cfg.CookieSecure},
+		Introspection: graph.Introspection(a.cfg.Introspection), Cache: a.cache, MaxAge: a.cfg.CacheMaxAge,
+		Cookies: graph.CookiePolicy{Path: endpoint, MaxAge: a.cfg.SessionTTL, Secure: a.cfg.CookieSecure},
 	})
 	if err != nil {
 		return nil, err
@@ -374,6 +380,9 @@ func (a *App) Run(ctx context.Context, ready func()) error {
 		}
 		for _, q := range a.queues {
 			group.Go(func() error { return q.Run(ctx) })
+		}
+		if a.cache != nil {
+			group.Go(func() error { return a.cache.Run(ctx) })
 		}
 		if ready != nil {
 			ready()
@@ -503,6 +512,7 @@ func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 			ok = false
 		}
 	}
+	maps.Copy(state, a.cacheState())
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	if !ok {

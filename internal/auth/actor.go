@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 )
@@ -112,18 +113,76 @@ func (a Actor) Staff() bool { return a.Has(RoleSupport, RoleManager, RoleAdmin) 
 // Is reports whether the actor is that owner. Nobody is uuid.Nil.
 func (a Actor) Is(owner uuid.UUID) bool { return a.SignedIn() && a.ID == owner }
 
-// Sees reports whether what this owner has is the actor's to see: its own, or anybody's for staff.
-func (a Actor) Sees(owner uuid.UUID) bool { return a.Is(owner) || a.Staff() }
-
 type actorKey struct{}
 
-// With returns a context that carries the actor.
-func With(ctx context.Context, a Actor) context.Context { return context.WithValue(ctx, actorKey{}, a) }
+// viewer is an actor in a context, and who wants to know what is asked about it.
+type viewer struct {
+	Actor
+	asked *Asked
+}
 
-// From returns the actor that the context carries, or the anonymous one.
+// With returns a context that carries the actor.
+func With(ctx context.Context, a Actor) context.Context {
+	return context.WithValue(ctx, actorKey{}, viewer{a, of(ctx).asked})
+}
+
+func of(ctx context.Context) viewer {
+	v, _ := ctx.Value(actorKey{}).(viewer)
+	return v
+}
+
+// From returns the actor that the context carries, or the anonymous one. What is made of it depends on who asks: where a
+// role decides, [Has] and [Sees] say so.
 func From(ctx context.Context) Actor {
-	a, _ := ctx.Value(actorKey{}).(Actor)
-	return a
+	v := of(ctx)
+	v.asked.note(askedID)
+	return v.Actor
+}
+
+// Peek is From for what shows in no answer: logs and limits.
+func Peek(ctx context.Context) Actor { return of(ctx).Actor }
+
+// Has reports whether the actor that the context carries has at least one of the roles.
+func Has(ctx context.Context, roles ...Role) bool {
+	v := of(ctx)
+	v.asked.note(uint32(Roles(roles...)))
+	return v.Actor.Has(roles...)
+}
+
+// Staff reports whether the actor that the context carries works here.
+func Staff(ctx context.Context) bool { return Has(ctx, RoleSupport, RoleManager, RoleAdmin) }
+
+// Sees returns whose things the actor that the context carries may see: its own, or for staff everybody's.
+func Sees(ctx context.Context) func(owner uuid.UUID) bool {
+	if Staff(ctx) {
+		return func(uuid.UUID) bool { return true }
+	}
+	return From(ctx).Is
+}
+
+// Asked is what was asked about an actor: answers that were given meanwhile depend on that, and on nothing else of it. It is
+// safe for concurrent use.
+type Asked struct{ about atomic.Uint32 }
+
+const askedID = 1 << 8 // above the roles
+
+func (a *Asked) note(what uint32) {
+	if a != nil && a.about.Load()&what != what {
+		a.about.Or(what)
+	}
+}
+
+// Roles returns the roles that were asked about.
+func (a *Asked) Roles() RoleSet { return RoleSet(a.about.Load()) }
+
+// ID reports whether it was asked who the actor is.
+func (a *Asked) ID() bool { return a.about.Load()&askedID != 0 }
+
+// Watch returns a context in which what is asked about the actor is noted.
+func Watch(ctx context.Context) (context.Context, *Asked) {
+	v := of(ctx)
+	v.asked = &Asked{}
+	return context.WithValue(ctx, actorKey{}, v), v.asked
 }
 
 // Owned is implemented by whatever belongs to somebody.

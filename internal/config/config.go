@@ -43,6 +43,10 @@ type Config struct {
 	DatabaseConns     int    `env:"DATABASE_MAX_CONNS" envDefault:"16"`
 	RedisURL          Secret `env:"REDIS_URL"`
 
+	Cache       string        `env:"CACHE" envDefault:"on"`
+	CacheBytes  int64         `env:"CACHE_BYTES" envDefault:"67108864"`
+	CacheMaxAge time.Duration `env:"CACHE_MAX_AGE" envDefault:"1h"`
+
 	Keyset          Secret `env:"KEYSET"`
 	KeysetFile      string `env:"KEYSET_FILE"`
 	SigningKeys     Secret `env:"SIGNING_KEYS"`
@@ -162,11 +166,18 @@ func Load(environ []string) (Config, error) {
 	}
 	for name, d := range map[string]time.Duration{
 		"ACCESS_TOKEN_TTL": c.AccessTokenTTL, "SESSION_TTL": c.SessionTTL,
+		"CACHE_MAX_AGE":     c.CacheMaxAge,
 		"OPERATION_TIMEOUT": c.OperationTimeout, "SHUTDOWN_GRACE": c.ShutdownGrace,
 	} {
 		if d <= 0 && !slices.Contains(unread, name) {
 			fail("%s must be longer than nothing", name)
 		}
+	}
+	if c.Cache != "on" && c.Cache != "off" {
+		fail("CACHE is `on` or `off`")
+	}
+	if c.CacheBytes < 1<<20 && !slices.Contains(unread, "CACHE_BYTES") {
+		fail("CACHE_BYTES must be at least 1048576, a mebibyte")
 	}
 	if c.DatabaseConns < 2 && !slices.Contains(unread, "DATABASE_MAX_CONNS") {
 		fail("DATABASE_MAX_CONNS must be at least 2")

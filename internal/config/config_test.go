@@ -38,8 +38,8 @@ func TestDefaults(t *testing.T) {
 	t.Parallel()
 	want := config.Config{
 		HTTPAddr: ":8080", AdminAddr: "127.0.0.1:9090", Dir: ".emporium",
-		DatabaseConns: 16,
-		TokenIssuer:   "emporium", TokenAudience: "emporium", AccessTokenTTL: 15 * time.Minute, SessionTTL: 30 * 24 * time.Hour,
+		DatabaseConns: 16, Cache: "on", CacheBytes: 64 << 20, CacheMaxAge: time.Hour,
+		TokenIssuer: "emporium", TokenAudience: "emporium", AccessTokenTTL: 15 * time.Minute, SessionTTL: 30 * 24 * time.Hour,
 		Currency: "EUR", TaxIncluded: true, PhoneRegion: "DE",
 		MailFrom: "Emporium <shop@example.com>", PublicURL: "http://localhost:8080",
 		TestProviderAddr: "127.0.0.1:8099",
@@ -65,6 +65,7 @@ func TestEveryVariableIsRead(t *testing.T) {
 		"DATABASE_URL=d", "DATABASE_DIRECT_URL=dd", "USERS_DATABASE_URL=u", "USERS_DATABASE_DIRECT_URL=ud",
 		"PRODUCTS_DATABASE_URL=p", "PRODUCTS_DATABASE_DIRECT_URL=pd", "ORDERS_DATABASE_URL=o", "ORDERS_DATABASE_DIRECT_URL=od",
 		"PAYMENTS_DATABASE_URL=y", "PAYMENTS_DATABASE_DIRECT_URL=yd", "DATABASE_MAX_CONNS=2", "REDIS_URL=redis://r",
+		"CACHE=off", "CACHE_BYTES=1048576", "CACHE_MAX_AGE=5s",
 		"KEYSET=k", "KEYSET_FILE=/k", "SIGNING_KEYS=s", "SIGNING_KEYS_FILE=/s",
 		"TOKEN_ISSUER=i", "TOKEN_AUDIENCE=a", "ACCESS_TOKEN_TTL=1m", "SESSION_TTL=2h",
 		`OIDC_ISSUERS=[{"issuer":"https://i","audience":"a","algs":["ES256"],"roleClaim":"r","roleMap":{"x":"ADMIN"},"defaultCustomer":true,"jwksUrl":"https://j"}]`,
@@ -79,6 +80,7 @@ func TestEveryVariableIsRead(t *testing.T) {
 		HTTPAddr: ":80", AdminAddr: ":81", Dir: "/var/lib/emporium",
 		DatabaseURL: "d", DatabaseDirectURL: "dd", UsersDB: "u", UsersDirectDB: "ud", ProductsDB: "p", ProductsDirectDB: "pd",
 		OrdersDB: "o", OrdersDirectDB: "od", PaymentsDB: "y", PaymentsDirectDB: "yd", DatabaseConns: 2, RedisURL: "redis://r",
+		Cache: "off", CacheBytes: 1 << 20, CacheMaxAge: 5 * time.Second,
 		Keyset: "k", KeysetFile: "/k", SigningKeys: "s", SigningKeysFile: "/s",
 		TokenIssuer: "i", TokenAudience: "a", AccessTokenTTL: time.Minute, SessionTTL: 2 * time.Hour,
 		OIDCIssuers: config.OIDCIssuers{{Issuer: "https://i", Audience: "a", Algs: []string{"ES256"}, RoleClaim: "r",

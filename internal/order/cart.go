@@ -222,7 +222,7 @@ func (s *Service) Cart(ctx context.Context, token *string) (*Cart, error) {
 
 // Carts returns the carts with these keys, in any order, in two statements.
 func (s *Service) Carts(ctx context.Context, keys []id.Key) ([]*Cart, error) {
-	return s.readCarts(ctx, s.db, keys, auth.From(ctx).Sees)
+	return s.readCarts(ctx, s.db, keys, auth.Sees(ctx))
 }
 
 // CartLines returns the lines with these keys, in any order, each with its cart, in three statements.

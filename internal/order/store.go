@@ -115,7 +115,7 @@ func (s *Service) newTables() tables {
 // batch runs the statement for those of the keys that the viewer may ask for.
 func batch[T any](ctx context.Context, s *Service, by postgres.ByKeys, table *postgres.Table[T], keys []id.Key) ([]*T, error) {
 	reading := table.In(ctx)
-	return postgres.SelectByKeys(ctx, s.db, by, reading.SQL, reading.Scan, keys, auth.From(ctx).Sees)
+	return postgres.SelectByKeys(ctx, s.db, by, reading.SQL, reading.Scan, keys, auth.Sees(ctx))
 }
 
 // openAddress opens an address that belongs to an owner.

@@ -130,7 +130,7 @@ func (s *Service) CommandsOf(ctx context.Context, payments []id.Key) ([]*Command
 
 func (s *Service) commandsBy(ctx context.Context, by postgres.ByKeys, keys []id.Key) ([]*Command, error) {
 	reading := s.tables.commands.In(ctx)
-	return postgres.SelectByKeys(ctx, s.db, by, reading.SQL, reading.Scan, keys, func(uuid.UUID) bool { return auth.From(ctx).Staff() })
+	return postgres.SelectByKeys(ctx, s.db, by, reading.SQL, reading.Scan, keys, func(uuid.UUID) bool { return auth.Staff(ctx) })
 }
 
 // commandsWhere reads commands of a payment for the service itself.

@@ -67,7 +67,7 @@ func (s *Service) newTables() tables {
 	return tables{
 		payments: postgres.TableOf(paymentColumns, map[string]postgres.Unseal[Payment]{
 			"Reference": func(ctx context.Context, p *Payment, sealed []byte) (err error) {
-				if auth.From(ctx).Staff() {
+				if auth.Staff(ctx) {
 					p.Reference, err = s.sealer.OpenNullable(field("reference", p.Owner, p.ID), sealed)
 				}
 				return err
@@ -95,7 +95,7 @@ func (s *Service) newTables() tables {
 // batch runs the statement for those of the keys that the viewer may ask for.
 func batch[T any](ctx context.Context, s *Service, by postgres.ByKeys, table *postgres.Table[T], keys []id.Key) ([]*T, error) {
 	reading := table.In(ctx)
-	return postgres.SelectByKeys(ctx, s.db, by, reading.SQL, reading.Scan, keys, auth.From(ctx).Sees)
+	return postgres.SelectByKeys(ctx, s.db, by, reading.SQL, reading.Scan, keys, auth.Sees(ctx))
 }
 
 // canonicalReference is the form in which a provider's reference is indexed: no provider's name contains a zero byte.

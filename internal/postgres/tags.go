@@ -131,14 +131,15 @@ type Recorder struct {
 	statements  []string
 	reads       []Read
 	uncacheable string
+	parent      *Recorder
 	used        map[*DB]struct{}
 }
 
 type recorderKey struct{}
 
-// Record returns a context whose statements are recorded.
+// Record returns a context whose statements are recorded, also by whoever records the context already.
 func Record(ctx context.Context) (context.Context, *Recorder) {
-	r := &Recorder{used: map[*DB]struct{}{}}
+	r := &Recorder{parent: recorderFrom(ctx), used: map[*DB]struct{}{}}
 	return context.WithValue(ctx, recorderKey{}, r), r
 }
 
@@ -148,6 +149,9 @@ func recorderFrom(ctx context.Context) *Recorder {
 }
 
 func (r *Recorder) add(db *DB, s Stmt) {
+	if r.parent != nil {
+		r.parent.add(db, s)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.statements = append(r.statements, s.Name)

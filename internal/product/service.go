@@ -29,8 +29,7 @@ func New(db *postgres.DB, currency money.Currency) *Service {
 
 // seesAll reports whether the viewer sees products that are not on sale.
 func seesAll(ctx context.Context) bool {
-	viewer := auth.From(ctx)
-	return viewer.Staff() || viewer.Has(auth.RoleService)
+	return auth.Has(ctx, auth.RoleSupport, auth.RoleManager, auth.RoleAdmin, auth.RoleService)
 }
 
 // visible is the condition under which the viewer sees product p.

@@ -50,7 +50,7 @@ func (h contextHandler) Handle(ctx context.Context, r slog.Record) error {
 	if request := RequestFrom(ctx); request.ID != "" {
 		r.AddAttrs(slog.String("request_id", request.ID))
 	}
-	if actor := auth.From(ctx); actor.SignedIn() {
+	if actor := auth.Peek(ctx); actor.SignedIn() {
 		r.AddAttrs(slog.String("viewer", actor.ID.String()))
 	}
 	return h.Handler.Handle(ctx, r)

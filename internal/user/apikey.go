@@ -84,7 +84,7 @@ const (
 // CreateAPIKey makes a key for a machine; for admins.
 func (s *Service) CreateAPIKey(ctx context.Context, in APIKeyCreateInput) (*APIKeyCreatePayload, error) {
 	a := auth.From(ctx)
-	if err := requireRole(a, auth.RoleAdmin); err != nil {
+	if err := requireRole(ctx, auth.RoleAdmin); err != nil {
 		return nil, err
 	}
 	var problems []fault.Problem
@@ -122,7 +122,7 @@ func (s *Service) CreateAPIKey(ctx context.Context, in APIKeyCreateInput) (*APIK
 // changes nothing.
 func (s *Service) RevokeAPIKey(ctx context.Context, in APIKeyRevokeInput) (*APIKeyPayload, error) {
 	a := auth.From(ctx)
-	if err := requireRole(a, auth.RoleAdmin); err != nil {
+	if err := requireRole(ctx, auth.RoleAdmin); err != nil {
 		return nil, err
 	}
 	var k *APIKey
@@ -159,7 +159,7 @@ func (s *Service) RevokeAPIKey(ctx context.Context, in APIKeyRevokeInput) (*APIK
 
 // APIKeys returns a page of the keys, the newest first, those that hold no more too; for admins.
 func (s *Service) APIKeys(ctx context.Context, args page.Args) (*APIKeyConnection, error) {
-	if err := requireRole(auth.From(ctx), auth.RoleAdmin); err != nil {
+	if err := requireRole(ctx, auth.RoleAdmin); err != nil {
 		return nil, err
 	}
 	const name = "API KEYS"

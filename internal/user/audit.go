@@ -78,7 +78,7 @@ type AuditEdge = page.Edge[*AuditEntry]
 
 // AuditLog returns a page of the audit log, newest first; for admins.
 func (s *Service) AuditLog(ctx context.Context, f AuditFilter, args page.Args) (*AuditConnection, error) {
-	if err := requireRole(auth.From(ctx), auth.RoleAdmin); err != nil {
+	if err := requireRole(ctx, auth.RoleAdmin); err != nil {
 		return nil, err
 	}
 	const name = "AUDIT"

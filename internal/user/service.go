@@ -85,7 +85,7 @@ func New(cfg Config) *Service {
 
 // ByIDs returns the users of these IDs that the viewer may see, in any order; the rest is left out.
 func (s *Service) ByIDs(ctx context.Context, ids []uuid.UUID) ([]*User, error) {
-	viewer, ok := only(auth.From(ctx))
+	viewer, ok := only(ctx)
 	if !ok || len(ids) == 0 {
 		return nil, nil
 	}
@@ -205,7 +205,7 @@ func (s *Service) matching(f Filter) (*postgres.Builder, []postgres.Read, error)
 
 // AddressesOf returns the address books of these users that the viewer may see, each oldest first.
 func (s *Service) AddressesOf(ctx context.Context, owners []uuid.UUID) ([]*Address, error) {
-	viewer, ok := only(auth.From(ctx))
+	viewer, ok := only(ctx)
 	if !ok || len(owners) == 0 {
 		return nil, nil
 	}
@@ -221,22 +221,22 @@ func (s *Service) AddressesOf(ctx context.Context, owners []uuid.UUID) ([]*Addre
 // Addresses returns the addresses of these keys that the viewer may see, in any order; the rest is left out.
 func (s *Service) Addresses(ctx context.Context, keys []id.Key) ([]*Address, error) {
 	addresses := s.tables.addresses.In(ctx)
-	return postgres.SelectByKeys(ctx, s.db, addressesByKey, addresses.SQL, addresses.Scan, keys, auth.From(ctx).Sees)
+	return postgres.SelectByKeys(ctx, s.db, addressesByKey, addresses.SQL, addresses.Scan, keys, auth.Sees(ctx))
 }
 
 func staffOnly(ctx context.Context) error {
-	return requireRole(auth.From(ctx), auth.RoleSupport, auth.RoleManager, auth.RoleAdmin)
+	return requireRole(ctx, auth.RoleSupport, auth.RoleManager, auth.RoleAdmin)
 }
 
 // requireRole is nil for an actor with one of the roles.
-func requireRole(a auth.Actor, anyOf ...auth.Role) error {
-	if err := requireSignedIn(a); err != nil {
+func requireRole(ctx context.Context, anyOf ...auth.Role) error {
+	if auth.Has(ctx, anyOf...) {
+		return nil
+	}
+	if err := requireSignedIn(auth.From(ctx)); err != nil {
 		return err
 	}
-	if !a.Has(anyOf...) {
-		return fault.New(fault.Forbidden, "your roles do not allow this")
-	}
-	return nil
+	return fault.New(fault.Forbidden, "your roles do not allow this")
 }
 
 func requireSignedIn(a auth.Actor) error {

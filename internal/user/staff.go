@@ -114,7 +114,7 @@ func (s *Service) SetRoles(ctx context.Context, in UserSetRolesInput) (*UserPayl
 // it is a customer's.
 func (s *Service) Create(ctx context.Context, in UserCreateInput) (*UserPayload, error) {
 	anyOf := []auth.Role{auth.RoleManager, auth.RoleAdmin}
-	if err := requireRole(auth.From(ctx), anyOf...); err != nil {
+	if err := requireRole(ctx, anyOf...); err != nil {
 		return nil, err
 	}
 	var problems []fault.Problem
@@ -185,7 +185,7 @@ func (s *Service) manage(
 	ctx context.Context, userID id.ID, anyOf []auth.Role, change func(ctx context.Context, tx *postgres.Tx, u *User) (*fault.Problem, error),
 ) (*UserPayload, error) {
 	a := auth.From(ctx)
-	if err := requireRole(a, anyOf...); err != nil {
+	if err := requireRole(ctx, anyOf...); err != nil {
 		return nil, err
 	}
 	unknown := &fault.Error{Code: fault.NotFound, Message: "there is no such user", Field: []string{"input", "userId"}}
@@ -256,7 +256,7 @@ func (s *Service) asStaff(ctx context.Context, tx *postgres.Tx, anyOf []auth.Rol
 		}
 		actor.Roles = auth.Roles(roles...)
 	}
-	return actor.Roles, requireRole(actor, anyOf...)
+	return actor.Roles, requireRole(auth.With(ctx, actor), anyOf...)
 }
 
 // lastAdmin is the problem that a user is the only admin with an active account.

@@ -173,9 +173,10 @@ type login struct {
 }
 
 // only returns the viewer's argument of a statement; ok is false for anonymous viewers, for whom there is nothing.
-func only(a auth.Actor) (viewer *uuid.UUID, ok bool) {
-	if a.Staff() {
+func only(ctx context.Context) (viewer *uuid.UUID, ok bool) {
+	if auth.Staff(ctx) {
 		return nil, true
 	}
+	a := auth.From(ctx)
 	return &a.ID, a.SignedIn()
 }

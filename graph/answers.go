@@ -1,0 +1,113 @@
+package graph
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
+
+	"emporium/internal/auth"
+	"emporium/internal/cache"
+	"emporium/internal/postgres"
+	"emporium/internal/telemetry"
+)
+
+// answers answers queries from the cache, and makes mutations wait until nothing older is answered from it.
+type answers struct {
+	cache   *cache.Cache
+	schema  executable
+	metrics *telemetry.Metrics
+	// exceeded is told of an answer that depends on more of the viewer than its operation's policy says; for tests.
+	exceeded func(op *graphql.OperationContext, asked *auth.Asked)
+}
+
+// answered is an answer that was not found in the cache.
+type answered struct {
+	response *graphql.Response
+	body     []byte
+}
+
+// query answers a query.
+func (a *answers) query(ctx context.Context, exec graphql.GraphExecutor, op *graphql.OperationContext) cache.Result[answered] {
+	respond := func(ctx context.Context) answered {
+		respond, ctx := exec.DispatchOperation(ctx, op)
+		response := respond(ctx)
+		return answered{response, appendAnswer(make([]byte, 0, len(response.Data)+64), response, true)}
+	}
+	plan := a.schema.plan(op)
+	switch {
+	case plan == nil:
+		return cache.Result[answered]{Value: respond(ctx), Level: cache.Bypass, Why: "it asks for the schema"}
+	case plan.policy.maxAge <= 0:
+		return cache.Result[answered]{Value: respond(ctx), Level: cache.Bypass, Why: "@cacheControl(maxAge: 0)"}
+	}
+	actor := auth.Peek(ctx)
+	key, ok := a.key(op, plan, actor)
+	if !ok {
+		return cache.Result[answered]{Value: respond(ctx), Level: cache.Bypass, Why: "its variables have no canonical form"}
+	}
+	return cache.Get(ctx, a.cache, key, plan.policy.guarded, func(ctx context.Context) cache.Filled[answered] {
+		ctx, asked := auth.Watch(ctx)
+		m := respond(ctx)
+		filled := cache.Filled[answered]{Value: m, MaxAge: plan.policy.maxAge}
+		switch {
+		case len(m.response.Errors) > 0:
+			filled.Why = "it has errors"
+		case !plan.policy.covers(actor, asked):
+			filled.Why = "it depends on more of the viewer than its fields say"
+			slog.ErrorContext(ctx, "an answer depends on more of the viewer than its operation's policy says, and was not kept",
+				"operation", operationName(op.Operation), "roles", asked.Roles().String(), "id", asked.ID())
+			if a.exceeded != nil {
+				a.exceeded(op, asked)
+			}
+		default:
+			filled.Body = m.body
+		}
+		return filled
+	})
+}
+
+// key names the answer to an operation for an actor: no two that can differ share one. Every part begins with its length.
+func (a *answers) key(op *graphql.OperationContext, p *plan, actor auth.Actor) (key cache.Key, ok bool) {
+	variables, err := json.Marshal(op.Variables) // members of objects in the order of their names, numbers as they came
+	if err != nil {
+		return key, false
+	}
+	room := [1024]byte{}
+	b := room[:0]
+	part := func(text string) {
+		b = binary.AppendUvarint(b, uint64(len(text)))
+		b = append(b, text...)
+	}
+	part(a.schema.fingerprint)
+	part(op.RawQuery)
+	part(op.Operation.Name)
+	part(string(variables))
+	b = p.policy.appendScope(b, actor)
+	return sha256.Sum256(b), true
+}
+
+// mutation runs a mutation, and waits.
+func (a *answers) mutation(ctx context.Context, exec graphql.GraphExecutor, op *graphql.OperationContext) *graphql.Response {
+	ctx, recorder := postgres.Record(ctx)
+	respond, ctx := exec.DispatchOperation(ctx, op)
+	response := respond(ctx)
+	if err := a.cache.Await(ctx, recorder.Used()); err != nil {
+		// What was written is written, and leases have run out by now.
+		slog.ErrorContext(ctx, "it could not be found out who follows the database; waited for as long as a lease lasts", "error", err)
+	}
+	return response
+}
+
+// hit tells metrics and log of an answer from the cache.
+func (a *answers) hit(ctx context.Context, op *graphql.OperationContext) {
+	name, took := operationName(op.Operation), time.Since(op.Stats.OperationStart)
+	a.metrics.Operation(name, string(ast.Query), "cached", took)
+	slog.LogAttrs(ctx, slog.LevelDebug, "operation", slog.String("operation", name), slog.String("outcome", "cached"),
+		slog.Int64("us", took.Microseconds()))
+}
