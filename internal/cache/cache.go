@@ -8,7 +8,6 @@ package cache
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"strings"
 	"time"
@@ -372,6 +371,3 @@ func (c *Cache) Await(ctx context.Context, used []*postgres.DB) error {
 	c.o.Observe.Await(time.Since(start))
 	return err
 }
-
-// errNotFollowed is for commands that need a database followed.
-var errNotFollowed = errors.New("the changes of the database are not followed")

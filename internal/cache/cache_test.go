@@ -31,7 +31,6 @@ type shop struct {
 var (
 	thingByID    = postgres.ColumnOf("shop.things", "id")
 	thingByColor = postgres.ColumnOf("shop.things", "color")
-	thingByOwner = postgres.ColumnOf("shop.things", "owner_id")
 )
 
 const createShop = `
