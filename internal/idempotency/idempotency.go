@@ -72,7 +72,7 @@ func Do[O any](
 			Name: string(keys) + ".idempotency_key",
 			SQL: "SELECT request_hash, outcome FROM " + string(keys) +
 				".idempotency_keys WHERE actor_id = $1 AND key = $2 AND created_at > now() - $3::interval",
-			Reads: postgres.All(string(keys) + ".idempotency_keys"),
+			Reads: postgres.All(string(keys) + ".idempotency_keys"), Volatile: true,
 		}, pgx.RowToStructByPos[row], r.Actor, r.Key, TTL)
 		switch {
 		case err != nil:

@@ -144,7 +144,8 @@ func (qs Queues) List(ctx context.Context, domain Domain, f Filter, args page.Ar
 
 func (q *Queue) stmt(name, tail string) postgres.Stmt {
 	table := q.schema + ".river_job"
-	return postgres.Stmt{Name: q.schema + "." + name, Reads: postgres.All(table),
+	// Jobs change all the time, and nobody is told: it is not worth following them.
+	return postgres.Stmt{Name: q.schema + "." + name, Reads: postgres.All(table), Volatile: true,
 		SQL: `SELECT id, kind, upper(state::text), args, attempt, max_attempts, errors[cardinality(errors)]->>'error', created_at,
 			scheduled_at, attempted_at, finalized_at FROM ` + table + tail}
 }

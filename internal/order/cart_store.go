@@ -26,12 +26,15 @@ const (
 )
 
 var (
+	cartsByID    = postgres.ColumnOf("orders.carts", "id")
+	cartsByOwner = postgres.ColumnOf("orders.carts", "owner_id")
+
 	cartsByKey = postgres.ByKeys{Name: "orders.carts_by_key", From: fromCarts,
-		Owner: "c.owner_id", Column: "c.id", Rows: "orders.carts"}
+		Owner: "c.owner_id", Column: "c.id", Reads: cartsByID}
 	cartLinesByKey = postgres.ByKeys{Name: "orders.cart_lines_by_key", From: fromCartLines,
-		Owner: "l.owner_id", Column: "l.id", Rows: "orders.cart_lines"}
+		Owner: "l.owner_id", Column: "l.id", Reads: postgres.ColumnOf("orders.cart_lines", "id")}
 	cartLinesByCart = postgres.ByKeys{Name: "orders.cart_lines_by_cart", From: fromCartLines,
-		Owner: "l.owner_id", Column: "l.cart_id", Tail: " ORDER BY l.id", Reads: postgres.All("orders.cart_lines")}
+		Owner: "l.owner_id", Column: "l.cart_id", Tail: " ORDER BY l.id", Reads: postgres.ColumnOf("orders.cart_lines", "cart_id")}
 )
 
 func (s *Service) cartTable() *postgres.Table[Cart] {
@@ -116,7 +119,7 @@ const open = `status IN ('OPEN', 'PLACING')`
 func (s *Service) ownCart(ctx context.Context, q postgres.Querier, owner uuid.UUID) (id.Key, bool, error) {
 	cart, ok, err := postgres.First(ctx, q, postgres.Stmt{Name: "orders.cart_of_owner",
 		SQL:   "SELECT id FROM orders.carts WHERE owner_id = $1 AND " + open,
-		Reads: postgres.All("orders.carts")}, pgx.RowTo[uuid.UUID], owner)
+		Reads: cartsByOwner.Of(owner)}, pgx.RowTo[uuid.UUID], owner)
 	return id.Key{Owner: owner, ID: cart}, ok, err
 }
 
@@ -203,7 +206,7 @@ func (s *Service) lockCart(ctx context.Context, tx *postgres.Tx, key id.Key) (*C
 	carts := s.tables.carts.In(whole(ctx))
 	c, ok, err := postgres.First(ctx, tx, postgres.Stmt{Name: "orders.lock_cart",
 		SQL:   "SELECT " + carts.SQL + " " + fromCarts + " WHERE c.owner_id = $1 AND c.id = $2 FOR UPDATE",
-		Reads: postgres.Rows("orders.carts", key.ID)}, carts.Scan, key.Owner, key.ID)
+		Reads: cartsByID.Of(key.ID)}, carts.Scan, key.Owner, key.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -335,7 +338,7 @@ func (s *Service) AbandonCarts(ctx context.Context, olderThan time.Time, limit i
 		keys, err := postgres.Select(ctx, tx, postgres.Stmt{Name: "orders.lock_idle_carts",
 			SQL: `SELECT owner_id, id FROM orders.carts WHERE status = 'OPEN' AND updated_at < $1
 				ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED`,
-			Reads: postgres.All("orders.carts")}, pgx.RowToStructByPos[id.Key], olderThan, limit)
+			Reads: postgres.All("orders.carts"), Volatile: true}, pgx.RowToStructByPos[id.Key], olderThan, limit)
 		if n = len(keys); err != nil || n == 0 {
 			return err
 		}

@@ -66,7 +66,7 @@ func (s *Service) lock(ctx context.Context, tx *postgres.Tx, key id.Key) (*locke
 		Name: "orders.lock",
 		SQL: `SELECT cart_id, payment_revision, authorized, voided, captured, refunded, cancel_restock, cancel_refund FROM orders.orders
 			WHERE owner_id = $1 AND id = $2 FOR UPDATE`,
-		Reads: postgres.Rows("orders.orders", key.ID),
+		Reads: ordersByID.Of(key.ID),
 	}, pgx.RowToStructByPos[extra], key.Owner, key.ID)
 	if err == nil && !found {
 		err = errUnknown("input", "orderId")
@@ -87,7 +87,7 @@ func (s *Service) read(ctx context.Context, q postgres.Querier, key id.Key) (*Or
 	orders := s.tables.orders.Whole(ctx)
 	o, found, err := postgres.First(ctx, q, postgres.Stmt{
 		Name: "orders.order", SQL: "SELECT " + orders.SQL + " " + fromOrders + " WHERE o.owner_id = $1 AND o.id = $2",
-		Reads: postgres.Rows("orders.orders", key.ID),
+		Reads: ordersByID.Of(key.ID),
 	}, orders.Scan, key.Owner, key.ID)
 	if err == nil && !found {
 		err = errUnknown("input", "orderId")

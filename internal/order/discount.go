@@ -119,9 +119,12 @@ const (
 )
 
 var (
+	discountsByID      = postgres.ColumnOf("orders.discounts", "id")
+	discountsByCode    = postgres.ColumnOf("orders.discounts", "code")
+	redemptionsByOrder = postgres.ColumnOf("orders.discount_redemptions", "order_id")
+	redemptionsByOwner = postgres.ColumnOf("orders.discount_redemptions", "owner_id")
+
 	discounts         = postgres.TableOf[Discount](discountColumns, nil)
-	discountReads     = postgres.All("orders.discounts")
-	redemptionReads   = postgres.All("orders.discount_redemptions")
 	allDiscountFields = []string{"Code", "Kind", "BasisPoints", "AmountMinor", "Currency", "MinimumSubtotalMinor", "StartsAt",
 		"EndsAt", "UsageLimit", "CustomerLimit", "Used", "Active", "CreatedAt"}
 )
@@ -129,8 +132,9 @@ var (
 // discountByCode returns the discount with a code, in any case, or nil.
 func (s *Service) discountByCode(ctx context.Context, code string) (*Discount, error) {
 	found := discounts.In(ctx, allDiscountFields...)
+	code = normalizeCode(code)
 	d, _, err := postgres.First(ctx, s.db, postgres.Stmt{Name: "orders.discount_by_code",
-		SQL: "SELECT " + found.SQL + fromDiscounts + " WHERE d.code = $1", Reads: discountReads}, found.Scan, normalizeCode(code))
+		SQL: "SELECT " + found.SQL + fromDiscounts + " WHERE d.code = $1", Reads: discountsByCode.OfTexts(code)}, found.Scan, code)
 	return d, err
 }
 
@@ -143,7 +147,7 @@ func (s *Service) discountsByIDs(ctx context.Context, ids []uuid.UUID) (map[uuid
 	found := discounts.In(ctx, allDiscountFields...)
 	condition, arg := postgres.AnyOf("d.id", "$1", ids)
 	rows, err := postgres.Select(ctx, s.db, postgres.Stmt{Name: "orders.discounts_by_id",
-		SQL: "SELECT " + found.SQL + fromDiscounts + " WHERE " + condition, Reads: postgres.Rows("orders.discounts", ids...)},
+		SQL: "SELECT " + found.SQL + fromDiscounts + " WHERE " + condition, Reads: discountsByID.Of(ids...)},
 		found.Scan, arg)
 	for _, d := range rows {
 		of[d.ID] = d
@@ -168,7 +172,7 @@ func (s *Service) uses(ctx context.Context, q postgres.Querier, of []taken) (map
 		taken
 		n int
 	}
-	rows, err := postgres.Select(ctx, q, postgres.Stmt{Name: "orders.discount_uses", Reads: redemptionReads,
+	rows, err := postgres.Select(ctx, q, postgres.Stmt{Name: "orders.discount_uses", Reads: redemptionsByOwner.Of(owners...),
 		SQL: `SELECT discount_id, owner_id, count(*) FROM orders.discount_redemptions
 			WHERE (discount_id, owner_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[])) GROUP BY 1, 2`},
 		func(r pgx.CollectableRow) (x row, err error) { return x, r.Scan(&x.discount, &x.owner, &x.n) }, discounts, owners)
@@ -184,7 +188,7 @@ func (s *Service) lockDiscount(ctx context.Context, tx *postgres.Tx, discount uu
 	found := discounts.In(ctx, allDiscountFields...)
 	d, _, err := postgres.First(ctx, tx, postgres.Stmt{Name: "orders.lock_discount",
 		SQL:   "SELECT " + found.SQL + fromDiscounts + " WHERE d.id = $1 FOR UPDATE",
-		Reads: postgres.Rows("orders.discounts", discount)}, found.Scan, discount)
+		Reads: discountsByID.Of(discount)}, found.Scan, discount)
 	return d, err
 }
 
@@ -250,7 +254,7 @@ func (s *Service) unredeem(ctx context.Context, tx *postgres.Tx, orderID uuid.UU
 func (s *Service) redeemed(ctx context.Context, tx *postgres.Tx, orderID uuid.UUID) (uuid.UUID, bool, error) {
 	return postgres.First(ctx, tx, postgres.Stmt{Name: "orders.redemption_of_order",
 		SQL:   "SELECT discount_id FROM orders.discount_redemptions WHERE order_id = $1",
-		Reads: postgres.Rows("orders.discount_redemptions", orderID)}, pgx.RowTo[uuid.UUID], orderID)
+		Reads: redemptionsByOrder.Of(orderID)}, pgx.RowTo[uuid.UUID], orderID)
 }
 
 // DiscountEdge is a discount in a list.
@@ -276,7 +280,7 @@ func (s *Service) Discounts(ctx context.Context, args page.Args) (*DiscountConne
 	}
 	found := discounts.In(ctx)
 	rows, err := postgres.Select(ctx, s.db, postgres.Stmt{Name: "orders.discounts",
-		SQL: "SELECT " + found.SQL + fromDiscounts + b.Where() + tail, Reads: discountReads}, found.Scan, b.Args()...)
+		SQL: "SELECT " + found.SQL + fromDiscounts + b.Where() + tail, Reads: postgres.All("orders.discounts")}, found.Scan, b.Args()...)
 	if err != nil {
 		return nil, err
 	}

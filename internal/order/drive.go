@@ -133,7 +133,7 @@ func (s *Service) driveOn(ctx context.Context, key id.Key) error {
 func (s *Service) statusOf(ctx context.Context, key id.Key) (Status, error) {
 	status, found, err := postgres.First(ctx, s.db, postgres.Stmt{
 		Name: "orders.status", SQL: "SELECT status FROM orders.orders WHERE owner_id = $1 AND id = $2",
-		Reads: postgres.Rows("orders.orders", key.ID),
+		Reads: ordersByID.Of(key.ID),
 	}, pgx.RowTo[Status], key.Owner, key.ID)
 	if err == nil && !found {
 		err = errUnknown()
@@ -306,7 +306,7 @@ func (s *Service) settle(ctx context.Context, key id.Key) error {
 		Name: "orders.unsettled",
 		SQL: `SELECT status, cancel_restock, cancel_refund, placed_at IS NOT NULL FROM orders.orders
 			WHERE owner_id = $1 AND id = $2 AND settled_at IS NULL`,
-		Reads: postgres.Rows("orders.orders", key.ID),
+		Reads: ordersByID.Of(key.ID),
 	}, pgx.RowToStructByPos[unsettled], key.Owner, key.ID)
 	if err != nil || !found || !o.Status.givenUp() {
 		return err

@@ -385,7 +385,7 @@ func (s *Service) editOf(ctx context.Context, q postgres.Querier, key id.Key) (s
 	e, found, err := postgres.First(ctx, q, postgres.Stmt{
 		Name:  "orders.edit",
 		SQL:   "SELECT order_id, status, changes, problem, settled_at, actor_id FROM orders.edits WHERE owner_id = $1 AND id = $2",
-		Reads: postgres.Rows("orders.edits", key.ID),
+		Reads: editsByID.Of(key.ID),
 	}, pgx.RowToStructByPos[storedEdit], key.Owner, key.ID)
 	if err == nil && !found {
 		err = errUnknown()

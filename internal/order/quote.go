@@ -10,6 +10,7 @@ import (
 	"emporium/internal/fault"
 	"emporium/internal/id"
 	"emporium/internal/money"
+	"emporium/internal/postgres"
 	"emporium/internal/product"
 )
 
@@ -250,7 +251,7 @@ func (s *Service) quoteOf(ctx context.Context, c *Cart, m market) (*Quote, error
 		return nil, err
 	}
 	if c.DiscountID != nil {
-		q.discount(m.discounts[*c.DiscountID], goods.SubtotalMinor, s, m.uses[taken{*c.DiscountID, c.Owner}])
+		q.discount(ctx, m.discounts[*c.DiscountID], goods.SubtotalMinor, s, m.uses[taken{*c.DiscountID, c.Owner}])
 	}
 	if q.Discount != nil {
 		in.Discount = q.Discount.terms()
@@ -263,6 +264,9 @@ func (s *Service) quoteOf(ctx context.Context, c *Cart, m market) (*Quote, error
 		taxed := make([]TaxedLine, len(q.Goods))
 		for i, l := range q.Goods {
 			taxed[i] = TaxedLine{l.ProductID, l.VariantID}
+		}
+		if _, ok := s.taxRule.(tableTax); !ok {
+			postgres.Uncacheable(ctx, "what a tax rule of the shop's own goes by is not known")
 		}
 		rates, err := s.taxRule.Tax(ctx, TaxQuery{Country: country, Lines: taxed})
 		if err != nil {
@@ -320,9 +324,12 @@ func (q *Quote) collect(c *Cart, m market) {
 }
 
 // discount lets a discount count, or says why it does not.
-func (q *Quote) discount(d *Discount, subtotal int64, s *Service, uses int) {
+func (q *Quote) discount(ctx context.Context, d *Discount, subtotal int64, s *Service, uses int) {
 	why := "this discount is not given any more"
 	if d != nil {
+		if d.StartsAt != nil || d.EndsAt != nil {
+			postgres.Uncacheable(ctx, "the discount holds for a time")
+		}
 		why = d.refusal(s.now(), s.currency, uses)
 		if why == "" && subtotal < d.MinimumSubtotalMinor {
 			why = "this discount is for goods that are worth at least " + d.MinimumSubtotal().String()

@@ -112,18 +112,22 @@ func (s *Service) ByNumber(ctx context.Context, number string) (*Order, error) {
 	}
 	var b postgres.Builder
 	b.And(hasNumber, number)
-	if !auth.Staff(ctx) {
+	reads := numbersByNumber.OfTexts(number)
+	if auth.Staff(ctx) {
+		reads = append(reads, postgres.All("orders.orders")...) // whichever has it, or comes to have it
+	} else {
 		viewer := auth.From(ctx)
 		if !viewer.SignedIn() {
 			return nil, nil
 		}
+		reads = append(reads, ordersByOwner.Of(viewer.ID)...)
 		b.And("o.owner_id = ?", viewer.ID)
 		b.And(notDraft)
 	}
 	orders := s.tables.orders.In(ctx)
 	o, _, err := postgres.First(ctx, s.db, postgres.Stmt{
 		Name: "orders.order_by_number", SQL: "SELECT " + orders.SQL + " " + fromOrders + b.Where(),
-		Reads: postgres.All("orders.orders", "orders.order_numbers"),
+		Reads: reads,
 	}, orders.Scan, b.Args()...)
 	return o, err
 }
@@ -143,7 +147,7 @@ func (s *Service) OwnerByNumber(ctx context.Context, number string) (uuid.UUID, 
 		return uuid.Nil, false, nil
 	}
 	return postgres.First(ctx, s.db, postgres.Stmt{
-		Name: "orders.owner_by_number", SQL: ownerByNumber, Reads: postgres.All("orders.order_numbers"),
+		Name: "orders.owner_by_number", SQL: ownerByNumber, Reads: numbersByNumber.OfTexts(number),
 	}, pgx.RowTo[uuid.UUID], number)
 }
 
@@ -218,14 +222,14 @@ func (s *Service) ListByOwners(ctx context.Context, owners []uuid.UUID, args pag
 	found := make(map[uuid.UUID][]*Order, len(owners))
 	if len(visible) > 0 {
 		orders := s.tables.orders.In(ctx)
-		stmt := postgres.Stmt{Name: "orders.list_by_owner", Reads: postgres.All("orders.orders"),
+		stmt := postgres.Stmt{Name: "orders.list_by_owner", Reads: ordersByOwner.Of(visible...),
 			SQL: "SELECT " + orders.SQL + " " + fromOrders + b.Where() + tail}
 		if len(visible) > 1 {
 			direction := "DESC"
 			if w.Backward {
 				direction = "ASC"
 			}
-			stmt.Reads = postgres.All("orders.owners", "orders.orders")
+			stmt.Reads = append(stmt.Reads, ownersByOwner.Of(visible...)...)
 			stmt.SQL = "SELECT o.* FROM orders.owners w CROSS JOIN LATERAL (" + stmt.SQL + ") o WHERE w.owner_id = ANY(" +
 				b.Arg(visible) + ") ORDER BY o.owner, o.id " + direction
 		}
@@ -262,7 +266,7 @@ func (s *Service) CountByOwners(ctx context.Context, owners []uuid.UUID) (map[uu
 	}
 	rows, err := postgres.Select(ctx, s.db, postgres.Stmt{
 		Name: "orders.count_by_owner", SQL: "SELECT o.owner_id, count(*) FROM orders.orders o" + b.Where() + " GROUP BY o.owner_id",
-		Reads: postgres.All("orders.orders"),
+		Reads: ordersByOwner.Of(visible...),
 	}, func(row pgx.CollectableRow) (c count, err error) { return c, row.Scan(&c.owner, &c.n) }, b.Args()...)
 	if err != nil {
 		return nil, err
@@ -325,12 +329,14 @@ func (s *Service) filter(ctx context.Context, f Filter) (*postgres.Builder, []po
 		}
 		b.And("o.owner_id = ?", viewer.ID)
 		b.And(notDraft)
+		reads = ordersByOwner.Of(viewer.ID)
 	}
 	if f.CustomerID != nil {
 		if f.CustomerID.Kind != id.User {
 			return nil, nil, fault.Input("`customerId` is not the ID of a user", "filter", "customerId")
 		}
 		b.And("o.owner_id = ?", f.CustomerID.Key)
+		reads = ordersByOwner.Of(f.CustomerID.Key)
 	}
 	if len(f.Statuses) > 0 {
 		b.And("o.status = ANY(?)", f.Statuses)
@@ -368,7 +374,7 @@ func (s *Service) filter(ctx context.Context, f Filter) (*postgres.Builder, []po
 	if f.Number != nil {
 		if number, ok := parseNumber(*f.Number); ok {
 			b.And(hasNumber, number)
-			reads = append(reads, postgres.All("orders.order_numbers")...)
+			reads = append(reads, numbersByNumber.OfTexts(number)...)
 		} else {
 			b.And("false")
 		}

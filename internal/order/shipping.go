@@ -90,6 +90,8 @@ func (m *ShippingMethod) offer(country string, subtotal int64) *ShippingOffer {
 	return nil
 }
 
+var methodsByID = postgres.ColumnOf("orders.shipping_methods", "id")
+
 // readMethods returns methods that a condition holds for, in the shop's order, with their rates, in one statement.
 func (s *Service) readMethods(ctx context.Context, q postgres.Querier, name, condition string, args ...any) ([]*ShippingMethod, error) {
 	type row struct {
@@ -183,7 +185,7 @@ func (s *Service) UpdateShippingMethod(ctx context.Context, in ShippingMethodUpd
 		// Locked before it is read, so that the rates are those of whoever had it before.
 		_, ok, err := postgres.First(ctx, tx, postgres.Stmt{Name: "orders.lock_shipping_method",
 			SQL:   "SELECT true FROM orders.shipping_methods WHERE id = $1 FOR UPDATE",
-			Reads: postgres.Rows("orders.shipping_methods", in.ShippingMethodID.Key)}, pgx.RowTo[bool], in.ShippingMethodID.Key)
+			Reads: methodsByID.Of(in.ShippingMethodID.Key)}, pgx.RowTo[bool], in.ShippingMethodID.Key)
 		if err != nil {
 			return nil, err
 		}

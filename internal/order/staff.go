@@ -428,7 +428,7 @@ func (s *Service) moveParcel(ctx context.Context, tx *postgres.Tx, o *locked, pa
 	type row struct{ Status ParcelStatus }
 	p, found, err := postgres.First(ctx, tx, postgres.Stmt{
 		Name: "orders.parcel_status", SQL: "SELECT status FROM orders.fulfillments WHERE owner_id = $1 AND id = $2",
-		Reads: postgres.Rows("orders.fulfillments", parcel),
+		Reads: fulfillmentsByID.Of(parcel),
 	}, pgx.RowToStructByPos[row], o.Owner, parcel)
 	switch {
 	case err != nil:
@@ -692,7 +692,7 @@ func (s *Service) clean(ctx context.Context) error {
 			UNION ALL
 			(SELECT owner_id, id, false FROM orders.orders WHERE status IN ('CANCELED', 'PAYMENT_FAILED', 'EXPIRED') AND settled_at IS NULL
 				AND updated_at < now() - interval '10 minutes' ORDER BY updated_at LIMIT 100)`,
-		Reads: postgres.All("orders.orders"),
+		Reads: postgres.All("orders.orders"), Volatile: true,
 	}, pgx.RowToStructByPos[open])
 	if err != nil {
 		return err

@@ -42,34 +42,47 @@ const (
 	hasNumber = `(o.owner_id, o.id) IN (SELECT n.owner_id, n.order_id FROM orders.order_numbers n WHERE n.number = ?)`
 )
 
+// The columns by which reads of orders are told apart, besides those of the batches below.
+var (
+	ordersByID       = postgres.ColumnOf("orders.orders", "id")
+	ordersByOwner    = postgres.ColumnOf("orders.orders", "owner_id")
+	numbersByNumber  = postgres.ColumnOf("orders.order_numbers", "number")
+	ownersByOwner    = postgres.ColumnOf("orders.owners", "owner_id")
+	linesByID        = postgres.ColumnOf("orders.lines", "id")
+	fulfillmentsByID = postgres.ColumnOf("orders.fulfillments", "id")
+	editsByID        = postgres.ColumnOf("orders.edits", "id")
+)
+
 var (
 	ordersByKey = postgres.ByKeys{Name: "orders.orders_by_key", From: fromOrders,
-		Owner: "o.owner_id", Column: "o.id", Rows: "orders.orders"}
+		Owner: "o.owner_id", Column: "o.id", Reads: ordersByID}
 
 	publishedByKey = postgres.ByKeys{Name: "orders.published_orders_by_key", From: fromOrders,
-		Owner: "o.owner_id", Column: "o.id", Tail: " AND " + notDraft, Rows: "orders.orders"}
+		Owner: "o.owner_id", Column: "o.id", Tail: " AND " + notDraft, Reads: ordersByID}
 
 	linesByKey = postgres.ByKeys{Name: "orders.lines_by_key", From: fromLines,
-		Owner: "l.owner_id", Column: "l.id", Rows: "orders.lines"}
+		Owner: "l.owner_id", Column: "l.id", Reads: linesByID}
 	linesByOrder = postgres.ByKeys{Name: "orders.lines_by_order", From: fromLines,
-		Owner: "l.owner_id", Column: "l.order_id", Tail: " ORDER BY l.order_id, l.position", Reads: postgres.All("orders.lines")}
+		Owner: "l.owner_id", Column: "l.order_id", Tail: " ORDER BY l.order_id, l.position",
+		Reads: postgres.ColumnOf("orders.lines", "order_id")}
 
 	fulfillmentsByKey = postgres.ByKeys{Name: "orders.fulfillments_by_key", From: fromFulfillments,
-		Owner: "f.owner_id", Column: "f.id", Rows: "orders.fulfillments"}
+		Owner: "f.owner_id", Column: "f.id", Reads: fulfillmentsByID}
 	fulfillmentsByOrder = postgres.ByKeys{Name: "orders.fulfillments_by_order", From: fromFulfillments,
 		Owner: "f.owner_id", Column: "f.order_id", Tail: " ORDER BY f.order_id, f.created_at, f.id",
-		Reads: postgres.All("orders.fulfillments")}
+		Reads: postgres.ColumnOf("orders.fulfillments", "order_id")}
 
 	fulfillmentLines = postgres.ByKeys{Name: "orders.lines_by_fulfillment",
 		From:  `FROM orders.fulfillment_lines f JOIN orders.lines l ON l.owner_id = f.owner_id AND l.id = f.line_id`,
 		Owner: "f.owner_id", Column: "f.fulfillment_id", Tail: " ORDER BY f.fulfillment_id, l.position",
-		Reads: postgres.All("orders.fulfillment_lines", "orders.lines")}
+		Reads:      postgres.ColumnOf("orders.fulfillment_lines", "fulfillment_id"),
+		ReadsOwned: []postgres.Column{postgres.ColumnOf("orders.lines", "owner_id")}}
 
 	eventsByKey = postgres.ByKeys{Name: "orders.events_by_key", From: fromEvents,
-		Owner: "e.owner_id", Column: "e.id", Rows: "orders.events"}
+		Owner: "e.owner_id", Column: "e.id", Reads: postgres.ColumnOf("orders.events", "id")}
 	eventsByOrder = postgres.ByKeys{Name: "orders.events_by_order", From: fromEvents,
 		Owner: "e.owner_id", Column: "e.order_id", Tail: " ORDER BY e.order_id, e.created_at, e.id",
-		Reads: postgres.All("orders.events")}
+		Reads: postgres.ColumnOf("orders.events", "order_id")}
 )
 
 // tables are how rows become what they are here.

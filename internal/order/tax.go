@@ -45,7 +45,7 @@ type tableTax struct{ db *postgres.DB }
 // Tax returns the rate of the country for all lines, and for the shipping where it applies to that.
 func (t tableTax) Tax(ctx context.Context, q TaxQuery) (TaxRates, error) {
 	rates := TaxRates{Lines: make([]*TaxRate, len(q.Lines))}
-	found, err := readTaxes(ctx, t.db, "orders.tax_rate_of_country", "country = $1", q.Country)
+	found, err := readTaxes(ctx, t.db, "orders.tax_rate_of_country", "country = $1", taxesByCountry.OfTexts(q.Country), q.Country)
 	if err != nil || len(found) == 0 {
 		return rates, err
 	}
@@ -67,10 +67,14 @@ type CountryTax struct {
 	AppliesToShipping bool
 }
 
-func readTaxes(ctx context.Context, q postgres.Querier, name, condition string, args ...any) ([]*CountryTax, error) {
+var taxesByCountry = postgres.ColumnOf("orders.tax_rates", "country")
+
+func readTaxes(
+	ctx context.Context, q postgres.Querier, name, condition string, reads []postgres.Read, args ...any,
+) ([]*CountryTax, error) {
 	return postgres.Select(ctx, q, postgres.Stmt{Name: name,
 		SQL:   "SELECT country, name, basis_points, applies_to_shipping FROM orders.tax_rates WHERE " + condition + " ORDER BY country",
-		Reads: postgres.All("orders.tax_rates")}, pgx.RowToAddrOfStructByPos[CountryTax], args...)
+		Reads: reads}, pgx.RowToAddrOfStructByPos[CountryTax], args...)
 }
 
 // TaxRates returns the taxes of all countries that have one; for staff.
@@ -78,7 +82,7 @@ func (s *Service) TaxRates(ctx context.Context) ([]*CountryTax, error) {
 	if err := requireRole(ctx, auth.RoleSupport, auth.RoleManager, auth.RoleAdmin); err != nil {
 		return nil, err
 	}
-	return readTaxes(ctx, s.db, "orders.tax_rates", "true")
+	return readTaxes(ctx, s.db, "orders.tax_rates", "true", postgres.All("orders.tax_rates"))
 }
 
 // TaxRateSetInput is the tax of a country, in place of the one so far.

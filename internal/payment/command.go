@@ -112,10 +112,13 @@ const commandColumns = `c.owner_id AS owner, c.id, c.payment_id, c.order_id, c.k
 	c.status, c.reason, c.note, c.lines, c.failure, c.actor_id, c.created_at, c.finished_at`
 
 var (
+	commandsByID = postgres.ColumnOf("payments.commands", "id")
+
 	commandsByKey = postgres.ByKeys{Name: "payments.commands_by_key", From: "FROM payments.commands c",
-		Owner: "c.owner_id", Column: "c.id", Rows: "payments.commands"}
+		Owner: "c.owner_id", Column: "c.id", Reads: commandsByID}
 	commandsByPayment = postgres.ByKeys{Name: "payments.commands_by_payment", From: "FROM payments.commands c",
-		Owner: "c.owner_id", Column: "c.payment_id", Tail: " ORDER BY c.payment_id, c.id", Reads: postgres.All("payments.commands")}
+		Owner: "c.owner_id", Column: "c.payment_id", Tail: " ORDER BY c.payment_id, c.id",
+		Reads: postgres.ColumnOf("payments.commands", "payment_id")}
 )
 
 // Commands returns the commands with these keys, in any order; for staff.
@@ -570,7 +573,7 @@ func refusal(err error) string {
 func (s *Service) commandOf(ctx context.Context, q postgres.Querier, key id.Key) (*Command, bool, error) {
 	reading := s.tables.commands.In(ctx)
 	return postgres.First(ctx, q, postgres.Stmt{Name: "payments.command", SQL: "SELECT " + reading.SQL +
-		" FROM payments.commands c WHERE c.owner_id = $1 AND c.id = $2", Reads: postgres.Rows("payments.commands", key.ID)},
+		" FROM payments.commands c WHERE c.owner_id = $1 AND c.id = $2", Reads: commandsByID.Of(key.ID)},
 		reading.Scan, key.Owner, key.ID)
 }
 

@@ -73,7 +73,7 @@ func sealRequest(s *Service, key id.Key, r *request) ([]byte, error) {
 func (s *Service) account(ctx context.Context, q postgres.Querier, key id.Key) (*account, bool, error) {
 	return postgres.First(ctx, q, postgres.Stmt{Name: "payments.account",
 		SQL:   "SELECT " + accountColumns + " FROM payments.payments WHERE owner_id = $1 AND id = $2",
-		Reads: postgres.Rows("payments.payments", key.ID)}, s.scanAccount, key.Owner, key.ID)
+		Reads: paymentsByID.Of(key.ID)}, s.scanAccount, key.Owner, key.ID)
 }
 
 // lock returns a payment that nobody else changes until the transaction ends. All that changes a payment, its ledger or
@@ -81,7 +81,7 @@ func (s *Service) account(ctx context.Context, q postgres.Querier, key id.Key) (
 func (s *Service) lock(ctx context.Context, tx *postgres.Tx, key id.Key) (*account, error) {
 	a, found, err := postgres.First(ctx, tx, postgres.Stmt{Name: "payments.lock",
 		SQL:   "SELECT " + accountColumns + " FROM payments.payments WHERE owner_id = $1 AND id = $2 FOR UPDATE",
-		Reads: postgres.Rows("payments.payments", key.ID)}, s.scanAccount, key.Owner, key.ID)
+		Reads: paymentsByID.Of(key.ID)}, s.scanAccount, key.Owner, key.ID)
 	if err == nil && !found {
 		err = fmt.Errorf("payment %s of %s is gone", key.ID, key.Owner)
 	}
@@ -414,7 +414,7 @@ func (s *Service) find(ctx context.Context, providerName string, paymentID uuid.
 	}
 	return postgres.First(ctx, s.db, postgres.Stmt{Name: "payments.find",
 		SQL:   "SELECT owner_id, id FROM payments.payments WHERE id = $1 AND provider = $2",
-		Reads: postgres.Rows("payments.payments", paymentID)}, pgx.RowToStructByPos[id.Key], paymentID, providerName)
+		Reads: paymentsByID.Of(paymentID)}, pgx.RowToStructByPos[id.Key], paymentID, providerName)
 }
 
 // Facts returns what is known of an order's money. No viewer is asked for.

@@ -33,24 +33,27 @@ const (
 )
 
 var (
+	paymentsByID    = postgres.ColumnOf("payments.payments", "id")
+	paymentsByOwner = postgres.ColumnOf("payments.payments", "owner_id")
+
 	paymentsByKey = postgres.ByKeys{Name: "payments.payments_by_key", From: fromPayments,
-		Owner: "p.owner_id", Column: "p.id", Rows: "payments.payments"}
+		Owner: "p.owner_id", Column: "p.id", Reads: paymentsByID}
 	paymentsByOrder = postgres.ByKeys{Name: "payments.payments_by_order", From: fromPayments,
 		Owner: "p.owner_id", Column: "p.order_id", Tail: " ORDER BY p.order_id, p.created_at, p.id",
-		Reads: postgres.All("payments.payments")}
+		Reads: postgres.ColumnOf("payments.payments", "order_id")}
 
 	eventsByKey = postgres.ByKeys{Name: "payments.events_by_key", From: fromEvents,
-		Owner: "e.owner_id", Column: "e.id", Rows: "payments.events"}
+		Owner: "e.owner_id", Column: "e.id", Reads: postgres.ColumnOf("payments.events", "id")}
 	eventsByPayment = postgres.ByKeys{Name: "payments.events_by_payment", From: fromEvents,
 		Owner: "e.owner_id", Column: "e.payment_id", Tail: " ORDER BY e.payment_id, e.occurred_at, e.id",
-		Reads: postgres.All("payments.events")}
+		Reads: postgres.ColumnOf("payments.events", "payment_id")}
 
 	totalsByPayment = postgres.ByKeys{Name: "payments.totals_by_payment", From: fromSums,
 		Owner: "e.owner_id", Column: "e.payment_id", Tail: groupSums,
-		Reads: postgres.All("payments.events", "payments.payments")}
+		Reads: postgres.ColumnOf("payments.events", "payment_id"), ReadsOwned: []postgres.Column{paymentsByOwner}}
 	totalsByOrder = postgres.ByKeys{Name: "payments.totals_by_order", From: fromSums,
 		Owner: "e.owner_id", Column: "e.order_id", Tail: groupSums,
-		Reads: postgres.All("payments.events", "payments.payments")}
+		Reads: postgres.ColumnOf("payments.events", "order_id"), ReadsOwned: []postgres.Column{paymentsByOwner}}
 )
 
 // tables are how rows become what they are here.

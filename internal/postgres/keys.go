@@ -16,8 +16,9 @@ type ByKeys struct {
 	Owner  string // the column of the owner
 	Column string // the column beside it
 	Tail   string // after WHERE
-	Rows   string // the relation that Column is the ID of: what is read is these rows …
-	Reads  []Read // … or else this
+
+	Reads      Column   // what Column is of which relation
+	ReadsOwned []Column // of joined relations, of which may be read all that the owners have: the column of the owner
 }
 
 // SelectByKeys returns the rows of those of the keys whose owner is visible. Without any it runs no statement.
@@ -38,9 +39,9 @@ func SelectByKeys[T any](
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	s := Stmt{Name: by.Name, SQL: "SELECT " + columns + " " + by.From + " WHERE ", Reads: by.Reads}
-	if by.Rows != "" {
-		s.Reads = Rows(by.Rows, ids...)
+	s := Stmt{Name: by.Name, SQL: "SELECT " + columns + " " + by.From + " WHERE ", Reads: by.Reads.Of(ids...)}
+	for _, owner := range by.ReadsOwned {
+		s.Reads = append(s.Reads, owner.Of(owners...)...)
 	}
 	if oneOwner {
 		condition, arg := AnyOf(by.Column, "$2", ids)

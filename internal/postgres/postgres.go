@@ -31,6 +31,13 @@ type Stmt struct {
 	Name  string // like "orders.lines_by_order"; unique in the program, a label of metrics
 	SQL   string
 	Reads []Read
+
+	// Later are relations of which the rows that are found tell what is read; see SelectThen.
+	Later []string
+
+	// Volatile says that the rows depend on what no tag stands for: on the time, by a function or a parameter, or on what
+	// nobody follows the changes of. An answer that is made of them can not be kept.
+	Volatile bool
 }
 
 // Observer is told of each statement that was run: its name, how long it took and how it ended. Called from many
@@ -218,6 +225,17 @@ func Select[T any](ctx context.Context, q Querier, s Stmt, scan pgx.RowToFunc[T]
 		return nil, named(ctx, s, err)
 	}
 	return found, nil
+}
+
+// SelectThen is Select for a statement that reads rows whose keys stand in others of its rows, such as the options of a
+// variant that was asked for by its ID: then returns what was read of the relations in Later. It is no mistake to learn
+// of them so late: a reader's position in the log is from before its first statement.
+func SelectThen[T any](ctx context.Context, q Querier, s Stmt, scan pgx.RowToFunc[T], then func(found []T) []Read, args ...any) ([]T, error) {
+	found, err := Select(ctx, q, s, scan, args...)
+	if r := recorderFrom(ctx); r != nil && err == nil {
+		r.also(then(found))
+	}
+	return found, err
 }
 
 // named puts the statement's name before an error. A statement that the server has cancelled because the context ended

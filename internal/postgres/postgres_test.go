@@ -394,7 +394,7 @@ func TestRecorder(t *testing.T) {
 	if _, err := postgres.Select(ctx, db, statement("orders.list", postgres.All("orders.orders", "orders.lines")...), pgx.RowTo[int], true); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := postgres.First(ctx, db, statement("products.by_id", postgres.Rows("products.products", key)...), pgx.RowTo[int], true); err != nil {
+	if _, _, err := postgres.First(ctx, db, statement("products.by_id", postgres.ColumnOf("products.products", "id").Of(key)...), pgx.RowTo[int], true); err != nil {
 		t.Fatal(err)
 	}
 	err := db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {

@@ -87,8 +87,8 @@ func All(relations ...string) []Read {
 	return reads
 }
 
-// Rows declares single rows of a relation.
-func Rows(relation string, keys ...uuid.UUID) []Read { return ColumnOf(relation, "id").Of(keys...) }
+// Column returns the column by whose values rows are told apart; false if all of the relation is read.
+func (r Read) Column() (name string, ok bool) { return r.column.name, !r.Whole }
 
 // Empty reports whether nothing is declared: no keys of a relation.
 func (r Read) Empty() bool { return !r.Whole && len(r.keys)+len(r.texts) == 0 }
@@ -157,9 +157,19 @@ func (r *Recorder) add(db *DB, s Stmt) {
 	r.statements = append(r.statements, s.Name)
 	r.reads = append(r.reads, s.Reads...)
 	r.used[db] = struct{}{}
-	if len(s.Reads) == 0 && r.uncacheable == "" {
+	switch {
+	case r.uncacheable != "":
+	case s.Volatile:
+		r.uncacheable = "statement " + s.Name + " depends on more than the database"
+	case len(s.Reads) == 0:
 		r.uncacheable = "statement " + s.Name + " does not say what it reads"
 	}
+}
+
+func (r *Recorder) also(reads []Read) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reads = append(r.reads, reads...)
 }
 
 // Uncacheable notes on whatever is recorded that its answer depends on something that no tag stands for, such as the

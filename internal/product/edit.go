@@ -134,7 +134,7 @@ func lockProducts(ctx context.Context, tx *postgres.Tx, keys []uuid.UUID) ([]edi
 	found, err := postgres.Select(ctx, tx, postgres.Stmt{
 		Name:  "products.lock_products",
 		SQL:   "SELECT " + productColumns + " FROM products.products p WHERE " + condition + " ORDER BY p.id FOR NO KEY UPDATE",
-		Reads: postgres.Rows("products.products", keys...),
+		Reads: productsByID.Of(keys...),
 	}, pgx.RowToStructByName[Product], arg)
 	if err != nil {
 		return nil, err
@@ -434,7 +434,7 @@ func (d *Draft) checkSKUs(ctx context.Context, tx *postgres.Tx) error {
 			skus = append(skus, *v.SKU)
 		}
 	}
-	taken, err := variantsBySKU(ctx, tx, skus)
+	taken, err := variantsOfSKUs(ctx, tx, skus)
 	if err != nil {
 		return err
 	}
@@ -616,7 +616,7 @@ func (s *Service) PublishDue(ctx context.Context, now time.Time, limit int) (cha
 			SQL: `SELECT p.id FROM products.products p WHERE (p.publish_at IS NOT NULL OR p.unpublish_at IS NOT NULL)
 				AND least(p.publish_at, p.unpublish_at) <= $1 ORDER BY least(p.publish_at, p.unpublish_at), p.id LIMIT $2
 				FOR NO KEY UPDATE SKIP LOCKED`,
-			Reads: postgres.All("products.products"),
+			Reads: postgres.All("products.products"), Volatile: true,
 		}, pgx.RowTo[uuid.UUID], now, limit)
 		if err != nil || len(due) == 0 {
 			return err

@@ -88,7 +88,7 @@ func categoryOf(ctx context.Context, tx *postgres.Tx, category id.ID) (*Category
 	}
 	c, _, err := postgres.First(ctx, tx, postgres.Stmt{
 		Name: "products.category_to_edit", SQL: "SELECT " + categoryColumns + " FROM products.categories WHERE id = $1",
-		Reads: postgres.Rows("products.categories", category.Key),
+		Reads: categoriesByID.Of(category.Key),
 	}, pgx.RowToAddrOfStructByName[Category], category.Key)
 	return c, err
 }
@@ -374,7 +374,7 @@ func (s *Service) editCollection(ctx context.Context, collection id.ID, fn func(
 		var err error
 		if c, found, err = postgres.First(ctx, tx, postgres.Stmt{
 			Name: "products.lock_collection", SQL: "SELECT " + collectionColumns + " FROM products.collections c WHERE c.id = $1 FOR NO KEY UPDATE",
-			Reads: postgres.Rows("products.collections", collection.Key),
+			Reads: collectionsByID.Of(collection.Key),
 		}, pgx.RowToAddrOfStructByName[Collection], collection.Key); err != nil {
 			return err
 		}

@@ -279,7 +279,7 @@ func (s *Service) updateVariants(ctx context.Context, tx *postgres.Tx, items []V
 	if err != nil {
 		return nil, err
 	}
-	taken, err := variantsBySKU(ctx, tx, skus)
+	taken, err := variantsOfSKUs(ctx, tx, skus)
 	if err != nil {
 		return nil, err
 	}
@@ -336,8 +336,8 @@ func deref(text *string) string {
 	return *text
 }
 
-// variantsBySKU returns which variants have SKUs.
-func variantsBySKU(ctx context.Context, tx *postgres.Tx, skus []string) (map[string]uuid.UUID, error) {
+// variantsOfSKUs returns which variants have SKUs.
+func variantsOfSKUs(ctx context.Context, tx *postgres.Tx, skus []string) (map[string]uuid.UUID, error) {
 	of := map[string]uuid.UUID{}
 	if len(skus) == 0 {
 		return of, nil

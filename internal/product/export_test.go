@@ -21,4 +21,5 @@ type (
 	Member           = member
 	ListedCollection = listedCollection
 	ListedProduct    = listedProduct
+	StockOf          = stockOf
 )

@@ -70,9 +70,11 @@ const priceColumns = `m.variant_id, m.id, m.old_currency, m.old_price AS old_pri
 	m.new_compare_at_price AS new_compare_at_minor, m.actor_id, m.created_at`
 
 var (
+	pricesByVariant = postgres.ColumnOf("products.price_changes", "variant_id")
+
 	prices       = postgres.TableOf[PriceChange](priceColumns, nil)
 	pricesByKeys = postgres.ByKeys{Name: "products.price_changes_by_key", From: "FROM products.price_changes m",
-		Owner: "m.variant_id", Column: "m.id", Rows: "products.price_changes"}
+		Owner: "m.variant_id", Column: "m.id", Reads: postgres.ColumnOf("products.price_changes", "id")}
 )
 
 // PriceChangesByKeys returns changes of prices by key, for staff and machines.
@@ -85,8 +87,8 @@ func (s *Service) PriceChangesByKeys(ctx context.Context, keys []id.Key) ([]*Pri
 // PriceChanges returns a page of the history of each variant's prices, the newest first, in one statement for all; for
 // staff and machines. Each variant asked for has a page, which is empty for others.
 func (s *Service) PriceChanges(ctx context.Context, variantIDs []uuid.UUID, args page.Args) (map[uuid.UUID]*PriceChangeConnection, error) {
-	return pagesOf(ctx, s, history[PriceChange]{name: "price_changes", table: prices, relation: "products.price_changes",
-		parents: "products.variants", parent: "id", key: (*PriceChange).Key}, variantIDs, args)
+	return pagesOf(ctx, s, history[PriceChange]{name: "price_changes", table: prices, relation: "products.price_changes", reads: pricesByVariant,
+		parents: "products.variants", parent: "id", readsParents: variantsByID, key: (*PriceChange).Key}, variantIDs, args)
 }
 
 // priceChange returns how the prices of a variant have changed, or nothing.

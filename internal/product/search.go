@@ -320,7 +320,7 @@ func (s *Service) listing(ctx context.Context, q Query, ranked bool) (*listing, 
 		if c.Kind != id.Collection {
 			return nil, fault.Input("`collectionId` is not the ID of a collection", "filter", "collectionId")
 		}
-		l.collection(&l.Builder, l.Arg(c.Key)+"::uuid")
+		l.collection(&l.Builder, l.Arg(c.Key)+"::uuid", c.Key)
 	}
 	if len(f.Vendors) > 0 {
 		l.And("p.vendor = ANY(?)", f.Vendors)
@@ -395,13 +395,14 @@ func (l *listing) category(b *postgres.Builder, key string) {
 	l.reads = append(l.reads, postgres.All("products.categories")...)
 }
 
-func (l *listing) collection(b *postgres.Builder, key string) {
+// collection narrows to what is in a collection, which is one of those.
+func (l *listing) collection(b *postgres.Builder, key string, collections ...uuid.UUID) {
 	if l.placed {
 		b.And("m.collection_id = " + key)
 	} else {
 		b.And("p.id IN (SELECT cp.product_id FROM products.collection_products cp WHERE cp.collection_id = " + key + ")")
 	}
-	l.reads = append(l.reads, postgres.All("products.collection_products")...)
+	l.reads = append(l.reads, membersByCollection.Of(collections...)...)
 }
 
 // order returns the name of a sort, by which its cursors are known, the key in cursors besides the ID, and all keys.
@@ -451,7 +452,7 @@ func (l *listing) within(scopes []Scope, columns, tail string) string {
 			l.category(&l.Builder, l.Arg(key)+"::uuid")
 		}
 		if key := scopes[0].Collection; key != uuid.Nil {
-			l.collection(&l.Builder, l.Arg(key)+"::uuid")
+			l.collection(&l.Builder, l.Arg(key)+"::uuid", key)
 		}
 		return "SELECT 0 AS n, 0 AS place, " + columns + " FROM " + l.from + l.Where() + tail
 	}
@@ -480,7 +481,7 @@ func (l *listing) within(scopes []Scope, columns, tail string) string {
 			l.category(b, "s.category")
 		}
 		if of.collection {
-			l.collection(b, "s.collection")
+			l.collection(b, "s.collection", g.collections...)
 		}
 		branches[i] = "SELECT s.n, p.* FROM unnest(" + l.Arg(g.ns) + "::int[], " + l.Arg(g.categories) + "::uuid[], " +
 			l.Arg(g.collections) + "::uuid[]) AS s(n, category, collection) CROSS JOIN LATERAL (" +

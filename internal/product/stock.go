@@ -78,9 +78,11 @@ type MovementConnection = page.Connection[*Movement]
 const movementColumns = `m.variant_id, m.id, m.delta, m.reason, m.actor_id, m.order_id, m.note, m.created_at`
 
 var (
+	movementsByVariant = postgres.ColumnOf("products.stock_movements", "variant_id")
+
 	movements       = postgres.TableOf[Movement](movementColumns, nil)
 	movementsByKeys = postgres.ByKeys{Name: "products.movements_by_key", From: "FROM products.stock_movements m",
-		Owner: "m.variant_id", Column: "m.id", Rows: "products.stock_movements"}
+		Owner: "m.variant_id", Column: "m.id", Reads: postgres.ColumnOf("products.stock_movements", "id")}
 )
 
 // MovementsByKeys returns movements by key, for staff and machines.
@@ -94,16 +96,18 @@ func (s *Service) MovementsByKeys(ctx context.Context, keys []id.Key) ([]*Moveme
 // machines. Each variant asked for has a page, which is empty for others.
 func (s *Service) Movements(ctx context.Context, variantIDs []uuid.UUID, args page.Args) (map[uuid.UUID]*MovementConnection, error) {
 	// Hung on the stock, which is distributed alike: each shard takes the newest of its own variants.
-	return pagesOf(ctx, s, history[Movement]{name: "movements", table: movements, relation: "products.stock_movements",
-		parents: "products.stock", parent: "variant_id", key: (*Movement).Key}, variantIDs, args)
+	return pagesOf(ctx, s, history[Movement]{name: "movements", table: movements, relation: "products.stock_movements", reads: movementsByVariant,
+		parents: "products.stock", parent: "variant_id", readsParents: stockByVariant, key: (*Movement).Key}, variantIDs, args)
 }
 
 // history is a table m of entries that are kept by variant and never changed.
 type history[T any] struct {
 	name            string // of the statement and the order of the list
 	table           *postgres.Table[T]
-	relation        string // the table's
-	parents, parent string // a relation with a row for each variant, and its column of the variant
+	relation        string          // the table's
+	reads           postgres.Column // its column of the variant
+	parents, parent string          // a relation with a row for each variant, and its column of the variant
+	readsParents    postgres.Column // the same
 	key             func(*T) id.Key
 }
 
@@ -128,14 +132,14 @@ func pagesOf[T any](
 			return nil, err
 		}
 		found := h.table.In(ctx)
-		stmt := postgres.Stmt{Name: "products." + h.name + "_by_variant", Reads: postgres.All(h.relation),
+		stmt := postgres.Stmt{Name: "products." + h.name + "_by_variant", Reads: h.reads.Of(variantIDs...),
 			SQL: "SELECT " + found.SQL + " FROM " + h.relation + " m" + b.Where() + tail}
 		if len(variantIDs) > 1 {
 			direction := "DESC"
 			if w.Backward {
 				direction = "ASC"
 			}
-			stmt.Reads = postgres.All(h.parents, h.relation)
+			stmt.Reads = append(stmt.Reads, h.readsParents.Of(variantIDs...)...)
 			stmt.SQL = "SELECT m.* FROM " + h.parents + " s CROSS JOIN LATERAL (" + stmt.SQL + ") m WHERE s." + h.parent + " = ANY(" +
 				b.Arg(variantIDs) + ") ORDER BY m.variant_id, m.id " + direction
 		}
@@ -361,7 +365,7 @@ func shortages(ctx context.Context, tx *postgres.Tx, lines []HoldLine, sellable 
 	}
 	rows, err := postgres.Select(ctx, tx, postgres.Stmt{
 		Name: "products.free_stock", SQL: "SELECT variant_id, on_hand - held FROM products.stock WHERE variant_id = ANY($1)",
-		Reads: postgres.Rows("products.stock", keysOf(lines)...),
+		Reads: stockByVariant.Of(keysOf(lines)...),
 	}, pgx.RowToStructByPos[row], keysOf(lines))
 	if err != nil {
 		return err
@@ -516,7 +520,7 @@ func (s *Service) ReleaseExpired(ctx context.Context, now time.Time, limit int) 
 		Name: "products.expired_holds",
 		SQL: `SELECT order_id FROM products.hold_orders WHERE state = 'HELD' AND expires_at <= $1
 			ORDER BY expires_at, order_id LIMIT $2`,
-		Reads: postgres.All("products.hold_orders"),
+		Reads: postgres.All("products.hold_orders"), Volatile: true,
 	}, pgx.RowTo[uuid.UUID], now, limit)
 	if err != nil {
 		return 0, err
@@ -530,7 +534,7 @@ func (s *Service) ReleaseExpired(ctx context.Context, now time.Time, limit int) 
 				Name: "products.lock_expired_hold",
 				SQL: `SELECT order_id FROM products.hold_orders WHERE order_id = $1 AND state = 'HELD' AND expires_at <= $2
 					FOR UPDATE SKIP LOCKED`,
-				Reads: postgres.Rows("products.hold_orders", orderID),
+				Reads: holdsByOrder.Of(orderID),
 			}, pgx.RowTo[uuid.UUID], orderID, now)
 			if err != nil || !done {
 				return err
@@ -568,7 +572,7 @@ func (s *Service) Restock(ctx context.Context, orderID uuid.UUID, key string, li
 	return s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {
 		state, found, err := postgres.First(ctx, tx, postgres.Stmt{
 			Name: "products.lock_hold", SQL: "SELECT state FROM products.hold_orders WHERE order_id = $1 FOR UPDATE",
-			Reads: postgres.Rows("products.hold_orders", orderID),
+			Reads: holdsByOrder.Of(orderID),
 		}, pgx.RowTo[HoldState], orderID)
 		switch {
 		case err != nil:
@@ -784,7 +788,7 @@ func lockStock(ctx context.Context, tx *postgres.Tx, variant id.ID) (x Stock, fo
 	if _, err := postgres.Exec(ctx, tx, postgres.Stmt{
 		Name:  "products.open_stock",
 		SQL:   "INSERT INTO products.stock (variant_id) SELECT id FROM products.variants WHERE id = $1 ON CONFLICT (variant_id) DO NOTHING",
-		Reads: postgres.Rows("products.variants", variant.Key),
+		Reads: variantsByID.Of(variant.Key),
 	}, variant.Key); err != nil {
 		return x, false, err
 	}
@@ -792,7 +796,7 @@ func lockStock(ctx context.Context, tx *postgres.Tx, variant id.ID) (x Stock, fo
 		Name: "products.lock_stock",
 		SQL: `SELECT s.variant_id, s.on_hand, s.held FROM products.stock s JOIN products.variants v ON v.id = s.variant_id
 			WHERE s.variant_id = $1 FOR UPDATE OF s`,
-		Reads: append(postgres.Rows("products.stock", variant.Key), postgres.Rows("products.variants", variant.Key)...),
+		Reads: append(stockByVariant.Of(variant.Key), variantsByID.Of(variant.Key)...),
 	}, pgx.RowToStructByPos[Stock], variant.Key)
 }
 

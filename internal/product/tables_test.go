@@ -47,7 +47,7 @@ func TestRowsAreReadAsTheyCome(t *testing.T) {
 	if below.AncestorIDs[0] != top.ID {
 		t.Fatal("the category has moved")
 	}
-	stock := product.Stock{VariantID: variant.ID, OnHand: 12}
+	stock := product.StockOf{ProductID: p.ID, Stock: product.Stock{VariantID: variant.ID, OnHand: 12}}
 	filled := p
 	filled.PublishAt = &made // of drafts alone; see below
 	for _, row := range []any{filled, variant, option, picture, below, collection} {

@@ -223,7 +223,7 @@ func plant(ctx context.Context, tx *postgres.Tx, categories []Category) ([][]any
 		parents, err := postgres.Select(ctx, tx, postgres.Stmt{
 			Name:  "products.categories_above",
 			SQL:   "SELECT " + categoryColumns + " FROM products.categories WHERE id = ANY($1)",
-			Reads: postgres.Rows("products.categories", elsewhere...),
+			Reads: categoriesByID.Of(elsewhere...),
 		}, pgx.RowToStructByName[Category], elsewhere)
 		if err != nil {
 			return nil, err

@@ -234,7 +234,7 @@ func (s *Service) ConfirmEmailChange(ctx context.Context, in EmailChangeConfirmI
 		}
 		now := s.now()
 		sealed, found, err := postgres.First(ctx, tx, postgres.Stmt{Name: "users.delete_email_change", SQL: deleteEmailChange,
-			Reads: postgres.Rows("users.email_changes", u.ID)}, pgx.RowTo[[]byte], u.ID, now)
+			Reads: changesByOwner.Of(u.ID)}, pgx.RowTo[[]byte], u.ID, now)
 		if err != nil {
 			return err
 		}
@@ -321,7 +321,7 @@ func (s *Service) ResetPassword(ctx context.Context, in PasswordResetInput, addr
 	}
 	users := s.tables.users.In(ctx, "Name", "Email", "Status", "Guest")
 	u, _, err := postgres.First(ctx, s.db, postgres.Stmt{Name: "users.of_token", SQL: "SELECT " + users.SQL + " " + fromUsers + byOwner,
-		Reads: postgres.Rows("users.users", owner)}, users.Scan, owner)
+		Reads: usersByOwner.Of(owner)}, users.Scan, owner)
 	if err != nil {
 		return nil, err
 	}
@@ -433,7 +433,7 @@ func (s *Service) changeProven(
 				return err
 			}
 			_, found, err := postgres.First(ctx, tx, postgres.Stmt{
-				Name: "users.lock_credentials", SQL: lockCredentials, Reads: postgres.Rows("users.users", a.ID),
+				Name: "users.lock_credentials", SQL: lockCredentials, Reads: usersByOwner.Of(a.ID),
 			}, pgx.RowTo[[]auth.Role], a.ID, l.Hash)
 			if err != nil {
 				return err

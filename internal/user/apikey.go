@@ -135,7 +135,7 @@ func (s *Service) RevokeAPIKey(ctx context.Context, in APIKeyRevokeInput) (*APIK
 		var found bool
 		var err error
 		k, found, err = postgres.First(ctx, tx, postgres.Stmt{Name: "users.api_key", SQL: "SELECT " + keys.SQL + " FROM users.api_keys WHERE id = $1",
-			Reads: postgres.Rows("users.api_keys", in.APIKeyID.Key)}, keys.Scan, in.APIKeyID.Key)
+			Reads: apiKeysByID.Of(in.APIKeyID.Key)}, keys.Scan, in.APIKeyID.Key)
 		switch {
 		case err != nil:
 			return err
@@ -212,7 +212,7 @@ func (s *Service) checkAPIKey(ctx context.Context, key checkKey) (checked, error
 		Note    bool
 		Expires *time.Time
 	}
-	r, found, err := postgres.First(ctx, s.db, postgres.Stmt{Name: "users.check_api_key", SQL: checkAPIKey, Reads: postgres.Rows("users.api_keys", key.owner)},
+	r, found, err := postgres.First(ctx, s.db, postgres.Stmt{Name: "users.check_api_key", SQL: checkAPIKey, Reads: apiKeysByID.Of(key.owner), Volatile: true},
 		pgx.RowToStructByPos[row], key.owner, read.at, read.at.Add(-keyUsedEvery))
 	if err != nil || !found {
 		return read, err

@@ -152,7 +152,7 @@ func (s *Service) check(ctx context.Context, key checkKey) (checked, error) {
 	}
 	r, found, err := postgres.First(ctx, s.db, postgres.Stmt{
 		Name: "users.check_session", SQL: checkSession,
-		Reads: append(postgres.Rows("users.users", key.owner), postgres.Rows("users.sessions", key.session)...),
+		Reads: append(usersByOwner.Of(key.owner), sessionsByID.Of(key.session)...),
 	}, pgx.RowToStructByPos[row], key.owner, key.session)
 	switch {
 	case err != nil:

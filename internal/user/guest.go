@@ -47,7 +47,7 @@ func (s *Service) CreateGuest(ctx context.Context, guestID uuid.UUID, email, nam
 		return err
 	}
 	guest, found, err := postgres.First(ctx, s.db, postgres.Stmt{Name: "users.is_guest",
-		SQL: `SELECT guest FROM users.users WHERE owner_id = $1`, Reads: postgres.Rows("users.users", guestID)}, pgx.RowTo[bool], guestID)
+		SQL: `SELECT guest FROM users.users WHERE owner_id = $1`, Reads: usersByOwner.Of(guestID)}, pgx.RowTo[bool], guestID)
 	if err == nil && found && !guest {
 		err = fault.New(fault.Conflict, "this is no guest")
 	}
@@ -60,7 +60,7 @@ func (s *Service) CreateGuest(ctx context.Context, guestID uuid.UUID, email, nam
 func (s *Service) OpenGuestSession(ctx context.Context, guestID uuid.UUID, ttl time.Duration) (token string, expiresAt time.Time, err error) {
 	err = s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {
 		roles, ok, err := postgres.First(ctx, tx, postgres.Stmt{
-			Name: "users.lock_guest", SQL: lockGuest, Reads: postgres.Rows("users.users", guestID),
+			Name: "users.lock_guest", SQL: lockGuest, Reads: usersByOwner.Of(guestID),
 		}, pgx.RowTo[[]auth.Role], guestID)
 		if err != nil {
 			return err

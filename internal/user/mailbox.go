@@ -88,7 +88,7 @@ func (b *Mailbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		found := false
 		if wrong == nil {
 			page.Mail, found, err = postgres.First(r.Context(), b.db, postgres.Stmt{Name: "users.mail", SQL: selectMails + " WHERE id = $1",
-				Reads: postgres.Rows("users.mailbox", key)}, pgx.RowToAddrOfStructByPos[KeptMail], key)
+				Reads: mailsByID.Of(key)}, pgx.RowToAddrOfStructByPos[KeptMail], key)
 		}
 		if !found && err == nil {
 			http.NotFound(w, r)

@@ -189,7 +189,7 @@ func (s *Service) sendChange(ctx context.Context, owner uuid.UUID) error {
 			}
 			var found bool
 			if change, found, err = postgres.First(ctx, tx, postgres.Stmt{Name: "users.email_change", SQL: emailChange,
-				Reads: postgres.Rows("users.email_changes", owner)}, pgx.RowToStructByPos[row], owner, s.now()); err != nil || !found {
+				Reads: changesByOwner.Of(owner), Volatile: true}, pgx.RowToStructByPos[row], owner, s.now()); err != nil || !found {
 				return err
 			}
 			if !change.Noticed {
@@ -228,7 +228,7 @@ func (s *Service) ownerOf(ctx context.Context, q postgres.Querier, token, purpos
 	if !ok {
 		return owner, nil, errBadToken
 	}
-	owner, found, err := postgres.First(ctx, q, postgres.Stmt{Name: "users.token_owner", SQL: tokenOwner, Reads: postgres.All("users.tokens")},
+	owner, found, err := postgres.First(ctx, q, postgres.Stmt{Name: "users.token_owner", SQL: tokenOwner, Reads: postgres.All("users.tokens"), Volatile: true},
 		pgx.RowTo[uuid.UUID], sum[:], purpose, s.now())
 	if err == nil && !found {
 		err = errBadToken

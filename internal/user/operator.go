@@ -34,7 +34,7 @@ func (s *Service) OpenSession(ctx context.Context, email string) (*Tokens, error
 	var tokens *Tokens
 	err = s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {
 		roles, ok, err := postgres.First(ctx, tx, postgres.Stmt{
-			Name: "users.active_account", SQL: activeAccount, Reads: postgres.Rows("users.users", owner),
+			Name: "users.active_account", SQL: activeAccount, Reads: usersByOwner.Of(owner),
 		}, pgx.RowTo[[]auth.Role], owner)
 		if err != nil {
 			return err

@@ -330,7 +330,7 @@ func (s *Service) changeOwn(ctx context.Context, change func(ctx context.Context
 func (s *Service) lock(ctx context.Context, tx *postgres.Tx, owner uuid.UUID) (*User, error) {
 	users := s.tables.users.In(ctx, "Guest", "Status", "Roles", "Name", "Email", "EmailVerifiedAt", "Phone")
 	u, _, err := postgres.First(ctx, tx, postgres.Stmt{
-		Name: "users.lock", SQL: "SELECT " + users.SQL + " " + fromUsers + lockUser, Reads: postgres.Rows("users.users", owner),
+		Name: "users.lock", SQL: "SELECT " + users.SQL + " " + fromUsers + lockUser, Reads: usersByOwner.Of(owner),
 	}, users.Scan, owner)
 	return u, err
 }

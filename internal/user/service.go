@@ -93,7 +93,7 @@ func (s *Service) ByIDs(ctx context.Context, ids []uuid.UUID) ([]*User, error) {
 	condition, arg := postgres.AnyOf("owner_id", "$1", ids)
 	return postgres.Select(ctx, s.db, postgres.Stmt{
 		Name: "users.by_id", SQL: "SELECT " + users.SQL + " " + fromUsers + " WHERE " + condition + viewed,
-		Reads: postgres.Rows("users.users", ids...),
+		Reads: usersByOwner.Of(ids...),
 	}, users.Scan, arg, viewer)
 }
 
@@ -188,6 +188,9 @@ func (s *Service) matching(f Filter) (*postgres.Builder, []postgres.Read, error)
 	if f.Owners != nil {
 		b.And("owner_id = ANY(?)", f.Owners)
 	}
+	if len(f.Owners) > 0 {
+		reads = append(reads[1:], usersByOwner.Of(f.Owners...)...)
+	}
 	if f.Role != nil {
 		b.And("roles @> ?", []auth.Role{*f.Role})
 	}
@@ -214,7 +217,7 @@ func (s *Service) AddressesOf(ctx context.Context, owners []uuid.UUID) ([]*Addre
 	return postgres.Select(ctx, s.db, postgres.Stmt{
 		Name:  "users.addresses_by_owner",
 		SQL:   "SELECT " + addresses.SQL + " " + fromAddresses + " WHERE " + condition + viewed + " ORDER BY owner_id, id",
-		Reads: postgres.All("users.addresses"),
+		Reads: addressesByOwner.Of(owners...),
 	}, addresses.Scan, arg, viewer)
 }
 

@@ -143,7 +143,7 @@ func (s *Service) SignIn(ctx context.Context, in SignInInput, address string) (*
 	ok, err := s.prove(ctx, owner, in.Password, func(l login, rehash bool) error {
 		err := s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {
 			roles, found, err := postgres.First(ctx, tx, postgres.Stmt{
-				Name: "users.lock_credentials", SQL: lockCredentials, Reads: postgres.Rows("users.users", owner),
+				Name: "users.lock_credentials", SQL: lockCredentials, Reads: usersByOwner.Of(owner),
 			}, pgx.RowTo[[]auth.Role], owner, l.Hash)
 			if err != nil {
 				return err
@@ -204,7 +204,7 @@ func (s *Service) prove(ctx context.Context, owner uuid.UUID, password string, a
 
 func (s *Service) login(ctx context.Context, owner uuid.UUID) (login, bool, error) {
 	return postgres.First(ctx, s.db, postgres.Stmt{
-		Name: "users.credentials", SQL: credentials, Reads: postgres.Rows("users.users", owner),
+		Name: "users.credentials", SQL: credentials, Reads: usersByOwner.Of(owner),
 	}, pgx.RowToStructByPos[login], owner)
 }
 
@@ -296,7 +296,7 @@ func (s *Service) rotate(ctx context.Context, tx *postgres.Tx, owner, session uu
 	// An access token lives a second at least.
 	live, found, err := postgres.First(ctx, tx, postgres.Stmt{
 		Name: "users.live_session", SQL: liveSession,
-		Reads: append(postgres.Rows("users.sessions", session), postgres.Rows("users.users", owner)...),
+		Reads: append(sessionsByID.Of(session), usersByOwner.Of(owner)...), Volatile: true,
 	}, pgx.RowToStructByPos[row], owner, session, now.Add(time.Second))
 	if err != nil || !found {
 		return nil, false, err

@@ -247,7 +247,7 @@ func (s *Service) asStaff(ctx context.Context, tx *postgres.Tx, anyOf []auth.Rol
 	actor := auth.From(ctx)
 	if !actor.External {
 		roles, found, err := postgres.First(ctx, tx, postgres.Stmt{Name: "users.active_roles", SQL: activeRoles,
-			Reads: postgres.Rows("users.users", actor.ID)}, pgx.RowTo[[]auth.Role], actor.ID)
+			Reads: usersByOwner.Of(actor.ID)}, pgx.RowTo[[]auth.Role], actor.ID)
 		if err != nil {
 			return 0, err
 		}

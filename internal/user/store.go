@@ -27,8 +27,19 @@ const (
 	fromAddresses = `FROM users.addresses`
 )
 
+// The columns by which reads are told apart.
+var (
+	usersByOwner     = postgres.ColumnOf("users.users", "owner_id")
+	addressesByID    = postgres.ColumnOf("users.addresses", "id")
+	addressesByOwner = postgres.ColumnOf("users.addresses", "owner_id")
+	sessionsByID     = postgres.ColumnOf("users.sessions", "id")
+	changesByOwner   = postgres.ColumnOf("users.email_changes", "owner_id")
+	apiKeysByID      = postgres.ColumnOf("users.api_keys", "id")
+	mailsByID        = postgres.ColumnOf("users.mailbox", "id")
+)
+
 var addressesByKey = postgres.ByKeys{Name: "users.addresses_by_key", From: fromAddresses, Owner: "owner_id", Column: "id",
-	Rows: "users.addresses"}
+	Reads: addressesByID}
 
 // Signing in finds the owner and then the account by two statements, each of which one shard answers.
 const (

@@ -8,11 +8,9 @@ package pgtest
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -39,8 +37,8 @@ func Apart() bool { return os.Getenv("EMPORIUM_TEST_APART") == "1" }
 // New returns fresh databases, migrated and empty. They are dropped when the test ends. A server that can not be had
 // fails the test.
 //
-// Each distinct statement that a test runs is also explained: one that reads a relation without declaring it
-// fails the test.
+// Each distinct statement that a test runs is also explained: one that does not declare what it reads, or what it depends on
+// besides, fails the test.
 func New(t testing.TB) *Databases {
 	t.Helper()
 	ctx := context.Background()
@@ -178,58 +176,6 @@ func admin(ctx context.Context, s *devstack.Stack, do func(*pgx.Conn) error) err
 
 // Prefix returns a text that no other test uses, for keys in the shared Redis.
 func Prefix() string { return "test:" + rand.Text() + ":" }
-
-// explained holds the statements that were explained already in this process.
-var explained sync.Map
-
-// explain compares the relations that a statement reads, by its plan, with those of its tags.
-func explain(t testing.TB) postgres.Explain {
-	return func(ctx context.Context, s postgres.Stmt, args []any, run func(context.Context, string, ...any) (string, error)) {
-		if _, done := explained.LoadOrStore(s.SQL, true); done {
-			return
-		}
-		text, err := run(ctx, "EXPLAIN (VERBOSE, FORMAT JSON) "+s.SQL, args...)
-		if err != nil {
-			return // the statement itself is about to fail alike, and says it better
-		}
-		var plan any
-		if err := json.Unmarshal([]byte(text), &plan); err != nil {
-			t.Errorf("%s: plan: %v", s.Name, err)
-			return
-		}
-		for _, relation := range relations(plan, nil) {
-			declared := slices.ContainsFunc(s.Reads, func(r postgres.Read) bool {
-				return r.Relation == relation && !r.Empty()
-			})
-			if !declared {
-				t.Errorf("statement %s reads %s without declaring it", s.Name, relation)
-			}
-		}
-	}
-}
-
-// relations returns what the nodes of a plan read. The target of an INSERT, UPDATE or DELETE is not a read.
-func relations(plan any, found []string) []string {
-	switch node := plan.(type) {
-	case []any:
-		for _, child := range node {
-			found = relations(child, found)
-		}
-	case map[string]any:
-		if node["Node Type"] == "ModifyTable" {
-			return found
-		}
-		schema, _ := node["Schema"].(string)
-		name, _ := node["Relation Name"].(string)
-		if name != "" && slices.Contains(migrations.Domains, schema) {
-			found = append(found, schema+"."+name)
-		}
-		for _, child := range node {
-			found = relations(child, found)
-		}
-	}
-	return found
-}
 
 // Empty returns the URL of a database of the test's own without any schema.
 func Empty(t testing.TB) string {
