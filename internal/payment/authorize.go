@@ -216,9 +216,9 @@ func (s *Service) authorize(ctx context.Context, a *account, r *request) (*accou
 // errUnheard says that a provider has not heard of a payment.
 var errUnheard = errors.New("the provider has not heard of the payment")
 
-// look asks the provider what it knows of a payment.
-func (s *Service) look(ctx context.Context, a *account) (*account, error) {
-	st, err := s.call(ctx, a.Provider, "find", func(ctx context.Context, p provider.Provider) (provider.State, error) {
+// known asks the provider what it knows of a payment.
+func (s *Service) known(ctx context.Context, a *account) (*provider.State, error) {
+	return s.call(ctx, a.Provider, "find", func(ctx context.Context, p provider.Provider) (provider.State, error) {
 		reference := ""
 		if a.Reference != nil {
 			reference = *a.Reference
@@ -229,6 +229,11 @@ func (s *Service) look(ctx context.Context, a *account) (*account, error) {
 		}
 		return st, err
 	})
+}
+
+// look takes over what the provider knows of a payment.
+func (s *Service) look(ctx context.Context, a *account) (*account, error) {
+	st, err := s.known(ctx, a)
 	if err != nil {
 		return nil, err
 	}

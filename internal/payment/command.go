@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -25,6 +26,9 @@ const (
 
 	maxNote        = 1000
 	maxRefundLines = 250
+
+	// keysKept is how long a provider is relied upon to know a key again. Stripe forgets after a day; refunds take longer.
+	keysKept = 20 * time.Hour
 )
 
 // CommandKind is what the shop can ask of a provider.
@@ -493,6 +497,11 @@ func (s *Service) drive(ctx context.Context, key id.Key) (CommandStatus, error) 
 	if a.Reference == nil {
 		return s.end(ctx, c, CommandFailed, "the provider does not know the payment")
 	}
+	if time.Since(c.CreatedAt) > keysKept {
+		if status, done, err := s.recall(ctx, a, c); done || err != nil {
+			return status, err
+		}
+	}
 	st, err := s.call(ctx, a.Provider, strings.ToLower(string(c.Kind)), func(ctx context.Context, p provider.Provider) (provider.State, error) {
 		switch c.Kind {
 		case CommandCapture:
@@ -530,6 +539,42 @@ func (s *Service) drive(ctx context.Context, key id.Key) (CommandStatus, error) 
 		return c.Status, err
 	}
 	return s.statusOf(ctx, key)
+}
+
+// recall looks whether the provider has done, or accepted, a command that is so old that its key may be forgotten: the same
+// call would move the money a second time.
+func (s *Service) recall(ctx context.Context, a *account, c *Command) (status CommandStatus, done bool, err error) {
+	st, err := s.known(ctx, a)
+	if errors.Is(err, errUnheard) { // the call says so, too
+		return c.Status, false, nil
+	} else if err != nil {
+		return c.Status, false, err
+	}
+	_, _, err = s.apply(ctx, a.Key(), st, func(ctx context.Context, tx *postgres.Tx, a *account, _ bool) error {
+		switch c.Kind {
+		case CommandRefund: // apply has gone by the refund in the state
+			done = slices.ContainsFunc(st.Refunds, func(r provider.Refund) bool { return r.CommandID == c.ID })
+		case CommandCapture:
+			// Captures are sums without names: it is this one if no other command accounts for as much.
+			others, err := s.commandsWhere(ctx, tx, a.Key(), " AND c.kind = 'CAPTURE' AND c.status = 'SUCCEEDED' AND c.id <> $3", c.ID)
+			if err != nil {
+				return err
+			}
+			unaccounted := st.Captured
+			for _, o := range others {
+				unaccounted -= o.AmountMinor
+			}
+			if done = unaccounted >= c.AmountMinor; done {
+				return s.finish(ctx, tx, a, c.ID, CommandSucceeded, "")
+			}
+		}
+		return nil
+	})
+	if err != nil || !done {
+		return c.Status, false, err
+	}
+	status, err = s.statusOf(ctx, c.Key())
+	return status, true, err
 }
 
 // pursue drives a command that was begun before. A refund that the provider has accepted is asked after: the same call may

@@ -2,12 +2,15 @@ package payment_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
+	"emporium/internal/id"
 	"emporium/internal/money"
 	"emporium/internal/order"
 	"emporium/internal/payment"
+	"emporium/internal/payment/provider"
 )
 
 func decimal(t testing.TB, text string) *money.Decimal {
@@ -101,5 +104,97 @@ func TestCommandsAnswerInTime(t *testing.T) {
 	}
 	if st := x.agree(r); st.Captured != 5000 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// forgetful is a provider that has forgotten all keys, as Stripe has after a day: each call is a new one. While it is mute, what
+// it has done is heard by nobody.
+type forgetful struct {
+	provider.Provider
+	mute bool
+}
+
+func (f *forgetful) Capture(ctx context.Context, r provider.CaptureRequest) (provider.State, error) {
+	if !f.mute {
+		r.CommandID = id.New()
+	}
+	return f.answer(f.Provider.Capture(ctx, r))
+}
+
+func (f *forgetful) Refund(ctx context.Context, r provider.RefundRequest) (provider.State, error) {
+	if !f.mute {
+		r.CommandID = id.New()
+	}
+	return f.answer(f.Provider.Refund(ctx, r))
+}
+
+func (f *forgetful) answer(st provider.State, err error) (provider.State, error) {
+	if f.mute && err == nil {
+		err = &provider.Error{Code: provider.CodeUnavailable, Temporary: true, Unknown: true, Err: errors.New("mute")}
+	}
+	return st, err
+}
+
+// TestKeysAreForgotten goes on with commands after a day: what the provider has done, or still has under way, is not asked for again; what it
+// has not is.
+func TestKeysAreForgotten(t *testing.T) {
+	t.Parallel()
+	var p *forgetful
+	x := newTill(t, func(c *payment.Config) {
+		p = &forgetful{Provider: c.Providers["test"]}
+		c.Providers["test"] = p
+	})
+	pursue := func(r order.PaymentRequest, i int) payment.CommandStatus {
+		t.Helper()
+		x.exec(t, "UPDATE payments.commands SET created_at = now() - interval '25 hours' WHERE payment_id = $1", r.PaymentID)
+		status, err := x.Pursue(t.Context(), x.commands(r)[i].Key())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status
+	}
+
+	r := request("card_ok", 5000)
+	x.authorize(r, order.PaymentPromised)
+	p.mute = true
+	x.capture(r, "20")
+	p.mute = false
+	if got := pursue(r, 0); got != payment.CommandSucceeded {
+		t.Errorf("the capture is %s", got)
+	}
+	x.capture(r, "10") // of which the state tells less than of the first
+	p.mute = true
+	x.refund(r, "7")
+	p.mute = false
+	if got := pursue(r, 2); got != payment.CommandSucceeded {
+		t.Errorf("the refund is %s", got)
+	}
+	if st := x.agree(r); st.Captured != 3000 || st.Refunded != 700 {
+		t.Errorf("asked again after a day: %+v", st)
+	}
+
+	// It has accepted a refund and takes its time.
+	r = request("card_refund_pending", 5000)
+	x.authorize(r, order.PaymentPromised)
+	x.capture(r, "")
+	p.mute = true
+	x.refund(r, "7")
+	p.mute = false
+	x.until("the refund is done", func() bool { return pursue(r, 1) == payment.CommandSucceeded })
+	if st := x.agree(r); st.Refunded != 700 || len(st.Refunds) != 1 {
+		t.Errorf("a refund that took a day: %+v", st)
+	}
+
+	// It never heard of the first call.
+	r = request("card_ok", 5000)
+	x.authorize(r, order.PaymentPromised)
+	x.capture(r, "20")
+	x.exec(t, "UPDATE payments.commands SET status = 'PENDING', finished_at = NULL, amount = 3000 WHERE payment_id = $1", r.PaymentID)
+	x.exec(t, "UPDATE payments.payments SET capture_commanded = 3000 WHERE id = $1", r.PaymentID)
+	if got := pursue(r, 0); got != payment.CommandSucceeded {
+		t.Errorf("the capture that was lost is %s", got)
+	}
+	if st := x.agree(r); st.Captured != 5000 {
+		t.Errorf("a call that was lost: %+v", st)
 	}
 }

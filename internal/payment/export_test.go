@@ -38,6 +38,11 @@ func (s *Service) Begin(ctx context.Context, r order.PaymentRequest) error {
 	return err
 }
 
+// Pursue drives a command as its job does.
+func (s *Service) Pursue(ctx context.Context, key id.Key) (CommandStatus, error) {
+	return s.pursue(ctx, key)
+}
+
 // CanBecome reports whether steps lead from one status to another.
 func CanBecome(from, to Status) bool { return canBecome(from, to) }
 
