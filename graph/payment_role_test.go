@@ -75,7 +75,7 @@ func (w *world) pays(card string, want order.PaymentState) id.ID {
 	w.t.Helper()
 	key := id.Key{Owner: w.ids["Payment"].Owner, ID: id.New()}
 	got, err := w.services.Payments.Authorize(w.t.Context(), order.PaymentRequest{Order: id.Key{Owner: key.Owner, ID: id.New()}, Number: "EM-1",
-		PaymentID: key.ID, Amount: 5000, Currency: "EUR", Method: card})
+		PaymentID: key.ID, Amount: 5000, Total: 5000, Currency: "EUR", Method: card})
 	if err != nil || got.State != want {
 		w.t.Fatalf("%+v, %v", got, err)
 	}

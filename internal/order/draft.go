@@ -468,11 +468,11 @@ func (s *Service) Pay(ctx context.Context, in PayInput, idempotencyKey string) (
 	if len(orders) == 0 {
 		return nil, errUnknown("input", "orderId")
 	}
-	number, currency := orders[0].Number, orders[0].Currency
+	o := orders[0]
 	var outcome PaymentOutcome
 	s.see(ctx, key, func(ctx context.Context, key id.Key) error {
-		outcome, err = s.payments.Authorize(ctx, PaymentRequest{Order: key, Number: number, PaymentID: a.Payment, Amount: a.Amount,
-			Currency: currency, Method: in.PaymentMethod, ReturnURL: in.ReturnURL})
+		outcome, err = s.payments.Authorize(ctx, PaymentRequest{Order: key, Number: o.Number, PaymentID: a.Payment, Amount: a.Amount,
+			Total: o.TotalMinor, Currency: o.Currency, Method: in.PaymentMethod, ReturnURL: in.ReturnURL})
 		return err
 	})
 	var conflict *fault.Error

@@ -173,7 +173,7 @@ func (s *Service) drive(ctx context.Context, key id.Key, d driven) error {
 			return errors.New("an order that is PENDING has lost what it is paid with")
 		}
 		outcome, err := s.payments.Authorize(ctx, PaymentRequest{Order: key, Number: d.Number, PaymentID: *d.PaymentID,
-			Amount: d.Total, Currency: d.Currency, Method: *method, ReturnURL: d.ReturnURL})
+			Amount: d.Total, Total: d.Total, Currency: d.Currency, Method: *method, ReturnURL: d.ReturnURL})
 		switch {
 		case err != nil:
 			return err

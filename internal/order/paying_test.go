@@ -397,6 +397,11 @@ func TestPayLater(t *testing.T) {
 		t.Errorf("nothing is owed: %+v, %v", p, err)
 	}
 	h.capture(o, nil)
+	// The other attempt was written down, and is asked for once more: it would be a second payment.
+	if p, err := h.Pay(ada, order.PayInput{OrderID: o.GlobalID(), PaymentMethod: "card_ok"}, "other"); err != nil || problems(p.UserErrors) != "STALE orderId" {
+		t.Errorf("asked again after it was paid: %+v, %v", p, err)
+	}
+	equal(t, "charged", h.charged(), 1)
 	p, err := h.Edit(m, order.EditInput{OrderID: o.GlobalID(), Add: []order.EditAddInput{{VariantID: h.variant(1), Quantity: 2}}}, uuid.NewString())
 	if err != nil || len(p.UserErrors) > 0 || p.Order.PaymentStatus != order.PaymentPartiallyPaid || p.Order.TotalMinor != 600 {
 		t.Fatalf("%+v, %v", p, err)

@@ -14,7 +14,8 @@ import (
 // another call of it is under way, and none is called inside a transaction: providers are asked.
 type Payments interface {
 	// Authorize asks the provider to promise the amount. The payment's ID is the key: asked again, it returns what became
-	// of the same payment. An error means that nothing is known yet; the order asks again later.
+	// of the same payment. An error means that nothing is known yet; the order asks again later. A Conflict means that the
+	// payment was not begun: another one is under way, or has paid already.
 	Authorize(ctx context.Context, r PaymentRequest) (PaymentOutcome, error)
 	// Release makes sure that no money of the order stays with, or can still reach, the shop: nothing is captured from
 	// now on, what is under way is cancelled, what is authorized is voided, what was captured is refunded if that is asked for. It
@@ -28,6 +29,7 @@ type PaymentRequest struct {
 	Number    string    // of the order, for the customer's statement
 	PaymentID uuid.UUID // made by the order, one for each attempt
 	Amount    int64     // minor units
+	Total     int64     // of the order: a payment by which more would be promised or paid than this is not begun
 	Currency  money.Currency
 	Method    string  // what the provider's own form in the browser has given the customer's card
 	ReturnURL *string // where the customer comes back to after an action

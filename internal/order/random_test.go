@@ -100,7 +100,7 @@ func TestRandomLives(t *testing.T) {
 			h.answer(h.bank(l.order), "approve")
 			// No webhooks here: the job of the payment asks.
 			h.until("it is placed", func() bool {
-				_, err := h.payments.Authorize(t.Context(), order.PaymentRequest{Order: l.order.Key(), PaymentID: h.payment(l.order).ID, Amount: l.order.TotalMinor,
+				_, err := h.payments.Authorize(t.Context(), order.PaymentRequest{Order: l.order.Key(), PaymentID: h.payment(l.order).ID, Amount: l.order.TotalMinor, Total: l.order.TotalMinor,
 					Currency: "EUR", Number: l.order.Number})
 				h.must(err)
 				if _, err := h.payments.Reconcile(t.Context(), day); err != nil {

@@ -121,6 +121,13 @@ func (s *Service) begin(ctx context.Context, key id.Key, r order.PaymentRequest)
 			if err != nil || n == 0 {
 				return err
 			}
+			// After the insert, which has waited for another one to begin or end. What was owed when the order made this attempt
+			// may have been paid by another since.
+			if kept, err := keptFor(ctx, tx, r.Order); err != nil {
+				return err
+			} else if kept+r.Amount > r.Total {
+				return fault.New(fault.Conflict, "so much is not owed for this order any more")
+			}
 			return s.later(ctx, tx, syncArgs{key.Owner, key.ID}, time.Now().Add(s.cfg.TakeOver))
 		})
 		if err != nil && !postgres.Violates(err, "payments_one_live") {
@@ -138,6 +145,16 @@ func (s *Service) begin(ctx context.Context, key id.Key, r order.PaymentRequest)
 		return nil, fault.New(fault.Conflict, "this payment was begun for something else")
 	}
 	return a, nil
+}
+
+// keptFor is what is promised or paid for an order, by all of its payments.
+func keptFor(ctx context.Context, q postgres.Querier, of id.Key) (int64, error) {
+	kept, _, err := postgres.First(ctx, q, postgres.Stmt{Name: "payments.kept_for_order", SQL: `SELECT coalesce(sum(CASE
+			WHEN e.kind IN ('AUTHORIZED', 'REFUND_FAILED') THEN e.amount WHEN e.kind IN ('VOIDED', 'REFUNDED') THEN -e.amount END), 0)::bigint
+		FROM payments.events e JOIN payments.payments p ON p.owner_id = e.owner_id AND p.id = e.payment_id AND p.currency = e.currency
+		WHERE e.owner_id = $1 AND e.order_id = $2`,
+		Reads: postgres.All("payments.events", "payments.payments")}, pgx.RowTo[int64], of.Owner, of.ID)
+	return kept, err
 }
 
 func isClosed(ctx context.Context, q postgres.Querier, of id.Key) (bool, error) {

@@ -144,7 +144,7 @@ func (x *till) webhooks(duplicates int, shuffle time.Duration) {
 }
 
 func request(card string, amount int64) order.PaymentRequest {
-	return order.PaymentRequest{Order: id.Key{Owner: id.New(), ID: id.New()}, Number: "EM-1", PaymentID: id.New(), Amount: amount,
+	return order.PaymentRequest{Order: id.Key{Owner: id.New(), ID: id.New()}, Number: "EM-1", PaymentID: id.New(), Amount: amount, Total: amount,
 		Currency: "EUR", Method: card, ReturnURL: new("https://shop.example/back")}
 }
 
