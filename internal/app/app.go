@@ -201,6 +201,7 @@ func (a *App) compose() error {
 		Tell: func(ctx context.Context, key id.Key, f order.PaymentFacts) error {
 			return orders.PaymentsChanged(ctx, key, f)
 		},
+		Placed: func(ctx context.Context, key id.Key) (bool, error) { return orders.WasPlaced(ctx, key) },
 		LineAmounts: func(ctx context.Context, key id.Key, lines []payment.LineQuantity) (int64, error) {
 			of := make([]order.LineQuantity, len(lines))
 			for i, l := range lines {

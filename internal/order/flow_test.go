@@ -703,3 +703,29 @@ func TestLoadedOrdersComeBack(t *testing.T) {
 	equal(t, "put back", selectTexts(h, h.dbs.Orders, "SELECT quantity || ' ' || (restocked_at IS NOT NULL) FROM orders.returns JOIN orders.return_lines ON return_id = id", "orders.returns", "orders.return_lines"),
 		[]string{"2 true"})
 }
+
+// TestNothingIsCapturedBeforeTheSale wants to capture what is promised while the order does not have its goods yet.
+func TestNothingIsCapturedBeforeTheSale(t *testing.T) {
+	t.Parallel()
+	var early func()
+	h := newHouse(t, 1, func(c *order.Config) {
+		c.At = func(point string) {
+			if point == "order: before sale" {
+				early()
+			}
+		}
+	})
+	early = func() {
+		found, err := h.payments.List(h.manager(), payment.Filter{Statuses: []payment.Status{payment.StatusAuthorized}}, payment.Sort{Field: payment.SortCreatedAt}, page.Args{First: new(1)})
+		h.must(err)
+		p, err := h.payments.Capture(h.manager(), payment.CaptureInput{PaymentID: found.Nodes()[0].GlobalID()}, "early")
+		if err != nil || problems(p.UserErrors) != "STALE paymentId" || p.CommandKey != nil {
+			t.Errorf("captured too early: %+v, %v", p, err)
+		}
+	}
+	o := h.buy(h.as(h.ada), "card_ok", 0, 1, 1, order.StatusPlaced)
+	equal(t, "promised", o.PaymentStatus, order.PaymentAuthorized)
+	h.capture(o, nil)
+	equal(t, "paid", h.order(o).PaymentStatus, order.PaymentPaid)
+	h.sound()
+}

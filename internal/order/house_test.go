@@ -81,7 +81,8 @@ func newHouse(t *testing.T, goods int, edits ...func(*order.Config)) *house {
 		Default: "test", Providers: map[string]provider.Provider{"test": provider.Resilient(h.client, provider.Options{Deadline: 2 * time.Second, Failures: 1000})},
 		Tell: func(ctx context.Context, key id.Key, f order.PaymentFacts) error {
 			return h.PaymentsChanged(ctx, key, f)
-		}})
+		},
+		Placed: func(ctx context.Context, key id.Key) (bool, error) { return h.WasPlaced(ctx, key) }})
 	signing := new(atomic.Pointer[auth.Keyring])
 	signing.Store(auth.NewKeyring())
 	h.config.Users = user.New(user.Config{DB: h.dbs.Users, Sealer: sealer(t, h.keys), Issuer: auth.NewIssuer("test", "test", signing)})

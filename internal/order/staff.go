@@ -605,6 +605,13 @@ func (s *Service) restockReturn(ctx context.Context, back id.Key) error {
 	return err
 }
 
+// WasPlaced reports whether an order was placed, whatever has become of it since. It is for the payment service; no viewer is
+// asked for.
+func (s *Service) WasPlaced(ctx context.Context, key id.Key) (bool, error) {
+	o, err := s.read(ctx, s.db, key)
+	return err == nil && o.PlacedAt != nil, err
+}
+
 // AmountOf is what lines of an order have cost, with what tax came on top, in minor units: what is paid back for them. It is
 // for the payment service; no viewer is asked for.
 func (s *Service) AmountOf(ctx context.Context, key id.Key, want []LineQuantity) (sum int64, err error) {

@@ -199,6 +199,14 @@ func (a *account) refundable(t sums) int64 {
 // Capture collects what was promised, or a part of it, for managers and admins. The provider is asked at once; if it does
 // not answer, the command stays pending and a job goes on.
 func (s *Service) Capture(ctx context.Context, in CaptureInput, key string) (*CapturePayload, error) {
+	if err := mayCommand(auth.From(ctx)); err != nil {
+		return nil, err
+	}
+	// Before the transaction, as another service is asked. That an order was placed stays true.
+	placed, err := s.placed(ctx, in.PaymentID)
+	if err != nil {
+		return nil, err
+	}
 	payload, err := s.command(ctx, idempotency.Request{Key: key, Verb: "paymentCapture", Input: in}, in.PaymentID,
 		func(a *account, t sums, before []*Command) (*Command, *fault.Problem) {
 			c := &Command{Kind: CommandCapture, AmountMinor: a.capturable(t)}
@@ -209,9 +217,24 @@ func (s *Service) Capture(ctx context.Context, in CaptureInput, key string) (*Ca
 				}
 				c.AmountMinor = minor
 			}
+			if !placed {
+				return nil, problem(fault.ProblemStale, "paymentId", "the order is not placed yet, and may come to nothing")
+			}
 			return c, s.mayCapture(a, t, before, c)
 		})
 	return (*CapturePayload)(payload), err
+}
+
+// placed reports whether the order of a payment was placed.
+func (s *Service) placed(ctx context.Context, payment id.ID) (bool, error) {
+	if s.cfg.Placed == nil || payment.Kind != id.Payment {
+		return true, nil
+	}
+	a, found, err := s.account(ctx, s.db, payment.OwnedKey())
+	if err != nil || !found {
+		return true, err
+	}
+	return s.cfg.Placed(ctx, a.OrderKey())
 }
 
 // mayCapture says why not. It decides whether the capture is the last one.

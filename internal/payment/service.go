@@ -49,6 +49,8 @@ type Config struct {
 
 	// Tell is told what is known of an order's money, as often as that changes, and again. May be nil.
 	Tell func(ctx context.Context, order id.Key, f order.PaymentFacts) error
+	// Placed reports whether an order has its goods: before that it may come to nothing, and nothing is captured. nil: all have.
+	Placed func(ctx context.Context, order id.Key) (bool, error)
 	// LineAmounts is what lines of an order are worth, in minor units; nil: nothing is refunded by lines. Errors with a code
 	// are shown.
 	LineAmounts func(ctx context.Context, order id.Key, lines []LineQuantity) (int64, error)
