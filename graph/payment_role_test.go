@@ -52,7 +52,7 @@ func (w *world) takeMoney() {
 	queues := openQueues(w.t, w.dbs)
 	w.services.Payments = payment.New(payment.Config{DB: w.dbs.Payments, Sealer: w.sealer, Currency: "EUR", Jobs: queues[jobs.Payments], Default: "test",
 		Providers: map[string]provider.Provider{"test": client},
-		LineAmounts: func(_ context.Context, _ id.Key, lines []payment.LineQuantity) (worth int64, err error) {
+		LineAmounts: func(_ context.Context, _ id.Key, lines, _ []payment.LineQuantity) (worth int64, err error) {
 			for _, l := range lines {
 				if l.Quantity > 3 {
 					return 0, fault.New(fault.Conflict, "there are not so many")

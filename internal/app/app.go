@@ -202,18 +202,22 @@ func (a *App) compose() error {
 			return orders.PaymentsChanged(ctx, key, f)
 		},
 		Placed: func(ctx context.Context, key id.Key) (bool, error) { return orders.WasPlaced(ctx, key) },
-		LineAmounts: func(ctx context.Context, key id.Key, lines []payment.LineQuantity) (int64, error) {
-			of := make([]order.LineQuantity, len(lines))
-			for i, l := range lines {
-				of[i] = order.LineQuantity(l)
-			}
-			return orders.AmountOf(ctx, key, of)
+		LineAmounts: func(ctx context.Context, key id.Key, lines, before []payment.LineQuantity) (int64, error) {
+			return orders.AmountOf(ctx, key, quantities(lines), quantities(before))
 		}})
 	orders = order.New(order.Config{DB: a.dbs.orders, Sealer: a.secrets.sealer, Currency: a.cfg.Currency,
 		Products: a.services.Products, Users: a.services.Users, TaxIncluded: a.cfg.TaxIncluded, Payments: a.services.Payments,
 		Jobs: a.queues[jobs.Orders], Notify: notify(mailer), Log: a.log, At: a.at})
 	a.services.Orders = orders
 	return nil
+}
+
+func quantities(of []payment.LineQuantity) []order.LineQuantity {
+	lines := make([]order.LineQuantity, len(of))
+	for i, l := range of {
+		lines[i] = order.LineQuantity(l)
+	}
+	return lines
 }
 
 // notify tells customers about their orders by mail.

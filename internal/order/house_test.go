@@ -82,7 +82,10 @@ func newHouse(t *testing.T, goods int, edits ...func(*order.Config)) *house {
 		Tell: func(ctx context.Context, key id.Key, f order.PaymentFacts) error {
 			return h.PaymentsChanged(ctx, key, f)
 		},
-		Placed: func(ctx context.Context, key id.Key) (bool, error) { return h.WasPlaced(ctx, key) }})
+		Placed: func(ctx context.Context, key id.Key) (bool, error) { return h.WasPlaced(ctx, key) },
+		LineAmounts: func(ctx context.Context, key id.Key, lines, before []payment.LineQuantity) (int64, error) {
+			return h.AmountOf(ctx, key, quantities(lines), quantities(before))
+		}})
 	signing := new(atomic.Pointer[auth.Keyring])
 	signing.Store(auth.NewKeyring())
 	h.config.Users = user.New(user.Config{DB: h.dbs.Users, Sealer: sealer(t, h.keys), Issuer: auth.NewIssuer("test", "test", signing)})
@@ -97,6 +100,14 @@ func newHouse(t *testing.T, goods int, edits ...func(*order.Config)) *house {
 	h.hook = httptest.NewServer(mux)
 	t.Cleanup(h.hook.Close)
 	return h
+}
+
+func quantities(of []payment.LineQuantity) []order.LineQuantity {
+	lines := make([]order.LineQuantity, len(of))
+	for i, l := range of {
+		lines[i] = order.LineQuantity(l)
+	}
+	return lines
 }
 
 // work runs the jobs, and lets the provider send its events, until the test ends.

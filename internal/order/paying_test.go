@@ -200,6 +200,56 @@ func TestDiscountsComeBack(t *testing.T) {
 	h.sound()
 }
 
+// TestLinesArePaidBackOnce refunds a line piece by piece, 20 at once: as many as there are of it are paid back, and they come to what the
+// line has cost, which the discount has made indivisible.
+func TestLinesArePaidBackOnce(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, 2)
+	h.discount(order.DiscountCreateInput{Code: "OFF", Kind: order.DiscountFixed, Amount: new(decimal("1.01"))})
+	ada := h.as(h.ada)
+	h.fill(ada, nil, 0, 2, 3)
+	h.done(h.ApplyCartDiscount(ada, order.CartDiscountApplyInput{Code: "OFF"}))
+	placed, err := h.place(ada, h.quote(ada, nil).Total().Amount(), "card_ok", "key")
+	if err != nil || placed.Order == nil || placed.Order.Status != order.StatusPlaced {
+		t.Fatalf("%+v, %v", placed, err)
+	}
+	o := placed.Order
+	h.capture(o, nil)
+	lines, err := h.LinesOf(h.manager(), []id.Key{o.Key()})
+	h.must(err)
+	if lines[0].TotalMinor%3 == 0 {
+		t.Fatalf("%d can be divided", lines[0].TotalMinor)
+	}
+	refund := func(key string, n, quantity int) *payment.RefundPayload {
+		in := payment.RefundInput{PaymentID: h.payment(o).GlobalID(), Reason: payment.RefundReturned,
+			Lines: []payment.LineQuantity{{OrderLineID: lines[n].GlobalID(), Quantity: quantity}}}
+		p, err := h.payments.Refund(h.manager(), in, key)
+		for fault.Is(err, fault.InProgress) {
+			p, err = h.payments.Refund(h.manager(), in, key)
+		}
+		h.must(err)
+		return p
+	}
+	var made atomic.Int32
+	atOnce(20, func(int) {
+		if p := refund(uuid.NewString(), 0, 1); p.CommandKey != nil {
+			made.Add(1)
+		} else if problems(p.UserErrors) != "INVALID lines" {
+			t.Errorf("%+v", p)
+		}
+	})
+	equal(t, "paid back", []any{made.Load(), h.order(o).PaymentStatus}, []any{int32(3), order.PaymentPartiallyRefunded})
+	facts, err := h.payments.Facts(t.Context(), o.Key())
+	h.must(err)
+	equal(t, "the amount", facts.Refunded, lines[0].TotalMinor)
+	equal(t, "the other line", problems(refund("all", 1, 3).UserErrors), "")
+	equal(t, "the other line again", problems(refund("more", 1, 1).UserErrors), "INVALID lines")
+	facts, err = h.payments.Facts(t.Context(), o.Key())
+	h.must(err)
+	equal(t, "both", facts.Refunded, lines[0].TotalMinor+lines[1].TotalMinor)
+	h.sound()
+}
+
 // TestNothingToPay orders what costs nothing without a payment method, and nothing that costs something.
 func TestNothingToPay(t *testing.T) {
 	t.Parallel()

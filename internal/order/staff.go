@@ -612,9 +612,14 @@ func (s *Service) WasPlaced(ctx context.Context, key id.Key) (bool, error) {
 	return err == nil && o.PlacedAt != nil, err
 }
 
-// AmountOf is what lines of an order have cost, with what tax came on top, in minor units: what is paid back for them. It is
-// for the payment service; no viewer is asked for.
-func (s *Service) AmountOf(ctx context.Context, key id.Key, want []LineQuantity) (sum int64, err error) {
+// AmountOf is what lines of an order have cost, with what tax came on top, in minor units: what is paid back for them, once.
+// Before is how many of them were paid back already; all parts of a line come to what it has cost, to the cent. It is for the
+// payment service; no viewer is asked for.
+func (s *Service) AmountOf(ctx context.Context, key id.Key, want, before []LineQuantity) (sum int64, err error) {
+	paidBack := map[uuid.UUID]int{}
+	for _, b := range before {
+		paidBack[b.OrderLineID.Key] += b.Quantity
+	}
 	err = s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {
 		o, err := s.lock(ctx, tx, key)
 		if err != nil {
@@ -624,7 +629,7 @@ func (s *Service) AmountOf(ctx context.Context, key id.Key, want []LineQuantity)
 		if err != nil {
 			return err
 		}
-		of, err := wanted(o.Order, lines, want, func(l *Line) int { return l.Quantity })
+		of, err := wanted(o.Order, lines, want, func(l *Line) int { return max(0, l.Quantity-paidBack[l.ID]) })
 		if problems, ok := err.(fault.Problems); ok {
 			return fault.Input(problems[0].Message, problems[0].Field...)
 		} else if err != nil {
@@ -637,7 +642,8 @@ func (s *Service) AmountOf(ctx context.Context, key id.Key, want []LineQuantity)
 				if !o.TaxIncluded {
 					paid += l.TaxMinor
 				}
-				sum += mulDiv(paid, int64(n), int64(l.Quantity))
+				done := int64(paidBack[l.ID])
+				sum += mulDiv(paid, done+int64(n), int64(l.Quantity)) - mulDiv(paid, done, int64(l.Quantity))
 			}
 		}
 		return nil

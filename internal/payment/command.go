@@ -299,10 +299,28 @@ func (s *Service) Void(ctx context.Context, in VoidInput, key string) (*VoidPayl
 // Refund pays back what was collected, or a part of it, for managers and admins. The provider is asked as by Capture; a
 // refund can stay pending for days.
 func (s *Service) Refund(ctx context.Context, in RefundInput, key string) (*RefundPayload, error) {
-	lines, worth, wrong := []RefundLine(nil), int64(0), (*fault.Problem)(nil)
 	if err := mayCommand(auth.From(ctx)); err != nil {
 		return nil, err
 	}
+	for try := 1; ; try++ {
+		payload, err := s.refund(ctx, in, key)
+		switch {
+		case !errors.Is(err, errLinesMoved):
+			return (*RefundPayload)(payload), err
+		case try == 3:
+			return nil, fault.Wrap(fault.InProgress, err, "lines of the order are being paid back; ask again")
+		}
+	}
+}
+
+// errLinesMoved is why a refund is not commanded when lines were refunded after it was asked what they are worth.
+var errLinesMoved = errors.New("lines were paid back meanwhile")
+
+func (s *Service) refund(ctx context.Context, in RefundInput, key string) (*CommandPayload, error) {
+	var lines []RefundLine
+	var worth int64
+	var known []uuid.UUID
+	var wrong *fault.Problem
 	switch {
 	case (in.Amount == nil) == (len(in.Lines) == 0):
 		wrong = problem(fault.ProblemInvalid, "amount", "give an amount or lines")
@@ -310,12 +328,15 @@ func (s *Service) Refund(ctx context.Context, in RefundInput, key string) (*Refu
 		wrong = problem(fault.ProblemInvalid, "note", "a note has at most %d characters", maxNote)
 	case len(in.Lines) > 0:
 		var err error
-		if lines, worth, wrong, err = s.worth(ctx, in); err != nil {
+		if lines, worth, known, wrong, err = s.worth(ctx, in); err != nil {
 			return nil, err
 		}
 	}
 	payload, err := s.command(ctx, idempotency.Request{Key: key, Verb: "paymentRefund", Input: in}, in.PaymentID,
-		func(a *account, t sums, _ []*Command) (*Command, *fault.Problem) {
+		func(a *account, t sums, before []*Command) (*Command, *fault.Problem) {
+			if in.Amount == nil && wrong == nil && !slices.Equal(known, lineRefunds(before, a.ID)) {
+				return nil, nil
+			}
 			c := &Command{Kind: CommandRefund, AmountMinor: worth, Lines: lines, Reason: &in.Reason, Note: trimmed(in.Note)}
 			if in.Amount != nil {
 				var err error
@@ -339,34 +360,63 @@ func (s *Service) Refund(ctx context.Context, in RefundInput, key string) (*Refu
 			}
 			return c, nil
 		})
-	return (*RefundPayload)(payload), err
+	return payload, err
 }
 
+// lineRefunds are the refunds by lines of a payment that have not failed.
+func lineRefunds(of []*Command, payment uuid.UUID) (refunds []uuid.UUID) {
+	for _, c := range of {
+		if c.PaymentID == payment && c.paysLinesBack() {
+			refunds = append(refunds, c.ID)
+		}
+	}
+	return refunds
+}
+
+func (c *Command) paysLinesBack() bool { return c.Status != CommandFailed && len(c.Lines) > 0 }
+
 // worth asks what lines are worth, before the transaction: what can be mended is a problem, which a request that was
-// answered before does not meet.
-func (s *Service) worth(ctx context.Context, in RefundInput) (lines []RefundLine, worth int64, wrong *fault.Problem, err error) {
+// answered before does not meet. What was refunded of them, by any payment of the order, is worth nothing any more; known are those
+// refunds of this payment.
+func (s *Service) worth(ctx context.Context, in RefundInput) (
+	lines []RefundLine, worth int64, known []uuid.UUID, wrong *fault.Problem, err error,
+) {
 	if s.cfg.LineAmounts == nil {
-		return nil, 0, problem(fault.ProblemInvalid, "lines", "refunds are by amount here"), nil
+		return nil, 0, nil, problem(fault.ProblemInvalid, "lines", "refunds are by amount here"), nil
 	}
 	a, found, err := s.account(ctx, s.db, in.PaymentID.OwnedKey())
 	if err != nil || !found {
-		return nil, 0, nil, err
+		return nil, 0, nil, nil, err
 	}
 	if len(in.Lines) > maxRefundLines {
-		return nil, 0, problem(fault.ProblemInvalid, "lines", "at most %d lines at a time", maxRefundLines), nil
+		return nil, 0, nil, problem(fault.ProblemInvalid, "lines", "at most %d lines at a time", maxRefundLines), nil
 	}
 	for _, l := range in.Lines {
 		if l.OrderLineID.Kind != id.OrderLine || l.OrderLineID.Owner != a.Owner || l.Quantity <= 0 {
-			return nil, 0, problem(fault.ProblemInvalid, "lines", "these are not lines of the order, or none of them"), nil
+			return nil, 0, nil, problem(fault.ProblemInvalid, "lines", "these are not lines of the order, or none of them"), nil
 		}
 		lines = append(lines, RefundLine{OrderLineID: l.OrderLineID.Key, Quantity: l.Quantity})
 	}
-	worth, err = s.cfg.LineAmounts(ctx, a.OrderKey(), in.Lines)
+	reading := s.tables.commands.Whole(ctx)
+	commands, err := postgres.Select(ctx, s.db, postgres.Stmt{Name: "payments.refunds_of_order", SQL: "SELECT " + reading.SQL +
+		" FROM payments.commands c WHERE c.owner_id = $1 AND c.order_id = $2 AND c.kind = 'REFUND' ORDER BY c.id",
+		Reads: postgres.All("payments.commands")}, reading.Scan, a.Owner, a.OrderID)
+	if err != nil {
+		return nil, 0, nil, nil, err
+	}
+	var before []LineQuantity
+	for _, c := range commands {
+		if c.paysLinesBack() {
+			before = append(before, c.LineQuantities()...)
+		}
+	}
+	known = lineRefunds(commands, a.ID)
+	worth, err = s.cfg.LineAmounts(ctx, a.OrderKey(), in.Lines, before)
 	var coded *fault.Error
 	if errors.As(err, &coded) && coded.Code != fault.Internal && coded.Code != fault.Timeout {
-		return nil, 0, problem(fault.ProblemInvalid, "lines", "%s", coded.Message), nil
+		return nil, 0, nil, problem(fault.ProblemInvalid, "lines", "%s", coded.Message), nil
 	}
-	return lines, worth, nil, err
+	return lines, worth, known, nil, err
 }
 
 func trimmed(note *string) *string {
@@ -426,9 +476,12 @@ func (s *Service) command(
 			}
 			return decide(a, t, before)
 		})
-		if wrong != nil {
+		switch {
+		case wrong != nil:
 			out.Errors = []fault.Problem{*wrong}
-		} else if err == nil {
+		case err == nil && c == nil:
+			return out, errLinesMoved
+		case err == nil:
 			out.Command = new(c.Key())
 		}
 		s.cfg.At(point + "/committing")

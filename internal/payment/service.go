@@ -51,9 +51,9 @@ type Config struct {
 	Tell func(ctx context.Context, order id.Key, f order.PaymentFacts) error
 	// Placed reports whether an order has its goods: before that it may come to nothing, and nothing is captured. nil: all have.
 	Placed func(ctx context.Context, order id.Key) (bool, error)
-	// LineAmounts is what lines of an order are worth, in minor units; nil: nothing is refunded by lines. Errors with a code
-	// are shown.
-	LineAmounts func(ctx context.Context, order id.Key, lines []LineQuantity) (int64, error)
+	// LineAmounts is what lines of an order are worth, in minor units, of which so many were refunded before; nil: nothing is
+	// refunded by lines. Errors with a code are shown.
+	LineAmounts func(ctx context.Context, order id.Key, lines, before []LineQuantity) (int64, error)
 
 	Log *slog.Logger // nil: nothing is logged
 	// TakeOver is how long a request has to finish what it began, before a job does; 0: 15 seconds.
