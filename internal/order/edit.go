@@ -78,6 +78,15 @@ type edit struct {
 	Reason string            `json:"reason,omitempty"`
 }
 
+// added is what it wants of the stock.
+func (e *edit) added() []product.HoldLine {
+	lines := make([]product.HoldLine, len(e.Add))
+	for i, a := range e.Add {
+		lines[i] = product.HoldLine{VariantID: a.VariantID, Quantity: a.Quantity}
+	}
+	return lines
+}
+
 // editLine is a line to be added.
 type editLine struct {
 	ID uuid.UUID `json:"id"`
@@ -393,7 +402,7 @@ func (s *Service) editOf(ctx context.Context, q postgres.Querier, key id.Key) (s
 	return e, err
 }
 
-// settleEdit does what is left to be done for an edit: holds what it adds, applies it, moves the stock. It can be called any
+// settleEdit does what is left to be done for an edit: holds and sells what it adds, applies it, moves the rest of the stock. It can be called any
 // number of times. An edit that could not be applied is a problem.
 func (s *Service) settleEdit(ctx context.Context, key id.Key) error {
 	e, err := s.editOf(ctx, s.db, key)
@@ -420,16 +429,17 @@ func (s *Service) settleEdit(ctx context.Context, key id.Key) error {
 	return nil
 }
 
-// applyEdit holds what a PENDING edit adds and changes the order, or refuses the edit.
+// applyEdit sells what a PENDING edit adds and changes the order, or refuses the edit. As with an order itself the sale comes
+// first: a hold can lapse before it.
 func (s *Service) applyEdit(ctx context.Context, key, order id.Key, e storedEdit) error {
 	var wrong *fault.Problem
 	if len(e.Changes.Add) > 0 {
-		lines := make([]product.HoldLine, len(e.Changes.Add))
-		for i, a := range e.Changes.Add {
-			lines[i] = product.HoldLine{VariantID: a.VariantID, Quantity: a.Quantity}
-		}
 		s.at("order: before an edit is held")
-		err := s.products.Hold(ctx, key.ID, lines, s.now().Add(holdFor))
+		err := s.products.Hold(ctx, key.ID, e.Changes.added(), s.now().Add(holdFor))
+		if err == nil {
+			s.at("order: after an edit is held")
+			err = s.products.Sell(ctx, key.ID)
+		}
 		var short *product.ShortageError
 		switch {
 		case errors.As(err, &short):
@@ -439,7 +449,7 @@ func (s *Service) applyEdit(ctx context.Context, key, order id.Key, e storedEdit
 		case err != nil:
 			return err
 		}
-		s.at("order: after an edit is held")
+		s.at("order: after an edit is sold")
 	}
 	return s.change(ctx, order, func(ctx context.Context, tx *postgres.Tx, o *locked) error {
 		now, err := s.editOf(ctx, tx, key)
@@ -498,23 +508,19 @@ func (s *Service) storeEdited(ctx context.Context, tx *postgres.Tx, o *locked, e
 	return s.recount(ctx, tx, o)
 }
 
-// moveEdited sells what an edit has added and puts what it has taken away back on sale, or releases what a refused one
-// holds.
+// moveEdited puts what an edit has taken away back on sale, or what a refused one has held or bought.
 func (s *Service) moveEdited(ctx context.Context, key id.Key, e storedEdit) error {
 	if e.Status == editRefused {
 		if len(e.Changes.Add) > 0 {
-			if err := s.products.Release(ctx, key.ID); err != nil {
+			err := s.products.Release(ctx, key.ID)
+			if errors.Is(err, product.ErrHoldSold) {
+				err = s.products.Restock(ctx, key.ID, "refused", e.Changes.added())
+			}
+			if err != nil {
 				return err
 			}
 		}
 	} else {
-		if len(e.Changes.Add) > 0 {
-			// Who has cancelled the order meanwhile has released it.
-			if err := s.products.Sell(ctx, key.ID); err != nil && !errors.Is(err, product.ErrHoldReleased) {
-				return err
-			}
-		}
-		s.at("order: after an edit is sold")
 		holds := map[uuid.UUID][]product.HoldLine{}
 		for _, t := range e.Changes.Taken {
 			holds[t.Hold] = append(holds[t.Hold], product.HoldLine{VariantID: t.Variant, Quantity: t.Quantity})

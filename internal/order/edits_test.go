@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -193,4 +194,45 @@ func TestLoadedOrdersAreEdited(t *testing.T) {
 		h.settled()
 		equal(t, "stock", h.stock(), []string{"20/0"})
 	}
+}
+
+// TestEditsWhoseHoldLapses has the hold of an edit released before its sale, as when the process was down for long: the
+// edit is refused, nothing is sent that was not sold. And it cancels an order between the sale and the edit: what was bought goes back.
+func TestEditsWhoseHoldLapses(t *testing.T) {
+	t.Parallel()
+	happens := map[string]func(){}
+	h := newHouse(t, 2, func(c *order.Config) {
+		c.At = func(point string) {
+			if do := happens[point]; do != nil {
+				delete(happens, point)
+				do()
+			}
+		}
+	})
+	m := h.manager()
+	o := h.buy(h.as(h.ada), "card_ok", 0, 1, 1, order.StatusPlaced)
+	edit := func(key string) *order.EditPayload {
+		t.Helper()
+		p, err := h.Edit(m, order.EditInput{OrderID: o.GlobalID(), Add: []order.EditAddInput{{VariantID: h.variant(1), Quantity: 3}}}, key)
+		h.must(err)
+		return p
+	}
+	happens["order: after an edit is held"] = func() {
+		n, err := h.products.ReleaseExpired(t.Context(), time.Now().Add(24*time.Hour), 10)
+		equal(t, "released", []any{n, err}, []any{1, nil})
+	}
+	for range 2 {
+		equal(t, "the hold lapsed", problems(edit("lapsed").UserErrors), "STALE add")
+	}
+	equal(t, "stock", h.stock(), []string{"19/0", "20/0"})
+	h.sound()
+	happens["order: after an edit is sold"] = func() {
+		h.ok(h.Cancel(m, order.CancelInput{OrderID: o.GlobalID(), Restock: true, Refund: true}, uuid.NewString()))
+	}
+	for range 2 {
+		equal(t, "the order was cancelled", problems(edit("cancelled").UserErrors), "INVALID orderId")
+	}
+	equal(t, "stock", h.stock(), []string{"20/0", "20/0"})
+	h.settled()
+	h.sound()
 }
