@@ -1164,7 +1164,7 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				return root.Mutation().OrderConfirm(ctx, args["input"].(order.ConfirmInput))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.Payload)) }},
 			"orderFulfill": {Args: ec.field_Mutation_orderFulfill_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
-				return root.Mutation().OrderFulfill(ctx, args["input"].(order.FulfillInput))
+				return root.Mutation().OrderFulfill(ctx, args["input"].(order.FulfillInput), args["idempotencyKey"].(*string))
 			}, Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*order.FulfillmentPayload)) }},
 			"fulfillmentShip": {Args: ec.field_Mutation_fulfillmentShip_args, Root: func(ctx context.Context, args map[string]any) (any, error) {
 				return root.Mutation().FulfillmentShip(ctx, args["input"].(order.ParcelInput))

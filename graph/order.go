@@ -88,8 +88,8 @@ func (r mutationResolver) OrderConfirm(ctx context.Context, in order.ConfirmInpu
 	return r.Services.Orders.Confirm(ctx, in)
 }
 
-func (r mutationResolver) OrderFulfill(ctx context.Context, in order.FulfillInput) (*order.FulfillmentPayload, error) {
-	return r.Services.Orders.Fulfill(ctx, in)
+func (r mutationResolver) OrderFulfill(ctx context.Context, in order.FulfillInput, idempotencyKey *string) (*order.FulfillmentPayload, error) {
+	return r.Services.Orders.Fulfill(ctx, in, idempotencyKey)
 }
 
 func (r mutationResolver) FulfillmentShip(ctx context.Context, in order.ParcelInput) (*order.FulfillmentPayload, error) {

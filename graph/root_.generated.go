@@ -463,7 +463,7 @@ type ComplexityRoot struct {
 		OrderDraftPlace           func(childComplexity int, input order.DraftPlaceInput, idempotencyKey string) int
 		OrderDraftUpdate          func(childComplexity int, input order.DraftUpdateInput) int
 		OrderEdit                 func(childComplexity int, input order.EditInput, idempotencyKey string) int
-		OrderFulfill              func(childComplexity int, input order.FulfillInput) int
+		OrderFulfill              func(childComplexity int, input order.FulfillInput, idempotencyKey *string) int
 		OrderNoteAdd              func(childComplexity int, input order.NoteInput) int
 		OrderPay                  func(childComplexity int, input order.PayInput, idempotencyKey string) int
 		OrderPlace                func(childComplexity int, input order.PlaceInput, idempotencyKey string) int
@@ -2842,7 +2842,7 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 			return 0, false
 		}
 
-		return e.ComplexityRoot.Mutation.OrderFulfill(childComplexity, args["input"].(order.FulfillInput)), true
+		return e.ComplexityRoot.Mutation.OrderFulfill(childComplexity, args["input"].(order.FulfillInput), args["idempotencyKey"].(*string)), true
 	case "Mutation.orderNoteAdd":
 		if e.ComplexityRoot.Mutation.OrderNoteAdd == nil {
 			break
@@ -6422,6 +6422,8 @@ type Mutation {
   orderFulfill(
     "What goes into the parcel."
     input: OrderFulfillInput!
+    "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is done twice. Without it each request packs another parcel."
+    idempotencyKey: String
   ): FulfillmentPayload @hasRole(anyOf: [MANAGER, ADMIN])
   "Says that a parcel is on its way."
   fulfillmentShip(

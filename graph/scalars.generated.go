@@ -58,7 +58,7 @@ type MutationResolver interface {
 	OrderPay(ctx context.Context, input order.PayInput, idempotencyKey string) (*order.Payload, error)
 	OrderCancel(ctx context.Context, input order.CancelInput, idempotencyKey string) (*order.Payload, error)
 	OrderConfirm(ctx context.Context, input order.ConfirmInput) (*order.Payload, error)
-	OrderFulfill(ctx context.Context, input order.FulfillInput) (*order.FulfillmentPayload, error)
+	OrderFulfill(ctx context.Context, input order.FulfillInput, idempotencyKey *string) (*order.FulfillmentPayload, error)
 	FulfillmentShip(ctx context.Context, input order.ParcelInput) (*order.FulfillmentPayload, error)
 	FulfillmentDeliver(ctx context.Context, input order.DeliverInput) (*order.FulfillmentPayload, error)
 	FulfillmentCancel(ctx context.Context, input order.ParcelCancelInput) (*order.FulfillmentPayload, error)
@@ -771,6 +771,14 @@ func (ec *executionContext) field_Mutation_orderFulfill_args(ctx context.Context
 		return nil, err
 	}
 	args["input"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "idempotencyKey",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["idempotencyKey"] = arg1
 	return args, nil
 }
 
@@ -3870,7 +3878,7 @@ func (ec *executionContext) _Mutation_orderFulfill(ctx context.Context, field gr
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Mutation().OrderFulfill(ctx, fc.Args["input"].(order.FulfillInput))
+			return ec.Resolvers.Mutation().OrderFulfill(ctx, fc.Args["input"].(order.FulfillInput), fc.Args["idempotencyKey"].(*string))
 		},
 		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
 			directive0 := next

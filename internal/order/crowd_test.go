@@ -134,7 +134,7 @@ func (h *house) meddle(r *rand.Rand, o *order.Order, told func(string, error)) {
 	case n == 2:
 		orderSaid("confirm")(h.Confirm(m, order.ConfirmInput{OrderID: o.GlobalID()}))
 	case n == 3 || n == 4:
-		parcelSaid("fulfill")(h.Fulfill(m, order.FulfillInput{OrderID: o.GlobalID(), Lines: some, Ship: r.IntN(2) == 0}))
+		parcelSaid("fulfill")(h.Fulfill(m, order.FulfillInput{OrderID: o.GlobalID(), Lines: some, Ship: r.IntN(2) == 0}, nil))
 	case n == 5:
 		orderSaid("return")(h.Return(m, order.ReturnInput{OrderID: o.GlobalID(), Lines: some, Restock: r.IntN(2) == 0}, key))
 	case n == 6 || n == 7:

@@ -143,7 +143,7 @@ func TestEditsTakeAllOrNothing(t *testing.T) {
 				p, err := h.Edit(m, reduce, uuid.NewString())
 				reduced.Store(err == nil && len(p.UserErrors) == 0)
 			} else {
-				p, err := h.Fulfill(m, order.FulfillInput{OrderID: o.GlobalID(), Ship: true})
+				p, err := h.Fulfill(m, order.FulfillInput{OrderID: o.GlobalID(), Ship: true}, nil)
 				packed.Store(err == nil && len(p.UserErrors) == 0)
 			}
 		})

@@ -302,7 +302,7 @@ func TestTheWayOfGoods(t *testing.T) {
 
 	var packed atomic.Int32
 	atOnce(20, func(int) {
-		p, err := h.Fulfill(m, order.FulfillInput{OrderID: o.GlobalID(), Lines: []order.LineQuantity{{OrderLineID: first, Quantity: 1}}})
+		p, err := h.Fulfill(m, order.FulfillInput{OrderID: o.GlobalID(), Lines: []order.LineQuantity{{OrderLineID: first, Quantity: 1}}}, nil)
 		switch {
 		case err != nil:
 			t.Error(err)
@@ -333,7 +333,7 @@ func TestTheWayOfGoods(t *testing.T) {
 	if p, err := h.Cancel(m, order.CancelInput{OrderID: o.GlobalID()}, uuid.NewString()); err != nil || problems(p.UserErrors) != "INVALID orderId" {
 		t.Errorf("an order of which goods were sent: %+v, %v", p, err)
 	}
-	rest, err := h.Fulfill(m, order.FulfillInput{OrderID: o.GlobalID(), Ship: true})
+	rest, err := h.Fulfill(m, order.FulfillInput{OrderID: o.GlobalID(), Ship: true}, nil)
 	if err != nil || len(rest.UserErrors) > 0 || rest.Order.FulfillmentStatus != order.Fulfilled {
 		t.Fatalf("%+v, %v", rest, err)
 	}
@@ -429,7 +429,7 @@ func TestEdits(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, p, err)
 		}
 	}
-	if _, err := h.Fulfill(m, order.FulfillInput{OrderID: o.GlobalID(), Lines: []order.LineQuantity{{OrderLineID: h.line(o, 1), Quantity: 3}}}); err != nil {
+	if _, err := h.Fulfill(m, order.FulfillInput{OrderID: o.GlobalID(), Lines: []order.LineQuantity{{OrderLineID: h.line(o, 1), Quantity: 3}}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if p, err := h.Edit(m, order.EditInput{OrderID: o.GlobalID(), Reduce: []order.LineQuantity{{OrderLineID: h.line(o, 1), Quantity: 2}}}, uuid.NewString()); err != nil || problems(p.UserErrors) != "INVALID reduce" {
@@ -611,7 +611,7 @@ func TestVerbsRefuseOthers(t *testing.T) {
 			return err
 		},
 		"fulfill": func(ctx context.Context) error {
-			_, err := h.Fulfill(ctx, order.FulfillInput{OrderID: o.GlobalID()})
+			_, err := h.Fulfill(ctx, order.FulfillInput{OrderID: o.GlobalID()}, nil)
 			return err
 		},
 		"return": func(ctx context.Context) error {

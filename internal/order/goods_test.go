@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"emporium/internal/fault"
 	"emporium/internal/id"
 	"emporium/internal/order"
 )
@@ -19,7 +20,7 @@ func (h *house) some(o *order.Order, n, quantity int) order.LineQuantity {
 // pack puts so many of the first line of an order into a parcel.
 func (h *house) pack(o *order.Order, quantity int, ship bool) *order.Fulfillment {
 	h.t.Helper()
-	p, err := h.Fulfill(h.manager(), order.FulfillInput{OrderID: o.GlobalID(), Ship: ship, Lines: []order.LineQuantity{h.some(o, 0, quantity)}})
+	p, err := h.Fulfill(h.manager(), order.FulfillInput{OrderID: o.GlobalID(), Ship: ship, Lines: []order.LineQuantity{h.some(o, 0, quantity)}}, nil)
 	if err != nil || len(p.UserErrors) > 0 || p.Fulfillment == nil {
 		h.t.Fatalf("%+v, %v", p, err)
 	}
@@ -78,7 +79,7 @@ func TestOnlyWhatWasSentComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "unpacked, so cancelled", h.ok(h.Cancel(m, order.CancelInput{OrderID: other.GlobalID(), Restock: true}, uuid.NewString())).Status, order.StatusCanceled)
-	if p, err := h.Fulfill(m, order.FulfillInput{OrderID: other.GlobalID()}); err != nil || problems(p.UserErrors) != "INVALID orderId" {
+	if p, err := h.Fulfill(m, order.FulfillInput{OrderID: other.GlobalID()}, nil); err != nil || problems(p.UserErrors) != "INVALID orderId" {
 		t.Errorf("%+v, %v", p, err)
 	}
 	equal(t, "stock", h.stock(), []string{"19/0"})
@@ -137,5 +138,44 @@ func TestManyGoodsAreHeldTogether(t *testing.T) {
 	h.settled()
 	equal(t, "stock", h.stock(), []string{"6/0", "6/0", "6/0"})
 	equal(t, "charged", h.charged(), 2)
+	h.sound()
+}
+
+// TestAParcelIsPackedOnce sends a request for a parcel again with its key, also at once: what it names is packed once, though more is left.
+func TestAParcelIsPackedOnce(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, 1)
+	m := h.manager()
+	o := h.buy(h.as(h.ada), "card_ok", 0, 1, 5, order.StatusPlaced)
+	in := order.FulfillInput{OrderID: o.GlobalID(), Lines: []order.LineQuantity{h.some(o, 0, 2)}, Ship: true}
+	first, err := h.Fulfill(m, in, new("parcel"))
+	if err != nil || len(first.UserErrors) > 0 || first.Fulfillment == nil {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	atOnce(10, func(int) {
+		again, err := h.Fulfill(m, in, new("parcel"))
+		if raced(err) {
+			return
+		}
+		if err != nil || len(again.UserErrors) > 0 || again.Fulfillment == nil || again.Fulfillment.ID != first.Fulfillment.ID {
+			t.Errorf("again: %+v, %v", again, err)
+		}
+	})
+	if _, err := h.Fulfill(m, order.FulfillInput{OrderID: o.GlobalID(), Ship: true}, new("parcel")); !fault.Is(err, fault.Conflict) {
+		t.Errorf("the key for something else: %v", err)
+	}
+	// What was refused leaves no key behind, and the next key packs another one.
+	in.Lines = []order.LineQuantity{h.some(o, 0, 4)}
+	if p, err := h.Fulfill(m, in, new("rest")); err != nil || problems(p.UserErrors) != "INVALID lines.0.quantity" || p.Fulfillment != nil {
+		t.Errorf("too many: %+v, %v", p, err)
+	}
+	in.Lines = nil
+	rest, err := h.Fulfill(m, in, new("rest"))
+	if err != nil || len(rest.UserErrors) > 0 || rest.Fulfillment == nil || rest.Fulfillment.ID == first.Fulfillment.ID {
+		t.Errorf("the rest: %+v, %v", rest, err)
+	}
+	parcels, err := h.FulfillmentsOf(m, []id.Key{o.Key()})
+	h.must(err)
+	equal(t, "parcels", []any{len(parcels), h.order(o).FulfillmentStatus}, []any{2, order.Fulfilled})
 	h.sound()
 }

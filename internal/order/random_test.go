@@ -144,7 +144,7 @@ func TestRandomLives(t *testing.T) {
 				return false
 			}
 			n := 1 + r.IntN(l.wanted-l.sent)
-			p, err := h.Fulfill(m, order.FulfillInput{OrderID: l.order.GlobalID(), Ship: true, Lines: []order.LineQuantity{{OrderLineID: h.line(l.order, 0), Quantity: n}}})
+			p, err := h.Fulfill(m, order.FulfillInput{OrderID: l.order.GlobalID(), Ship: true, Lines: []order.LineQuantity{{OrderLineID: h.line(l.order, 0), Quantity: n}}}, nil)
 			if err != nil || len(p.UserErrors) > 0 {
 				t.Fatalf("%+v, %v", p, err)
 			}
@@ -171,7 +171,7 @@ func TestRandomLives(t *testing.T) {
 			if l == nil {
 				return false
 			}
-			p, err := h.Fulfill(m, order.FulfillInput{OrderID: l.order.GlobalID()})
+			p, err := h.Fulfill(m, order.FulfillInput{OrderID: l.order.GlobalID()}, nil)
 			if err != nil || len(p.UserErrors) > 0 || p.Fulfillment.Status != order.ParcelPending {
 				t.Fatalf("%+v, %v", p, err)
 			}
@@ -241,7 +241,7 @@ func TestRandomLives(t *testing.T) {
 			if l == nil {
 				return false
 			}
-			if p, err := h.Fulfill(m, order.FulfillInput{OrderID: l.order.GlobalID()}); err != nil || len(p.UserErrors) == 0 {
+			if p, err := h.Fulfill(m, order.FulfillInput{OrderID: l.order.GlobalID()}, nil); err != nil || len(p.UserErrors) == 0 {
 				t.Errorf("goods of an order that is %s were sent: %+v, %v", l.status, p, err)
 			}
 			if p, err := h.payments.Capture(m, payment.CaptureInput{PaymentID: h.payment(l.order).GlobalID()}, uuid.NewString()); err == nil && len(p.UserErrors) == 0 {

@@ -275,10 +275,33 @@ type FulfillmentPayload struct {
 	UserErrors  []fault.Problem
 }
 
-// Fulfill packs goods of an order into a parcel; an order that was placed is confirmed by it.
-func (s *Service) Fulfill(ctx context.Context, in FulfillInput) (*FulfillmentPayload, error) {
-	parcel := id.New()
-	p, err := s.by(ctx, in.OrderID, func(ctx context.Context, tx *postgres.Tx, o *locked) error {
+// Fulfill packs goods of an order into a parcel; an order that was placed is confirmed by it. Without an idempotency key each call
+// packs another parcel.
+func (s *Service) Fulfill(ctx context.Context, in FulfillInput, idempotencyKey *string) (*FulfillmentPayload, error) {
+	key, err := managed(ctx, in.OrderID)
+	if err != nil {
+		return nil, err
+	}
+	pack := func(ctx context.Context, tx *postgres.Tx) (parcel uuid.UUID, err error) {
+		parcel = id.New()
+		return parcel, s.changeIn(ctx, tx, key, s.packing(in, parcel))
+	}
+	var parcel uuid.UUID
+	if idempotencyKey == nil {
+		err = s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) (err error) {
+			parcel, err = pack(ctx, tx)
+			return err
+		})
+	} else {
+		parcel, err = idempotency.Do(ctx, s.db, keys, idempotency.Request{Actor: auth.From(ctx).ID, Key: *idempotencyKey, Verb: "orderFulfill", Input: in}, pack)
+	}
+	p, err := s.payload(ctx, key, err)
+	return s.parcelPayload(ctx, p, err, parcel)
+}
+
+// packing packs goods of a locked order into a parcel.
+func (s *Service) packing(in FulfillInput, parcel uuid.UUID) func(ctx context.Context, tx *postgres.Tx, o *locked) error {
+	return func(ctx context.Context, tx *postgres.Tx, o *locked) error {
 		if o.Status != StatusPlaced && o.Status != StatusConfirmed {
 			return refuse(fault.ProblemInvalid, fmt.Sprintf("goods of an order that is %s are not sent", o.Status), "orderId")
 		}
@@ -326,8 +349,7 @@ func (s *Service) Fulfill(ctx context.Context, in FulfillInput) (*FulfillmentPay
 			return err
 		}
 		return s.recount(ctx, tx, o)
-	})
-	return s.parcelPayload(ctx, p, err, parcel)
+	}
 }
 
 // countLines runs a statement over lines and quantities: the owner is $1, the lines are $2, the quantities $3.
