@@ -53,11 +53,11 @@ const (
 type RefundReason string
 
 const (
-	RefundCustomerRequest RefundReason = "CUSTOMER_REQUEST"
+	RefundCustomerRequest RefundReason = provider.ReasonCustomerRequest
 	RefundReturned        RefundReason = "RETURNED"
 	RefundDefective       RefundReason = "DEFECTIVE"
-	RefundDuplicate       RefundReason = "DUPLICATE"
-	RefundFraud           RefundReason = "FRAUD"
+	RefundDuplicate       RefundReason = provider.ReasonDuplicate
+	RefundFraud           RefundReason = provider.ReasonFraud
 	RefundCanceled        RefundReason = "CANCELED" // the order was
 	RefundOther           RefundReason = "OTHER"
 )

@@ -94,7 +94,7 @@ type RefundRequest struct {
 	CommandID uuid.UUID      `json:"command_id"` // the idempotency key
 	Amount    int64          `json:"amount"`
 	Currency  money.Currency `json:"currency"` // of the payment
-	Reason    string         `json:"reason"`   // free text, for staff
+	Reason    string         `json:"reason"`   // one of those that providers care for, or any text, for staff
 }
 
 // State is all that a provider knows of one payment. Amounts are cumulative and only ever grow, so states can be applied
@@ -165,6 +165,13 @@ type Refund struct {
 	Reason    string       `json:"reason"`
 	At        time.Time    `json:"at"` // when it began
 }
+
+// Reasons of refunds that providers care for.
+const (
+	ReasonCustomerRequest = "CUSTOMER_REQUEST"
+	ReasonDuplicate       = "DUPLICATE"
+	ReasonFraud           = "FRAUD"
+)
 
 // RefundStatus tells where a refund is.
 type RefundStatus string

@@ -152,6 +152,13 @@ func (p *Provider) Void(ctx context.Context, r provider.VoidRequest) (provider.S
 	return s, nil // there is nothing left to void
 }
 
+// reasons are Stripe's own names; by FRAUD it learns which cards not to trust.
+var reasons = map[string]stripe.RefundReason{
+	provider.ReasonCustomerRequest: stripe.RefundReasonRequestedByCustomer,
+	provider.ReasonDuplicate:       stripe.RefundReasonDuplicate,
+	provider.ReasonFraud:           stripe.RefundReasonFraudulent,
+}
+
 // Refund implements provider.Provider.
 func (p *Provider) Refund(ctx context.Context, r provider.RefundRequest) (provider.State, error) {
 	units, err := toStripe(r.Amount, r.Currency)
@@ -160,11 +167,10 @@ func (p *Provider) Refund(ctx context.Context, r provider.RefundRequest) (provid
 	}
 	params := &stripe.RefundCreateParams{PaymentIntent: stripe.String(r.Reference), Amount: stripe.Int64(units),
 		Metadata: map[string]string{metaCommand: r.CommandID.String()}}
-	switch r.Reason {
-	case "":
-	case string(stripe.RefundReasonDuplicate), string(stripe.RefundReasonFraudulent), string(stripe.RefundReasonRequestedByCustomer):
-		params.Reason = stripe.String(r.Reason)
-	default:
+	if reason, known := reasons[r.Reason]; known {
+		params.Reason = stripe.String(string(reason))
+	}
+	if r.Reason != "" {
 		params.Metadata[metaReason] = truncate(r.Reason, 500)
 	}
 	params.SetIdempotencyKey(r.CommandID.String())

@@ -177,14 +177,20 @@ func TestRequests(t *testing.T) {
 	}
 	holds(t, p.taken(t)[0], "POST", intent+"/cancel", v.CommandID.String(), map[string]string{"expand[0]": "latest_charge", "expand[1]": "latest_charge.refunds"})
 
-	for reason, field := range map[string]string{"broken in the post": "metadata[emporium_reason]", "duplicate": "reason"} {
+	// Empty: Stripe has no name for it.
+	for reason, theirs := range map[string]string{"broken in the post": "", "RETURNED": "", "DUPLICATE": "duplicate", "FRAUD": "fraudulent",
+		"CUSTOMER_REQUEST": "requested_by_customer"} {
 		f := provider.RefundRequest{Reference: s.Reference, CommandID: uuid.New(), Amount: 100, Currency: "EUR", Reason: reason}
 		if _, err := p.Refund(ctx, f); err != nil {
 			t.Fatal(err)
 		}
 		calls := p.taken(t)
-		holds(t, calls[0], "POST", "/v1/refunds", f.CommandID.String(), map[string]string{"payment_intent": s.Reference, "amount": "100",
-			"metadata[emporium_command]": f.CommandID.String(), field: reason})
+		want := map[string]string{"payment_intent": s.Reference, "amount": "100",
+			"metadata[emporium_command]": f.CommandID.String(), "metadata[emporium_reason]": reason}
+		if theirs != "" {
+			want["reason"] = theirs
+		}
+		holds(t, calls[0], "POST", "/v1/refunds", f.CommandID.String(), want)
 		if calls[1].method != "GET" || calls[1].path != intent {
 			t.Errorf("the payment was not read again: %+v", calls)
 		}
