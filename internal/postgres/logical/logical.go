@@ -70,7 +70,8 @@ type Options struct {
 	StartTimeout time.Duration
 }
 
-// Sink is told what happens, by the goroutine that called Run, in the order of the log. While it is busy nothing is read.
+// Sink is told what happens, by the goroutine that called Run, in the order of the log. While it is busy nothing is read,
+// and the server, which gives up after wal_sender_timeout, is not answered.
 type Sink interface {
 	// Begin starts a transaction that has committed at that position; what it changed follows, until Commit.
 	Begin(xid uint32, commit LSN)
@@ -88,7 +89,8 @@ type Sink interface {
 	// Commit ends the transaction. Its record in the log lies between commit and end.
 	Commit(xid uint32, commit, end LSN)
 	// Position tells that everything that committed before end has been told. It never goes back. It is called after each
-	// Commit and at every sign of life of the server, also when there is nothing new.
+	// Commit and at every sign of life of the server, also when there is nothing new, and also amid a long transaction, which
+	// has committed after it.
 	Position(end LSN)
 }
 
@@ -168,6 +170,10 @@ func connect(ctx context.Context, o Options) (*pgconn.PgConn, error) {
 	if o.Application != "" {
 		cfg.RuntimeParams["application_name"] = o.Application
 	}
+	// Whatever the role or the database has set: waiting for transactions is waiting for their locks, and Postgres 18 only
+	// warns of a publication that is gone.
+	cfg.RuntimeParams["lock_timeout"] = "0"
+	cfg.RuntimeParams["client_min_messages"] = "warning"
 	cfg.ConnectTimeout = o.Timeout
 	// A command that takes too long is cancelled on the server: one that waits for transactions would not notice that we
 	// are gone, and keep its slot.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"runtime"
 	"slices"
@@ -100,6 +101,15 @@ func (r *recorder) Position(end LSN) {
 	r.tell()
 }
 
+func database(t testing.TB, databaseURL string) string {
+	t.Helper()
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Trim(u.Path, "/")
+}
+
 // wait returns once the condition holds, which is looked at after each event.
 func (r *recorder) wait(t testing.TB, what string, holds func() bool) {
 	t.Helper()
@@ -114,6 +124,8 @@ func (r *recorder) wait(t testing.TB, what string, holds func() bool) {
 		select {
 		case <-r.news:
 		case <-late:
+			r.mu.Lock()
+			defer r.mu.Unlock()
 			t.Fatalf("%s does not come; events: %s", what, strings.Join(r.events, ", "))
 		}
 	}
@@ -516,6 +528,7 @@ func TestSlotWaitsForTransactionsOfOtherDatabases(t *testing.T) {
 	c := pgtest.CommonCluster(t)
 	o := shop(t)
 	o.Application = "waits"
+	c.Exec(t, o.URL, "ALTER ROLE postgres IN DATABASE "+database(t, o.URL)+" SET lock_timeout = '1ms'")
 	other := c.Pool(t, c.Empty(t))
 	tx, err := other.Begin(t.Context())
 	if err != nil {

@@ -36,7 +36,7 @@ func TestSetupErrors(t *testing.T) {
 	t.Parallel()
 	c := pgtest.CommonCluster(t)
 	o := shop(t)
-	c.Exec(t, o.URL, `CREATE ROLE bystander LOGIN; CREATE ROLE follower LOGIN REPLICATION;
+	c.Exec(t, o.URL, `DROP ROLE IF EXISTS bystander, follower; CREATE ROLE bystander LOGIN; CREATE ROLE follower LOGIN REPLICATION;
 		CREATE TABLE loose (id int PRIMARY KEY);
 		CREATE PUBLICATION loose FOR TABLE loose;
 		CREATE PUBLICATION inserts FOR TABLE items WITH (publish = 'insert, update');
@@ -79,6 +79,25 @@ func TestSetupErrors(t *testing.T) {
 	}))
 	pgtest.CommonCluster(t).Exec(t, o.URL, "INSERT INTO items (id) VALUES ('"+key(1)+"')")
 	f.expect(t, "begin", "changed items", "items.id="+digits(1), "commit")
+}
+
+func TestMigratedDatabase(t *testing.T) {
+	t.Parallel()
+	c := pgtest.CommonCluster(t)
+	dbs := c.Migrated(t)
+	if err := dbs.Products.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+	url := dbs.URLs["products"]
+	c.Exec(t, url, "ALTER TABLE products.variants REPLICA IDENTITY FULL; CREATE PUBLICATION test FOR TABLE products.variants")
+	f := follow(t, Options{URL: url, Publication: "test", Wants: func(schema, table string) []string { return []string{"id", "product_id"} }})
+	if got := f.stream.Published(); len(got) != 1 || got[0] != "products.variants" {
+		t.Errorf("published: %v", got)
+	}
+	if system := f.stream.System(); !strings.HasSuffix(system, "/1") || len(system) < 10 {
+		t.Errorf("system: %s", system)
+	}
+	f.expect(t)
 }
 
 func TestWALLevel(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -80,7 +81,9 @@ func Main(m *testing.M) int {
 
 func newCluster(settings []string) (*Cluster, error) {
 	// In /tmp, because the path of a socket must be short, and open, because root's Postgres runs as another user.
-	dir, err := os.MkdirTemp("/tmp", "pg")
+	const prefix = "emporium-pg-"
+	sweep("/tmp/" + prefix + "*")
+	dir, err := os.MkdirTemp("/tmp", prefix)
 	if err != nil {
 		return nil, err
 	}
@@ -95,6 +98,22 @@ func newCluster(settings []string) (*Cluster, error) {
 	}
 	c.RedisURL = c.stack.RedisURL
 	return c, nil
+}
+
+// sweep removes the folders of test processes that ended without a chance to do so. Their servers ended with them. A folder
+// that is new may not have been locked yet.
+func sweep(pattern string) {
+	folders, _ := filepath.Glob(pattern) // the only error is a bad pattern
+	for _, dir := range folders {
+		lock := filepath.Join(dir, "data", "lock")
+		if fi, err := os.Stat(lock); err != nil || time.Since(fi.ModTime()) < time.Hour {
+			continue
+		}
+		if release, held, err := devstack.Lock(lock); err == nil && !held {
+			_ = os.RemoveAll(dir) // what is left is tried by the next
+			release()
+		}
+	}
 }
 
 func (c *Cluster) close() error { return errors.Join(c.stack.Close(), os.RemoveAll(c.dir)) }
