@@ -30,7 +30,7 @@ const (
 	pollEvery = time.Millisecond
 
 	retryAfter     = time.Second // after the connection was lost
-	retrySetup     = 15 * time.Second
+	mostRetry      = 15 * time.Second
 	queryTimeout   = 5 * time.Second
 	confirmTimeout = 400 * time.Millisecond // a renewal that takes longer has failed
 	maxInvisible   = 1 << 16                // commits that snapshots do not show yet
@@ -137,17 +137,16 @@ func (f *Follower) setState(state string) {
 
 // Run follows until ctx is done. Whatever goes wrong ends the lease, so that the cache is not used, and is tried again.
 func (f *Follower) Run(ctx context.Context) error {
-	said := ""
+	said, pause := "", retryAfter
 	for ctx.Err() == nil {
 		err := f.follow(ctx)
 		f.lease.Store(0)
 		if ctx.Err() != nil {
 			return nil
 		}
-		pause := retryAfter
 		var setup *logical.SetupError
-		if errors.As(err, &setup) {
-			pause = retrySetup
+		if !errors.As(err, &setup) {
+			pause = retryAfter
 		}
 		f.setState(err.Error())
 		if err.Error() != said {
@@ -158,6 +157,7 @@ func (f *Follower) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-time.After(pause):
 		}
+		pause = min(2*pause, mostRetry) // of what takes an operator
 	}
 	return nil
 }
