@@ -304,7 +304,8 @@ func (s *Service) RequestPasswordReset(ctx context.Context, in PasswordResetRequ
 }
 
 // ResetPassword sets the password of an account, for whoever has the token that was sent to its e-mail address, and ends all
-// its sessions. A password that is refused leaves the token as it is. Refused tokens count as those of VerifyEmail do.
+// its sessions and the change of its e-mail address that somebody has asked for. A password that is refused leaves the token
+// as it is. Refused tokens count as those of VerifyEmail do.
 func (s *Service) ResetPassword(ctx context.Context, in PasswordResetInput, address string) (*PasswordResetPayload, error) {
 	refuse := func(p *fault.Problem, err error) (*PasswordResetPayload, error) {
 		if err != nil {
@@ -343,6 +344,9 @@ func (s *Service) ResetPassword(ctx context.Context, in PasswordResetInput, addr
 		}
 		now := s.now()
 		if _, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "users.reset_password", SQL: resetPassword}, u.ID, hash, now); err != nil {
+			return err
+		}
+		if err := s.forgetChange(ctx, tx, u.ID); err != nil {
 			return err
 		}
 		if ended, err = postgres.Select(ctx, tx, postgres.Stmt{Name: "users.end_sessions", SQL: endSessions},

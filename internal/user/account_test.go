@@ -82,34 +82,40 @@ func TestPasswordReset(t *testing.T) {
 func TestTokensWorkOnce(t *testing.T) {
 	t.Parallel()
 	w, p := newMailWorld(t)
-	_, ada := w.signedUp(t, "ada@example.com")
+	w.signedUp(t, "ada@example.com")
 	verify := p.next(t, mail.EmailVerification, "ada@example.com")
 	_, err := w.RequestPasswordReset(t.Context(), user.PasswordResetRequestInput{Email: "ada@example.com"}, home)
 	must(t, err)
 	reset := p.next(t, mail.PasswordReset, "ada@example.com")
-	asked, err := w.RequestEmailChange(as(t, ada), user.EmailChangeRequestInput{NewEmail: "new@example.com", Password: goodPassword})
-	must(t, err)
-	equal(t, "asked", asked, &user.EmailChangeRequestPayload{Requested: true})
-	p.next(t, mail.EmailChangeNotice, "ada@example.com")
-	change := p.next(t, mail.EmailChange, "new@example.com")
-	w.audit(t)
+	change := ""
+	askForChange := func() { // a new password would call it off
+		_, ada := w.signedIn(t, "ada@example.com", nextPassword)
+		asked, err := w.RequestEmailChange(as(t, ada), user.EmailChangeRequestInput{NewEmail: "new@example.com", Password: nextPassword})
+		must(t, err)
+		equal(t, "asked", asked, &user.EmailChangeRequestPayload{Requested: true})
+		p.next(t, mail.EmailChangeNotice, "ada@example.com")
+		change = p.next(t, mail.EmailChange, "new@example.com")
+	}
 	for _, c := range []struct {
-		name string
-		use  func() (bool, []fault.Problem, error)
+		name  string
+		begin func()
+		use   func() (bool, []fault.Problem, error)
 	}{
-		{"EMAIL_VERIFIED", func() (bool, []fault.Problem, error) {
+		{"EMAIL_VERIFIED", func() {}, func() (bool, []fault.Problem, error) {
 			got, err := w.VerifyEmail(t.Context(), user.EmailVerifyInput{Token: verify}, home)
 			return got.Verified, got.UserErrors, err
 		}},
-		{"PASSWORD_RESET", func() (bool, []fault.Problem, error) {
+		{"PASSWORD_RESET", func() {}, func() (bool, []fault.Problem, error) {
 			got, err := w.ResetPassword(t.Context(), user.PasswordResetInput{Token: reset, NewPassword: nextPassword}, home)
 			return got.Changed, got.UserErrors, err
 		}},
-		{"EMAIL_CHANGED", func() (bool, []fault.Problem, error) {
+		{"EMAIL_CHANGED", askForChange, func() (bool, []fault.Problem, error) {
 			got, err := w.ConfirmEmailChange(t.Context(), user.EmailChangeConfirmInput{Token: change}, home)
 			return got.Changed, got.UserErrors, err
 		}},
 	} {
+		c.begin()
+		w.audit(t)
 		results := together(20, func(int) string {
 			ok, refused, err := c.use()
 			if err != nil || ok == (refused != nil) {
@@ -122,11 +128,11 @@ func TestTokensWorkOnce(t *testing.T) {
 			t.Errorf("%s is recorded as %v", c.name, entries)
 		}
 	}
-	_, ada = w.signedIn(t, "new@example.com", nextPassword)
+	_, ada := w.signedIn(t, "new@example.com", nextPassword)
 	if me := w.viewed(t, ada); *me.Email != "new@example.com" || !me.EmailVerified() {
 		t.Errorf("the account is %+v", me)
 	}
-	equal(t, "state", w.state(t), "users 1, emails 1, tokens 2 (used 0), sessions 2 (live 1) PASSWORD_CHANGED")
+	equal(t, "state", w.state(t), "users 1, emails 1, tokens 3 (used 0), sessions 3 (live 1) EMAIL_CHANGED PASSWORD_CHANGED")
 	equal(t, "left", query[int](t, w, "SELECT (SELECT count(*) FROM users.tokens) + (SELECT count(*) FROM users.email_changes)"), []int{0})
 }
 
@@ -251,6 +257,60 @@ func TestEmailChange(t *testing.T) {
 	must(t, err)
 	equal(t, "the former address", problems(got.UserErrors), []string{"WRONG_CREDENTIALS"})
 	w.signedUp(t, "ada@example.com") // is free
+}
+
+// TestPasswordCallsOffEmailChange has somebody who knows the password ask for another e-mail address, and the user do what the
+// warning says, or staff close the account: then neither the token that was sent nor the job that would send it is of use.
+func TestPasswordCallsOffEmailChange(t *testing.T) {
+	t.Parallel()
+	for name, mend := range map[string]func(w *world, p *post, ada auth.Actor){
+		"change": func(w *world, _ *post, ada auth.Actor) {
+			got, err := w.ChangePassword(as(t, ada), user.PasswordChangeInput{CurrentPassword: goodPassword, NewPassword: nextPassword})
+			must(t, err)
+			equal(t, "changed", got, &user.PasswordChangePayload{Changed: true})
+		},
+		"reset": func(w *world, p *post, _ auth.Actor) {
+			_, err := w.RequestPasswordReset(t.Context(), user.PasswordResetRequestInput{Email: "ada@example.com"}, home)
+			must(t, err)
+			got, err := w.ResetPassword(t.Context(), user.PasswordResetInput{Token: p.next(t, mail.PasswordReset, "ada@example.com"), NewPassword: nextPassword}, home)
+			must(t, err)
+			equal(t, "reset", got, &user.PasswordResetPayload{Changed: true})
+		},
+		"deactivated": func(w *world, _ *post, ada auth.Actor) {
+			boss := &user.Account{User: user.User{Roles: []auth.Role{auth.RoleAdmin}}}
+			w.load(t, boss)
+			admin := auth.Actor{ID: boss.ID, Roles: auth.Roles(auth.RoleAdmin)}
+			equal(t, "closed", said(w.deactivate(as(t, admin), ada.ID)), "done")
+			equal(t, "opened", said(w.reactivate(as(t, admin), ada.ID)), "done")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, p := newMailWorld(t)
+			_, ada := w.signedUp(t, "ada@example.com")
+			p.next(t, mail.EmailVerification, "ada@example.com")
+			_, thief := w.signedIn(t, "ada@example.com", goodPassword)
+			_, err := w.RequestEmailChange(as(t, thief), user.EmailChangeRequestInput{NewEmail: "thief@example.com", Password: goodPassword})
+			must(t, err)
+			p.next(t, mail.EmailChangeNotice, "ada@example.com")
+			token := p.next(t, mail.EmailChange, "thief@example.com")
+			// Whoever has read Ada's mails may have asked for this, too.
+			_, err = w.RequestPasswordReset(t.Context(), user.PasswordResetRequestInput{Email: "ada@example.com"}, home)
+			must(t, err)
+			second := p.next(t, mail.PasswordReset, "ada@example.com")
+			mend(w, p, ada)
+			w.unchanged(t, "too late", func() {
+				got, err := w.ConfirmEmailChange(t.Context(), user.EmailChangeConfirmInput{Token: token}, home)
+				must(t, err)
+				equal(t, "the thief confirms", problems(got.UserErrors), []string{"INVALID_TOKEN token"})
+				reset, err := w.ResetPassword(t.Context(), user.PasswordResetInput{Token: second, NewPassword: "a third one of them"}, home)
+				must(t, err)
+				equal(t, "the thief resets", problems(reset.UserErrors), []string{"INVALID_TOKEN token"})
+			})
+			equal(t, "changes under way", query[int](t, w, "SELECT count(*) FROM users.email_changes"), []int{0})
+			equal(t, "the address", query[int](t, w, "SELECT count(*) FROM users.email_index WHERE owner_id = $1", ada.ID), []int{1})
+		})
+	}
 }
 
 // TestNoTokenBeforeTheWarning holds the mail to the new address back until the former one has been told, and goes on when

@@ -47,6 +47,8 @@ const (
 
 	emailChange = `SELECT email, noticed FROM users.email_changes WHERE owner_id = $1 AND expires_at > $2`
 
+	forgetEmailChange = `DELETE FROM users.email_changes WHERE owner_id = $1`
+
 	markNoticed = `UPDATE users.email_changes SET noticed = true WHERE owner_id = $1 AND email = $2`
 )
 
@@ -160,6 +162,16 @@ func (u *User) person() (p mail.Person) {
 func (s *Service) dropTokens(ctx context.Context, tx *postgres.Tx, owner uuid.UUID, purpose string) error {
 	_, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "users.delete_tokens", SQL: deleteTokens, Reads: postgres.All("users.tokens")}, owner, purpose)
 	return err
+}
+
+// forgetChange makes void what would give an account another e-mail address, for whoever has asked for it: the warning
+// that its user was sent tells them to change the password, so that this has to be enough.
+func (s *Service) forgetChange(ctx context.Context, tx *postgres.Tx, owner uuid.UUID) error {
+	if _, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "users.forget_email_change", SQL: forgetEmailChange,
+		Reads: postgres.All("users.email_changes")}, owner); err != nil {
+		return err
+	}
+	return s.dropTokens(ctx, tx, owner, toChangeEmail)
 }
 
 // send sends a mail. One that its recipient's server refuses is not tried again.

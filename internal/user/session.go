@@ -352,7 +352,8 @@ func (s *Service) signOut(ctx context.Context, a auth.Actor, stmt postgres.Stmt,
 	return &SignOutPayload{SessionsEnded: len(ended)}, nil
 }
 
-// ChangePassword changes the viewer's password and ends all of their other sessions. Attempts count against the account
+// ChangePassword changes the viewer's password and ends all of their other sessions. What mails hold that would set another
+// password or e-mail address is void: somebody else may have asked for it, or have read the mail. Attempts count against the account
 // as those to sign in do. An actor of an external issuer has no password here.
 func (s *Service) ChangePassword(ctx context.Context, in PasswordChangeInput) (*PasswordChangePayload, error) {
 	a := auth.From(ctx)
@@ -398,6 +399,12 @@ func (s *Service) ChangePassword(ctx context.Context, in PasswordChangeInput) (*
 			}
 			if n == 0 {
 				return errRaced
+			}
+			if err := s.forgetChange(ctx, tx, a.ID); err != nil {
+				return err
+			}
+			if err := s.dropTokens(ctx, tx, a.ID, toSetPassword); err != nil {
+				return err
 			}
 			ended, err = postgres.Select(ctx, tx, postgres.Stmt{Name: "users.end_sessions", SQL: endSessions},
 				pgx.RowTo[uuid.UUID], a.ID, a.Session, now, endedPasswordChanged)

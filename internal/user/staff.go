@@ -41,7 +41,8 @@ type UserPayload struct {
 	UserErrors []fault.Problem
 }
 
-// Deactivate closes an account and ends all its sessions; for admins, and for managers when it is a customer's.
+// Deactivate closes an account and ends all its sessions; what it was sent by mail is void, and stays so when it is opened
+// again. For admins, and for managers when it is a customer's.
 func (s *Service) Deactivate(ctx context.Context, in UserDeactivateInput) (*UserPayload, error) {
 	var ended []uuid.UUID
 	p, err := s.manage(ctx, in.UserID, []auth.Role{auth.RoleManager, auth.RoleAdmin}, func(ctx context.Context, tx *postgres.Tx, u *User) (*fault.Problem, error) {
@@ -55,6 +56,12 @@ func (s *Service) Deactivate(ctx context.Context, in UserDeactivateInput) (*User
 		u.Status = StatusDeactivated
 		now := s.now()
 		if _, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "users.update_status", SQL: updateStatus}, u.ID, u.Status, now); err != nil {
+			return nil, err
+		}
+		if err := s.forgetChange(ctx, tx, u.ID); err != nil {
+			return nil, err
+		}
+		if err := s.dropTokens(ctx, tx, u.ID, ""); err != nil {
 			return nil, err
 		}
 		// Whoever was signing in meanwhile has held the account, so that their session is there by now.
