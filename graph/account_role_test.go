@@ -108,6 +108,8 @@ func TestAccountsOverHTTP(t *testing.T) {
 	signedIn := w.data("", signIn, input("ada@example.com", "another good password", false))["signIn"].(map[string]any)["tokens"].(map[string]any)
 	w.tokens["ada"] = signedIn["accessToken"].(string)
 
+	w.data("ada", `mutation { cartUpdate(input: {email: "other@example.com", note: "Ring twice.",
+		shippingAddress: {name: "Aunt Ada", line1: "Ring 2", city: "Bonn", country: "DE"}}) { userErrors { code } } }`, nil)
 	// What else is selected does not make the export smaller.
 	a := w.ask("ada", `mutation { profileUpdate(input: {}) { user { id emailVerified } } accountExport { data } }`, nil)
 	var got struct {
@@ -120,7 +122,7 @@ func TestAccountsOverHTTP(t *testing.T) {
 		t.Fatalf("export: %s", a.body)
 	}
 	data := got.Data.AccountExport.Data
-	if keys := slices.Sorted(maps.Keys(data)); !slices.Equal(keys, []string{"addresses", "audit", "orders", "payments", "sessions", "user"}) {
+	if keys := slices.Sorted(maps.Keys(data)); !slices.Equal(keys, []string{"addresses", "audit", "cart", "orders", "payments", "sessions", "user"}) {
 		t.Errorf("the export has %v", keys)
 	}
 	account, orders, payments := data["user"].(map[string]any), data["orders"].([]any), data["payments"].([]any)
@@ -133,6 +135,11 @@ func TestAccountsOverHTTP(t *testing.T) {
 			o["total"].(map[string]any)["amount"] != "59.70" || o["shippingAddress"].(map[string]any)["name"] != "Name of ada" {
 			t.Errorf("an order is %v", o)
 		}
+	}
+	cart := data["cart"].(map[string]any)
+	if lines := cart["lines"].([]any); cart["email"] != "other@example.com" || cart["note"] != "Ring twice." || len(lines) != 4 ||
+		cart["shippingAddress"].(map[string]any)["name"] != "Aunt Ada" || lines[0].(map[string]any)["variantId"] == "" {
+		t.Errorf("the cart is %v", cart)
 	}
 	for _, p := range payments {
 		if p := p.(map[string]any); len(p["events"].([]any)) != 2 || p["provider"] == "" || p["amount"].(map[string]any)["currency"] != "EUR" {

@@ -24,6 +24,7 @@ const exportPage = 100
 // exported is what the domains know of somebody. It is put together here, since none of them reads from another.
 type exported struct {
 	*user.Export
+	Cart     *exportedCart     `json:"cart"`
 	Orders   []exportedOrder   `json:"orders"`
 	Payments []exportedPayment `json:"payments"`
 }
@@ -31,6 +32,24 @@ type exported struct {
 type exportedMoney struct {
 	Amount   string         `json:"amount"`
 	Currency money.Currency `json:"currency"`
+}
+
+// exportedCart is what the viewer has in their cart and has said about themselves there.
+type exportedCart struct {
+	ID              string               `json:"id"`
+	Status          order.CartStatus     `json:"status"`
+	Email           *string              `json:"email"`
+	ShippingAddress *order.PostalAddress `json:"shippingAddress"`
+	BillingAddress  *order.PostalAddress `json:"billingAddress"`
+	Note            *string              `json:"note"`
+	CreatedAt       time.Time            `json:"createdAt"`
+	UpdatedAt       time.Time            `json:"updatedAt"`
+	Lines           []exportedCartLine   `json:"lines"`
+}
+
+type exportedCartLine struct {
+	VariantID string `json:"variantId"`
+	Quantity  int    `json:"quantity"`
 }
 
 type exportedOrder struct {
@@ -42,6 +61,7 @@ type exportedOrder struct {
 	Email             *string                 `json:"email"`
 	ShippingAddress   *order.PostalAddress    `json:"shippingAddress"`
 	BillingAddress    *order.PostalAddress    `json:"billingAddress"`
+	Note              *string                 `json:"note"`
 	Total             exportedMoney           `json:"total"`
 	Tax               exportedMoney           `json:"tax"`
 	Shipping          exportedMoney           `json:"shipping"`
@@ -99,6 +119,9 @@ func (r Resolver) export(ctx context.Context) (map[string]any, error) {
 		return nil, err
 	}
 	all := exported{Export: account, Orders: []exportedOrder{}, Payments: []exportedPayment{}}
+	if all.Cart, err = r.exportCart(ctx); err != nil {
+		return nil, err
+	}
 	owner := auth.From(ctx).ID
 	for after := (*string)(nil); ; {
 		pages, err := r.Services.Orders.ListByOwners(ctx, []uuid.UUID{owner}, page.Args{First: new(exportPage), After: after})
@@ -122,6 +145,19 @@ func (r Resolver) export(ctx context.Context) (map[string]any, error) {
 	return data, json.Unmarshal(text, &data)
 }
 
+// exportCart returns the viewer's cart, nil if there is none.
+func (r Resolver) exportCart(ctx context.Context) (*exportedCart, error) {
+	c, err := r.Services.Orders.Cart(ctx, nil)
+	if err != nil || c == nil {
+		return nil, err
+	}
+	e := &exportedCart{c.GlobalID().String(), c.Status, c.Email, c.ShippingAddress, c.BillingAddress, c.Note, c.CreatedAt, c.UpdatedAt, []exportedCartLine{}}
+	for _, l := range c.Lines {
+		e.Lines = append(e.Lines, exportedCartLine{id.Of(id.Variant, l.VariantID).String(), l.Quantity})
+	}
+	return e, nil
+}
+
 // exportOrders adds orders with their payments, by one statement for each kind of thing.
 func (r Resolver) exportOrders(ctx context.Context, orders []*order.Order, all *exported) error {
 	keys := make([]id.Key, len(orders))
@@ -129,7 +165,7 @@ func (r Resolver) exportOrders(ctx context.Context, orders []*order.Order, all *
 	for i, o := range orders {
 		keys[i], at[o.Key()] = o.Key(), len(all.Orders)
 		all.Orders = append(all.Orders, exportedOrder{o.GlobalID().String(), o.Number, o.Status, o.PaymentStatus, o.FulfillmentStatus, o.Email,
-			o.ShippingAddress, o.BillingAddress, sum(o.Total()), sum(o.TaxTotal()), sum(o.ShippingTotal()), sum(o.DiscountTotal()),
+			o.ShippingAddress, o.BillingAddress, o.Note, sum(o.Total()), sum(o.TaxTotal()), sum(o.ShippingTotal()), sum(o.DiscountTotal()),
 			o.CreatedAt, o.PlacedAt, o.CanceledAt, []exportedLine{}, []exportedParcel{}, []exportedEvent{}})
 	}
 	lines, err := r.Services.Orders.LinesOf(ctx, keys)

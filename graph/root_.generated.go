@@ -6321,10 +6321,10 @@ type Mutation {
     "The token of the mail."
     input: EmailChangeConfirmInput!
   ): EmailChangeConfirmPayload @public
-  "All that is known of the viewer, as JSON: the account with its address book, sessions and history, orders, payments."
+  "All that is known of the viewer, as JSON: the account with its address book, sessions and history, the cart, orders, payments."
   accountExport: AccountExportPayload @authenticated
   """
-  Deletes the viewer's account: name, e-mail address, telephone number, address book and sessions are erased. Orders stay as
+  Deletes the viewer's account: name, e-mail address, telephone number, address book, sessions and cart are erased. Orders stay as
   they were placed, as the law asks. This can not be undone.
   """
   accountDelete(

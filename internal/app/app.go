@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"emporium/graph"
@@ -186,16 +187,18 @@ func (a *App) compose() error {
 	if err != nil {
 		return err
 	}
+	// Orders ask users, and users tell orders whose account was deleted.
+	var orders *order.Service
 	a.services = loader.Services{
 		Users: user.New(user.Config{DB: a.dbs.users, Sealer: a.secrets.sealer, Hasher: hasher, Throttle: throttle, Log: a.log,
 			Jobs: a.queues[jobs.Users], Mailer: mailer,
+			Forget:    func(ctx context.Context, owner uuid.UUID) error { return orders.ForgetOwner(ctx, owner) },
 			Issuer:    auth.NewIssuer(a.cfg.TokenIssuer, a.cfg.TokenAudience, &a.secrets.signing),
 			AccessTTL: a.cfg.AccessTokenTTL, SessionTTL: a.cfg.SessionTTL, PhoneRegion: a.cfg.PhoneRegion}),
 		Products: product.New(a.dbs.products, a.cfg.Currency),
 	}
 	a.services.Products.RunJobs(a.queues[jobs.Products], a.log)
 	// Orders ask payments, and payments tell orders what has become of the money.
-	var orders *order.Service
 	a.services.Payments = payment.New(payment.Config{DB: a.dbs.payments, Sealer: a.secrets.sealer, Currency: a.cfg.Currency,
 		Jobs: a.queues[jobs.Payments], Log: a.log, Providers: a.pay.all, Default: a.pay.main, At: a.at,
 		Tell: func(ctx context.Context, key id.Key, f order.PaymentFacts) error {

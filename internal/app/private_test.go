@@ -53,6 +53,7 @@ func TestPrivateServers(t *testing.T) {
 		t.Errorf("a token made beside the server: %s", got)
 	}
 	buyInThePlayground(t, s, env)
+	leave(t, s, env)
 	eventually(t, "the customer was told by mail", func() bool {
 		_, body := s.get("/mailbox")
 		return strings.Contains(body, "is on its way")
@@ -89,6 +90,32 @@ func TestPrivateServers(t *testing.T) {
 	if got := after.ask("", query); got != before {
 		t.Errorf("after Postgres was killed: %s", got)
 	}
+}
+
+// leave deletes an account of which there is a cart, which goes with it.
+func leave(t *testing.T, s *server, env []string) {
+	t.Helper()
+	field := func(answer, name string) string {
+		t.Helper()
+		_, rest, found := strings.Cut(answer, `"`+name+`":"`)
+		value, _, _ := strings.Cut(rest, `"`)
+		if !found || strings.Contains(answer, `"errors"`) {
+			t.Fatalf("no %s: %s", name, answer)
+		}
+		return value
+	}
+	eve := field(s.ask("", `mutation { signUp(input: {email: "eve@example.com", password: "a good long phrase", name: "Eve"}) { tokens { accessToken } } }`), "accessToken")
+	cart := field(s.ask(eve, `mutation {
+		cartLinesAdd(input: {lines: [{variantId: "BAGg07358Hauks6cYKBHHp0", quantity: 1}]}) { userErrors { code } }
+		cartUpdate(input: {email: "eve@example.org", note: "Ring twice."}) { cart { id } } }`), "id")
+	if got := s.ask(eve, `mutation { accountDelete(input: {password: "a good long phrase"}) { deleted } }`); got != `{"data":{"accountDelete":{"deleted":true}}}` {
+		t.Fatalf("delete: %s", got)
+	}
+	manager := strings.TrimSpace(must(t, env, "token", "--email", "manager@example.com"))
+	eventually(t, "the cart is closed", func() bool {
+		return s.ask(manager, `{ node(id: "`+cart+`") { ... on Cart { status email note lines { id } } } }`) ==
+			`{"data":{"node":{"status":"ABANDONED","email":null,"note":null,"lines":[]}}}`
+	})
 }
 
 // buyInThePlayground runs the tabs of a purchase in their order, with the variables that they come with and the IDs that have

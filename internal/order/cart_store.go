@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"emporium/internal/auth"
+	"emporium/internal/fault"
 	"emporium/internal/id"
 	"emporium/internal/postgres"
 	"emporium/internal/seal"
@@ -342,21 +343,48 @@ func (s *Service) AbandonCarts(ctx context.Context, olderThan time.Time, limit i
 		if n = len(keys); err != nil || n == 0 {
 			return err
 		}
-		owners, carts := make([]uuid.UUID, n), make([]uuid.UUID, n)
-		for i, k := range keys {
-			owners[i], carts[i] = k.Owner, k.ID
+		return abandon(ctx, tx, keys)
+	})
+	return n, err
+}
+
+// abandon closes open carts that are locked.
+func abandon(ctx context.Context, tx *postgres.Tx, keys []id.Key) error {
+	owners, carts := make([]uuid.UUID, len(keys)), make([]uuid.UUID, len(keys))
+	for i, k := range keys {
+		owners[i], carts[i] = k.Owner, k.ID
+	}
+	const these = "IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))"
+	for _, stmt := range []postgres.Stmt{
+		{Name: "orders.delete_lines_of_idle_carts", SQL: "DELETE FROM orders.cart_lines WHERE (owner_id, cart_id) " + these},
+		{Name: "orders.delete_tokens_of_idle_carts", SQL: "DELETE FROM orders.cart_tokens WHERE (owner_id, cart_id) " + these},
+		{Name: "orders.close_idle_carts", SQL: "UPDATE orders.carts SET status = 'ABANDONED', " + forgetPersonal + " WHERE (owner_id, id) " + these},
+	} {
+		if _, err := postgres.Exec(ctx, tx, stmt, owners, carts); err != nil {
+			return err
 		}
-		const these = "IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))"
-		for _, stmt := range []postgres.Stmt{
-			{Name: "orders.delete_lines_of_idle_carts", SQL: "DELETE FROM orders.cart_lines WHERE (owner_id, cart_id) " + these},
-			{Name: "orders.delete_tokens_of_idle_carts", SQL: "DELETE FROM orders.cart_tokens WHERE (owner_id, cart_id) " + these},
-			{Name: "orders.close_idle_carts", SQL: "UPDATE orders.carts SET status = 'ABANDONED', " + forgetPersonal + " WHERE (owner_id, id) " + these},
-		} {
-			if _, err := postgres.Exec(ctx, tx, stmt, owners, carts); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// ForgetOwner closes the cart of somebody whose account was deleted, with all that it says about them. It is
+// fault.InProgress while the cart is being ordered: when that comes to nothing it is open again. Orders stay as they were
+// placed. It is for a job and looks at no viewer.
+func (s *Service) ForgetOwner(ctx context.Context, owner uuid.UUID) error {
+	return s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {
+		key, found, err := s.ownCart(ctx, tx, owner)
+		if err != nil || !found {
+			return err
+		}
+		c, err := s.lockCart(ctx, tx, key)
+		switch {
+		case err != nil:
+			return err
+		case c.Status == CartPlacing:
+			return fault.New(fault.InProgress, "the cart is being ordered")
+		case c.Status == CartOpen:
+			return abandon(ctx, tx, []id.Key{key})
 		}
 		return nil
 	})
-	return n, err
 }

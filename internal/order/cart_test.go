@@ -719,6 +719,32 @@ func TestCartStatus(t *testing.T) {
 	equal(t, "adding to what was ordered", m.refused(m.AddCartLines(m.nobody(), order.CartLinesAddInput{Token: guest.Token, Lines: []order.CartLineInput{{m.variant(0), 1}}})), "CART_CLOSED")
 }
 
+// TestForgetOwner closes the cart of a deleted account, unless it is being ordered.
+func TestForgetOwner(t *testing.T) {
+	t.Parallel()
+	m := newMarket(t, 2)
+	m.must(m.ForgetOwner(t.Context(), m.ada.ID)) // there is none
+	for _, who := range []*user.Account{m.ada, m.bob} {
+		m.put(m.as(who), nil, 0, 2, 1)
+		m.done(m.UpdateCart(m.as(who), order.CartUpdateInput{Email: graphql.OmittableOf(new("kim@example.com")), Note: graphql.OmittableOf(new("Ring twice.")),
+			ShippingAddressID: new(who.AddressBook[0].GlobalID())}))
+	}
+	key := m.cart(m.as(m.ada), nil).Key()
+	m.set(key, order.CartOpen, order.CartPlacing, new(id.New()))
+	if err := m.ForgetOwner(t.Context(), m.ada.ID); !fault.Is(err, fault.InProgress) {
+		t.Errorf("while it is being ordered: %v", err)
+	}
+	m.set(key, order.CartPlacing, order.CartOpen, nil)
+	for range 2 { // again it changes nothing
+		m.must(m.ForgetOwner(t.Context(), m.ada.ID))
+		equal(t, "carts", m.rows(t, "SELECT concat_ws(' ', status, num_nonnulls(email, note, shipping_address), (SELECT count(*) FROM orders.cart_lines l WHERE l.cart_id = c.id)) FROM orders.carts c ORDER BY 1"),
+			[]string{"ABANDONED 0 0", "OPEN 3 2"})
+	}
+	if m.cart(m.as(m.ada), nil) != nil || m.cart(m.as(m.bob), nil) == nil {
+		t.Error("another cart was closed")
+	}
+}
+
 func TestAbandonCarts(t *testing.T) {
 	t.Parallel()
 	m := newMarket(t, 1)

@@ -363,8 +363,8 @@ func (s *Service) ResetPassword(ctx context.Context, in PasswordResetInput, addr
 	return &PasswordResetPayload{Changed: true}, nil
 }
 
-// DeleteAccount erases what is known of the viewer: name, e-mail address, telephone number, address book, sessions, tokens.
-// The e-mail address can be used for another account. What is left is a row that orders belong to, which keep what they
+// DeleteAccount erases what is known of the viewer: name, e-mail address, telephone number, address book, sessions, tokens,
+// and, by a job, what Config.Forget takes. The e-mail address can be used for another account. What is left is a row that orders belong to, which keep what they
 // were placed with. The last admin stays.
 func (s *Service) DeleteAccount(ctx context.Context, in AccountDeleteInput) (*AccountDeletePayload, error) {
 	owner := auth.From(ctx).ID
@@ -391,6 +391,9 @@ func (s *Service) DeleteAccount(ctx context.Context, in AccountDeleteInput) (*Ac
 			}
 		}
 		if _, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "users.erase_mails", SQL: deleteMailsTo, Reads: postgres.All("users.mailbox")}, u.Email); err != nil {
+			return nil, err
+		}
+		if err := s.later(ctx, tx, forgetJob{u.ID}); err != nil {
 			return nil, err
 		}
 		return nil, s.record(ctx, tx, u.ID, u.ID, AuditDeleted, details{"sessionsEnded": len(ended)})

@@ -398,6 +398,28 @@ func TestDeleteAccount(t *testing.T) {
 	})
 }
 
+// TestOthersForgetDeletedAccounts has another service fail, then ask for patience, and sees that it is called again.
+func TestOthersForgetDeletedAccounts(t *testing.T) {
+	t.Parallel()
+	told := make(chan uuid.UUID, 10)
+	answers := make(chan error, 10)
+	w, p := newMailWorld(t, func(c *user.Config) {
+		c.Forget = func(_ context.Context, owner uuid.UUID) error { told <- owner; return <-answers }
+	})
+	_, ada := w.signedUp(t, "ada@example.com")
+	p.next(t, mail.EmailVerification, "ada@example.com")
+	got, err := w.DeleteAccount(as(t, ada), user.AccountDeleteInput{Password: goodPassword})
+	must(t, err)
+	equal(t, "deleted", got, &user.AccountDeletePayload{Deleted: true})
+	equal(t, "told", <-told, ada.ID)
+	answers <- errors.New("not now")
+	equal(t, "told again", <-told, ada.ID)
+	answers <- fault.New(fault.InProgress, "wait")
+	for query[int](t, w, "SELECT count(*) FROM users.river_job WHERE kind = 'users.forget' AND state = 'scheduled'")[0] == 0 {
+		must(t, t.Context().Err())
+	}
+}
+
 // TestLastAdminsDoNotDeleteThemselves lets two admins do so at once: one of them stays.
 func TestLastAdminsDoNotDeleteThemselves(t *testing.T) {
 	t.Parallel()

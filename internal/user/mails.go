@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"emporium/internal/auth"
+	"emporium/internal/fault"
 	"emporium/internal/jobs"
 	"emporium/internal/mail"
 	"emporium/internal/postgres"
@@ -75,6 +76,16 @@ type changeJob struct {
 
 func (changeJob) Kind() string { return "users.email_change" }
 
+// forgetJob tells other services that an account was deleted.
+type forgetJob struct {
+	UserID uuid.UUID `json:"userId"`
+}
+
+func (forgetJob) Kind() string { return "users.forget" }
+
+// forgetAgain is when other services are told again that could not forget somebody yet.
+const forgetAgain = time.Minute
+
 // cleanUpJob deletes what has expired.
 type cleanUpJob struct{}
 
@@ -96,6 +107,16 @@ func (s *Service) work(q *jobs.Queue) {
 		return s.sendLink(ctx, owner, mail.PasswordReset)
 	})
 	jobs.Handle(q, func(ctx context.Context, j changeJob) error { return s.sendChange(ctx, j.UserID) })
+	jobs.Handle(q, func(ctx context.Context, j forgetJob) error {
+		if s.forget == nil {
+			return nil
+		}
+		err := s.forget(ctx, j.UserID)
+		if fault.Is(err, fault.InProgress) {
+			return jobs.Later(forgetAgain)
+		}
+		return err
+	})
 	jobs.Handle(q, func(ctx context.Context, _ cleanUpJob) error {
 		for {
 			if n, err := s.DeleteExpired(ctx, s.now(), cleanUpBatch); err != nil || n < cleanUpBatch {

@@ -31,11 +31,11 @@ func (p *post) Send(ctx context.Context, m mail.Message) error {
 }
 
 // newMailWorld is a world whose jobs run.
-func newMailWorld(t testing.TB) (*world, *post) {
+func newMailWorld(t testing.TB, change ...func(*user.Config)) (*world, *post) {
 	t.Helper()
 	p := &post{came: make(chan mail.Message, 100)}
 	d := pgtest.New(t)
-	w := newWorldOn(t, d, func(c *user.Config) {
+	w := newWorldOn(t, d, append(change, func(c *user.Config) {
 		writer, err := mail.NewWriter("The Shop <shop@example.com>", "https://shop.example.com/de")
 		must(t, err)
 		p.Mailbox = user.NewMailbox(c.DB, writer)
@@ -43,7 +43,7 @@ func newMailWorld(t testing.TB) (*world, *post) {
 		c.Jobs, err = jobs.Open(t.Context(), d.Users, d.URLs["users"], "users", jobs.Options{})
 		must(t, err)
 		t.Cleanup(c.Jobs.Close)
-	})
+	})...)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.cfg.Jobs.Run(ctx) }()

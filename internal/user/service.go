@@ -29,6 +29,10 @@ type Config struct {
 	Jobs   *jobs.Queue // of the domain; nil: nothing is done later, and so no mail is sent
 	Mailer mail.Mailer // needed with Jobs
 
+	// Forget deletes what other services know of somebody whose account was deleted and that is of no use without it. A job
+	// calls it, perhaps more than once; it is fault.InProgress while that has to wait. May be nil.
+	Forget func(ctx context.Context, owner uuid.UUID) error
+
 	AccessTTL   time.Duration    // of an access token; 0 means 15 minutes
 	SessionTTL  time.Duration    // from signing in to having to sign in again; 0 means 30 days
 	PhoneRegion string           // where telephone numbers without a country code are dialled; "" asks for the code
@@ -47,6 +51,7 @@ type Service struct {
 	throttle    *auth.Throttle
 	jobs        *jobs.Queue
 	mailer      mail.Mailer
+	forget      func(ctx context.Context, owner uuid.UUID) error
 	accessTTL   time.Duration
 	sessionTTL  time.Duration
 	phoneRegion string
@@ -72,7 +77,7 @@ func New(cfg Config) *Service {
 	}
 	s := &Service{
 		db: cfg.DB, sealer: cfg.Sealer, hasher: cfg.Hasher, issuer: cfg.Issuer, throttle: cfg.Throttle,
-		jobs: cfg.Jobs, mailer: cfg.Mailer,
+		jobs: cfg.Jobs, mailer: cfg.Mailer, forget: cfg.Forget,
 		accessTTL: cfg.AccessTTL, sessionTTL: cfg.SessionTTL, phoneRegion: cfg.PhoneRegion,
 		log: cfg.Log, now: cfg.Now, checks: newChecks(),
 	}
