@@ -711,18 +711,47 @@ func TestAdjustAndSet(t *testing.T) {
 func TestSetByMany(t *testing.T) {
 	t.Parallel()
 	c, v := shelf(t, 10)
+	// Somebody holds the stock until several wait for it: whoever has read it without waiting has read what is not true any
+	// more. A connection beside the pool, of which those who wait may have all.
+	conn, err := pgx.Connect(t.Context(), c.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "SELECT FROM products.stock WHERE variant_id = $1 FOR UPDATE", v[0]); err != nil {
+		t.Fatal(err)
+	}
 	var set atomic.Int32
-	race(20, func(i int) {
-		p, err := c.SetStock(as(auth.RoleAdmin), product.StockSetInput{VariantID: id.Of(id.Variant, v[0]), Quantity: 20 + i, CompareQuantity: 10}, "same")
-		switch {
-		case err != nil:
-			t.Error(err)
-		case len(p.UserErrors) == 0:
-			set.Add(1)
-		case codesOf(p.UserErrors) != "STALE compareQuantity":
-			t.Error(p.UserErrors)
-		}
+	var all sync.WaitGroup
+	all.Go(func() {
+		race(20, func(i int) {
+			p, err := c.SetStock(as(auth.RoleAdmin), product.StockSetInput{VariantID: id.Of(id.Variant, v[0]), Quantity: 20 + i, CompareQuantity: 10}, "same")
+			switch {
+			case err != nil:
+				t.Error(err)
+			case len(p.UserErrors) == 0:
+				set.Add(1)
+			case codesOf(p.UserErrors) != "STALE compareQuantity":
+				t.Error(p.UserErrors)
+			}
+		})
 	})
+	for waiting, deadline := 0, time.Now().Add(20*time.Second); waiting < 3 && err == nil; {
+		if time.Now().After(deadline) {
+			t.Error("nobody waits for the stock")
+			break
+		}
+		err = tx.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'products.stock'::regclass
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`).Scan(&waiting)
+	}
+	if err := errors.Join(err, tx.Rollback(t.Context())); err != nil {
+		t.Error(err)
+	}
+	all.Wait()
 	if set.Load() != 1 || c.count(t, "SELECT count(*) FROM products.stock_movements") != 2 {
 		t.Errorf("%d have set it, ledger %s", set.Load(), c.ledger(t, v[0]))
 	}
