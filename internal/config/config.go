@@ -22,6 +22,7 @@ import (
 	"emporium/internal/auth"
 	"emporium/internal/mail"
 	"emporium/internal/money"
+	"emporium/internal/redisclient"
 )
 
 // Config is the configuration of a process.
@@ -115,8 +116,10 @@ func Load(environ []string) (Config, error) {
 			fail("%s: the port %q is not a number from 0 to 65535", name, port)
 		}
 	}
-	if scheme, _, _ := strings.Cut(string(c.RedisURL), "://"); c.RedisURL != "" && scheme != "redis" && scheme != "rediss" && scheme != "unix" {
-		fail("REDIS_URL does not begin with redis://, rediss:// or unix:// (it is not shown, because it may hold a password)")
+	if c.RedisURL != "" {
+		if err := redisclient.Check(string(c.RedisURL)); err != nil {
+			fail("REDIS_URL %w (it is not shown, because it may hold a password)", err)
+		}
 	}
 	if !c.Private() && c.Keyset == "" && c.KeysetFile == "" {
 		fail("KEYSET or KEYSET_FILE is missing: the keys that seal personal data (make them with `emporium keys new`)")

@@ -4,8 +4,10 @@
 package redisclient
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"strings"
@@ -203,3 +205,13 @@ func addresses(list, port string) ([]string, error) {
 	}
 	return addrs, nil
 }
+
+// lines keeps go-redis, which logs each failed dial as a line of text, to what its users and /readyz say better.
+type lines struct{}
+
+// Printf passes the line on for debugging.
+func (lines) Printf(ctx context.Context, format string, v ...any) {
+	slog.DebugContext(ctx, "redis", "line", fmt.Sprintf(format, v...))
+}
+
+func init() { redis.SetLogger(lines{}) }
