@@ -6,9 +6,11 @@ package remote
 import (
 	"context"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"runtime"
 	"strings"
@@ -302,11 +304,13 @@ func (s *Store) watch(ctx context.Context) {
 }
 
 // probe asks Redis for an entry that there is not, as a request would: first with time for a connection, then within the
-// budget.
+// budget. Each time it is another entry, so that one server of a cluster does not speak for all.
 func (s *Store) probe(ctx context.Context) error {
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], rand.Uint64())
 	for _, limit := range []time.Duration{putTimeout, s.o.Budget} {
 		limited, cancel := context.WithTimeout(ctx, limit)
-		err := s.o.Client.Get(limited, s.o.Prefix+"probe").Err()
+		err := s.o.Client.Get(limited, s.name(key)).Err()
 		cancel()
 		if err != nil && !errors.Is(err, redis.Nil) {
 			return err
