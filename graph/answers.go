@@ -22,6 +22,7 @@ type answers struct {
 	cache   *cache.Cache
 	schema  executable
 	metrics *telemetry.Metrics
+	purged  bool // a cache in front of the server is told what to drop
 	// exceeded is told of an answer that depends on more of the viewer than its operation's policy says; for tests.
 	exceeded func(op *graphql.OperationContext, asked *auth.Asked)
 }
@@ -32,26 +33,29 @@ type answered struct {
 	body     []byte
 }
 
-// query answers a query.
-func (a *answers) query(ctx context.Context, exec graphql.GraphExecutor, op *graphql.OperationContext) cache.Result[answered] {
+// query answers a query. With an entry come the plan and the digest of the question.
+func (a *answers) query(ctx context.Context, exec graphql.GraphExecutor, op *graphql.OperationContext) (cache.Result[answered], *plan, [sha256.Size]byte) {
 	respond := func(ctx context.Context) answered {
 		respond, ctx := exec.DispatchOperation(ctx, op)
 		response := respond(ctx)
 		return answered{response, appendAnswer(make([]byte, 0, len(response.Data)+64), response, true)}
 	}
+	pass := func(why string) (cache.Result[answered], *plan, [sha256.Size]byte) {
+		return cache.Result[answered]{Value: respond(ctx), Level: cache.Bypass, Why: why}, nil, [sha256.Size]byte{}
+	}
 	plan := a.schema.plan(op)
 	switch {
 	case plan == nil:
-		return cache.Result[answered]{Value: respond(ctx), Level: cache.Bypass, Why: "it asks for the schema"}
+		return pass("it asks for the schema")
 	case plan.policy.maxAge <= 0:
-		return cache.Result[answered]{Value: respond(ctx), Level: cache.Bypass, Why: "@cacheControl(maxAge: 0)"}
+		return pass("@cacheControl(maxAge: 0)")
 	}
 	actor := auth.Peek(ctx)
-	key, ok := a.key(op, plan, actor)
+	digest, ok := a.digest(op)
 	if !ok {
-		return cache.Result[answered]{Value: respond(ctx), Level: cache.Bypass, Why: "its variables have no canonical form"}
+		return pass("its variables have no canonical form")
 	}
-	return cache.Get(ctx, a.cache, key, plan.policy.guarded, func(ctx context.Context) cache.Filled[answered] {
+	return cache.Get(ctx, a.cache, plan.policy.key(digest, actor), plan.policy.guarded, func(ctx context.Context) cache.Filled[answered] {
 		ctx, asked := auth.Watch(ctx)
 		m := respond(ctx)
 		filled := cache.Filled[answered]{Value: m, MaxAge: plan.policy.maxAge}
@@ -69,14 +73,14 @@ func (a *answers) query(ctx context.Context, exec graphql.GraphExecutor, op *gra
 			filled.Body = m.body
 		}
 		return filled
-	})
+	}), plan, digest
 }
 
-// key names the answer to an operation for an actor: no two that can differ share one. Every part begins with its length.
-func (a *answers) key(op *graphql.OperationContext, p *plan, actor auth.Actor) (key cache.Key, ok bool) {
+// digest names a question, whoever asks it: no two whose answers can differ share one. Every part begins with its length.
+func (a *answers) digest(op *graphql.OperationContext) (digest [sha256.Size]byte, ok bool) {
 	variables, err := json.Marshal(op.Variables) // members of objects in the order of their names, numbers as they came
 	if err != nil {
-		return key, false
+		return digest, false
 	}
 	room := [1024]byte{}
 	b := room[:0]
@@ -88,7 +92,6 @@ func (a *answers) key(op *graphql.OperationContext, p *plan, actor auth.Actor) (
 	part(op.RawQuery)
 	part(op.Operation.Name)
 	part(string(variables))
-	b = p.policy.appendScope(b, actor)
 	return sha256.Sum256(b), true
 }
 

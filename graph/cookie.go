@@ -18,12 +18,14 @@ type CookiePolicy struct {
 	Secure bool          // always; otherwise when the request came over TLS
 }
 
-// exchange is the HTTP request that an operation comes with: what checkRequest has decoded of it for the transport, and
+// exchange is the HTTP request that an operation comes with: what was decoded of it for the transport, and
 // what the cookie needs.
 type exchange struct {
-	w      http.ResponseWriter
-	r      *http.Request
-	params *graphql.RawParams
+	w         http.ResponseWriter
+	r         *http.Request
+	raw       []byte // what was sent; it is used again once the request is answered
+	params    *graphql.RawParams
+	persisted *persisted // nil: the document is not kept
 }
 
 type exchangeKey struct{}

@@ -41,7 +41,11 @@ const (
 // oracleHandler answers with gqlgen's executor, which the other one has to agree with.
 func oracleHandler(w *world) http.Handler {
 	root := Resolver{Services: w.options.Services, Queues: w.options.Queues, Cookies: w.options.Cookies}
-	return w.options.handler(NewExecutableSchema(Config{Resolvers: root, Directives: directives()}))
+	handler, err := w.options.handler(NewExecutableSchema(Config{Resolvers: root, Directives: directives()}))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return handler
 }
 
 // TestExecutorsAgree sends random queries of random viewers to both executors and wants the same answers. Query number n

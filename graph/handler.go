@@ -1,13 +1,11 @@
 package graph
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"mime"
 	"net/http"
 	"strings"
 	"time"
@@ -22,6 +20,7 @@ import (
 	"emporium/graph/loader"
 	"emporium/internal/auth"
 	"emporium/internal/cache"
+	"emporium/internal/cache/remote"
 	"emporium/internal/fault"
 	"emporium/internal/jobs"
 	"emporium/internal/telemetry"
@@ -42,6 +41,9 @@ type Options struct {
 
 	Cache  *cache.Cache  // nil: no answers are kept
 	MaxAge time.Duration // of an answer that is kept, where no field says less; 0: an hour
+	Purged bool          // a cache in front of the server is told what to drop
+
+	Documents *remote.Store // where documents are kept that clients ask for by their digest; nil: in this process alone
 
 	loaders *loader.Set
 }
@@ -62,7 +64,7 @@ const (
 	defaultTimeout = 15 * time.Second
 )
 
-// NewHandler returns the GraphQL endpoint: POST with JSON. It fails if the schema breaks a rule of access, so that the
+// NewHandler returns the GraphQL endpoint: POST with JSON, and GET of documents that are kept. It fails if the schema breaks a rule of access, so that the
 // server does not start.
 func NewHandler(o Options) (http.Handler, error) {
 	root := Resolver{Services: o.Services, Queues: o.Queues, Cookies: o.Cookies}
@@ -75,11 +77,11 @@ func NewHandler(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return o.handler(schema), nil
+	return o.handler(schema)
 }
 
 // handler returns the endpoint over an executable schema.
-func (o Options) handler(schema graphql.ExecutableSchema) http.Handler {
+func (o Options) handler(schema graphql.ExecutableSchema) (http.Handler, error) {
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
 	}
@@ -90,15 +92,22 @@ func (o Options) handler(schema graphql.ExecutableSchema) http.Handler {
 		o.Streams = NewStreams()
 	}
 	server := handler.New(schema)
-	var requests post
+	documents, err := newDocuments(o.Documents)
+	if err != nil {
+		return nil, err
+	}
+	transport := post{documents: documents}
 	if e, ok := schema.(executable); ok {
 		server.AddTransport(socket{subscriptions{o, e}})
-		requests.events = &eventStream{subscriptions{o, e}}
+		transport.events = &eventStream{subscriptions{o, e}}
 		if o.Cache != nil {
-			requests.answers = &answers{cache: o.Cache, schema: e, metrics: o.Metrics}
+			transport.answers = &answers{cache: o.Cache, schema: e, metrics: o.Metrics, purged: o.Purged}
+			if transport.front, err = newFront(transport.answers, o.actor); err != nil {
+				return nil, err
+			}
 		}
 	}
-	server.AddTransport(requests)
+	server.AddTransport(transport)
 	server.Use(limits{})
 	server.SetQueryCache(lru.New[*ast.QueryDocument](cachedQueries))
 	server.SetParserTokenLimit(maxTokens)
@@ -111,54 +120,14 @@ func (o Options) handler(schema graphql.ExecutableSchema) http.Handler {
 	server.AroundOperations(o.operation)
 	server.AroundResponses(o.response)
 	server.AroundFields(generatedField)
-	checked := o.checkRequest(o.viewer(server))
+	checked := requests{Options: o, front: transport.front, documents: documents, next: o.viewer(server)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if opensSocket(r) { // the viewer is told in its first message
 			server.ServeHTTP(w, r)
 			return
 		}
 		checked.ServeHTTP(w, r)
-	})
-}
-
-// checkRequest gives the request its deadline, and refuses what is not a GraphQL request in a JSON object of bounded size
-// before anything else looks at it: forms and plain text, which other sites may send without asking; batches; and
-// malformed JSON, which gqlgen would repeat in its error.
-func (o Options) checkRequest(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), o.Timeout)
-		defer cancel()
-		w.Header().Set("Cache-Control", "no-store")
-		if r.Method != http.MethodPost {
-			w.Header().Set("Allow", http.MethodPost)
-			o.refuse(w, r, http.StatusMethodNotAllowed, fault.New(fault.BadUserInput, "send the request by POST"))
-			return
-		}
-		if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-			o.refuse(w, r, http.StatusUnsupportedMediaType, fault.New(fault.BadUserInput, "send the request as application/json"))
-			return
-		}
-		var body bytes.Buffer
-		body.Grow(int(min(max(r.ContentLength, 0), maxBody)) + bytes.MinRead)
-		_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
-		var tooLarge *http.MaxBytesError
-		switch {
-		case errors.As(err, &tooLarge):
-			o.refuse(w, r, http.StatusRequestEntityTooLarge, fault.New(fault.BadUserInput, "the request is larger than 256 KiB"))
-			return
-		case err != nil:
-			o.refuse(w, r, http.StatusBadRequest, fault.Wrap(fault.BadUserInput, err, "the request could not be read"))
-			return
-		}
-		params, ok := decodeParams(body.Bytes())
-		if !ok {
-			// The cause is not wrapped: it may quote what was sent.
-			o.refuse(w, r, http.StatusBadRequest, fault.New(fault.BadUserInput,
-				"the request is not a JSON object with a `query` and, if there are any, `variables`, `operationName` and `extensions`"))
-			return
-		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, exchangeKey{}, &exchange{w, r, params})))
-	})
+	}), nil
 }
 
 // operation gives each operation its loaders.

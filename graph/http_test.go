@@ -42,7 +42,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"extensions that are a text", "POST", "application/json", `{"query":"{ categories { name } }","extensions":"` + marker + `"}`, 400},
 		{"an operation name that is a list", "POST", "application/json", `{"query":"{ categories { name } }","operationName":["` + marker + `"]}`, 400},
 		{"no query", "POST", "application/json", `{"variables":{"x":"` + marker + `"}}`, 400},
-		{"a GET", "GET", "", "", 405},
+		{"a GET with a document", "GET", "", "", 400},
 		{"a PUT", "PUT", "application/json", `{"query":"{ categories { name } }"}`, 405},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -10,32 +10,36 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"emporium/internal/auth"
 )
 
-// decodeParams reads the body of a request: one JSON object with a query. Numbers keep all their digits.
+// decodeParams reads the body of a request: one JSON object with a query, or the name of one that is kept. Numbers keep all their digits.
 func decodeParams(body []byte) (*graphql.RawParams, bool) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
 	params := &graphql.RawParams{}
-	if d.Decode(params) != nil || params.Query == "" {
+	if d.Decode(params) != nil || params.Query == "" && params.Extensions["persistedQuery"] == nil {
 		return nil, false
 	}
 	_, err := d.Token()
 	return params, err == io.EOF
 }
 
-// post runs a request that checkRequest has let through. Unlike gqlgen's own transport it writes the data as the executor
+// post runs a request that has been let through. Unlike gqlgen's own transport it writes the data as the executor
 // has made it, where encoding it with the rest would read it once more, and leaves it out where there is none because
 // the operation did not begin (GraphQL specification, 7.1).
 //
 // A subscription is answered as an event stream if the request accepts one. Clients that can read either say so of queries
 // too, whose answers are JSON all the same.
 type post struct {
-	events  *eventStream // nil: subscriptions are refused
-	answers *answers     // nil: nothing is kept
+	events    *eventStream // nil: subscriptions are refused
+	answers   *answers     // nil: nothing is kept
+	front     *front
+	documents *documents
 }
 
-// Supports accepts every request: checkRequest has seen to it.
+// Supports accepts every request: requests has seen to it.
 func (post) Supports(*http.Request) bool { return true }
 
 // Do answers one request.
@@ -61,20 +65,39 @@ func (p post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecu
 		writeAnswer(w, http.StatusNotAcceptable, response)
 		return
 	}
+	kind := op.Operation.Operation
+	if kind == ast.Mutation && r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		response := exec.DispatchError(graphql.WithOperationContext(ctx, op), gqlerror.List{refused("send mutations by POST")})
+		writeAnswer(w, http.StatusMethodNotAllowed, response)
+		return
+	}
+	if x.persisted != nil && x.persisted.keep {
+		p.documents.keep(x.persisted.digest, params.Query)
+	}
 	switch {
 	case p.answers == nil:
 		respond, ctx := exec.DispatchOperation(ctx, op)
 		writeAnswer(w, http.StatusOK, respond(ctx))
-	case op.Operation.Operation == ast.Mutation:
+	case kind == ast.Mutation:
 		writeAnswer(w, http.StatusOK, p.answers.mutation(ctx, exec, op))
 	default:
-		found := p.answers.query(ctx, exec, op)
-		if found.Entry != nil && found.Value.body == nil {
-			writeBody(w, http.StatusOK, found.Entry.Body)
-			p.answers.hit(ctx, op)
-			return
-		}
+		p.query(w, r, x, exec, op)
+	}
+}
+
+// query answers a query by way of the cache.
+func (p post) query(w http.ResponseWriter, r *http.Request, x *exchange, exec graphql.GraphExecutor, op *graphql.OperationContext) {
+	ctx := r.Context()
+	found, plan, digest := p.answers.query(ctx, exec, op)
+	if found.Entry == nil {
 		writeBody(w, http.StatusOK, found.Value.body)
+		return
+	}
+	p.front.named(x, op, digest, plan)
+	p.answers.write(w, r, found.Entry, &plan.policy, auth.Peek(ctx))
+	if found.Value.body == nil {
+		p.answers.hit(ctx, op)
 	}
 }
 

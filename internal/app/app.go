@@ -24,6 +24,7 @@ import (
 	"emporium/graph/loader"
 	"emporium/internal/auth"
 	"emporium/internal/cache"
+	"emporium/internal/cache/remote"
 	"emporium/internal/config"
 	"emporium/internal/devstack"
 	"emporium/internal/httpserver"
@@ -56,17 +57,18 @@ type App struct {
 	redis   *redisClient
 	hasher  *auth.Hasher
 
-	services loader.Services
-	pay      providers
-	serving  bool          // not a command that works beside a server
-	mailbox  *user.Mailbox // nil where mails are sent, or not even kept
-	queues   jobs.Queues
-	streams  *graph.Streams
-	cache    *cache.Cache // nil: no answers are kept
-	handler  http.Handler
-	http     net.Listener
-	admin    net.Listener
-	ready    atomic.Bool // migrated, and not draining
+	services  loader.Services
+	pay       providers
+	serving   bool          // not a command that works beside a server
+	mailbox   *user.Mailbox // nil where mails are sent, or not even kept
+	queues    jobs.Queues
+	streams   *graph.Streams
+	cache     *cache.Cache  // nil: no answers are kept
+	documents *remote.Store // nil: each process knows its own
+	handler   http.Handler
+	http      net.Listener
+	admin     net.Listener
+	ready     atomic.Bool // migrated, and not draining
 }
 
 // New makes the app of a configuration. Without a database of its own it starts the private servers, migrates them and
@@ -282,7 +284,7 @@ func (a *App) routes() (http.Handler, error) {
 	a.streams = graph.NewStreams()
 	api, err := graph.NewHandler(graph.Options{
 		Services: a.services, Streams: a.streams, Queues: a.queues, Verifier: verifier, Metrics: a.metrics, Timeout: a.cfg.OperationTimeout,
-		Introspection: graph.Introspection(a.cfg.Introspection), Cache: a.cache, MaxAge: a.cfg.CacheMaxAge,
+		Introspection: graph.Introspection(a.cfg.Introspection), Cache: a.cache, MaxAge: a.cfg.CacheMaxAge, Documents: a.documents,
 		Cookies: graph.CookiePolicy{Path: endpoint, MaxAge: a.cfg.SessionTTL, Secure: a.cfg.CookieSecure},
 	})
 	if err != nil {
@@ -391,6 +393,9 @@ func (a *App) Run(ctx context.Context, ready func()) error {
 		}
 		if a.cache != nil {
 			group.Go(func() error { return a.cache.Run(ctx) })
+		}
+		if a.documents != nil {
+			group.Go(func() error { return a.documents.Run(ctx) })
 		}
 		if ready != nil {
 			ready()

@@ -1,9 +1,14 @@
 package app
 
 import (
+	"time"
+
 	"emporium/internal/cache"
 	"emporium/internal/cache/remote"
 )
+
+// documentTTL is how long Redis keeps a document after a client has last sent it.
+const documentTTL = 30 * 24 * time.Hour
 
 // openCache makes the response cache, which begins to keep answers once Run follows the databases.
 func (a *App) openCache() (err error) {
@@ -18,6 +23,7 @@ func (a *App) openCache() (err error) {
 	var second *remote.Store
 	if a.redis.client != nil {
 		second = remote.New(remote.Options{Client: a.redis.client, Sealer: a.secrets.sealer, TTL: a.cfg.CacheMaxAge, Log: a.log})
+		a.documents = remote.New(remote.Options{Client: a.redis.client, Prefix: "emporium:document:1:", TTL: documentTTL, Log: a.log})
 	}
 	a.cache, err = cache.New(cache.Options{Sources: sources, Remote: second, Bytes: uint64(a.cfg.CacheBytes), Log: a.log})
 	return err

@@ -191,7 +191,20 @@ func (c *Cache) Lookup(key Key) (*Entry, bool) {
 		})
 		return nil, false
 	}
+	c.o.Observe.Lookup(Local)
 	return e, true
+}
+
+// Trace runs a read and returns whether what it has found is still true, to be asked again and again. That it is not says
+// nothing: it may not be known. Still is nil when what was read can not be followed.
+func (c *Cache) Trace(ctx context.Context, read func(context.Context) error) (still func() bool, err error) {
+	e := &Entry{Ends: time.Now().Add(24 * time.Hour)}
+	marks, ok := c.marks()
+	ctx, recorder := postgres.Record(ctx)
+	if err := read(ctx); err != nil || !ok || c.trace(e, recorder, marks) != "" {
+		return nil, err
+	}
+	return func() bool { return c.Ready() && c.fresh(e) }, nil
 }
 
 // Result is how an answer was come by.
@@ -218,7 +231,6 @@ func Get[V any](ctx context.Context, c *Cache, key Key, private bool, fill func(
 		return Result[V]{Value: fill(ctx).Value, Level: Bypass, Why: "the changes of the database are not followed"}
 	}
 	if e, ok := c.Lookup(key); ok {
-		c.o.Observe.Lookup(Local)
 		return Result[V]{Entry: e, Level: Local}
 	}
 	for range 2 {

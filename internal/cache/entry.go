@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,7 +14,9 @@ type Entry struct {
 	Made time.Time // when the reading of it began
 	Ends time.Time // when it is too old, whether something has changed or not
 
-	sources []source
+	sources  []source
+	etag     atomic.Pointer[string]
+	variants [len(encodings)]atomic.Pointer[[]byte]
 }
 
 // source is what an answer was read from.
@@ -36,7 +39,10 @@ func (e *Entry) Tags() []uint32 {
 
 // size is what an entry takes, in bytes, about.
 func (e *Entry) size() int {
-	size := 200 + len(e.Body)
+	size := 300 + len(e.Body)
+	if len(e.Body) >= minCompressed {
+		size += len(e.Body) / 2 // for its compressed forms, whether they are asked for or not
+	}
 	for _, s := range e.sources {
 		size += 64 + 4*len(s.slots)
 	}

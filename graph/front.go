@@ -1,0 +1,175 @@
+package graph
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"hash/maphash"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/maypok86/otter/v2"
+
+	"emporium/internal/auth"
+	"emporium/internal/cache"
+)
+
+// front answers requests before anything of them is parsed: one that has come before, byte for byte, asks the same, so that
+// its answer is looked up at once. It serves what is kept in this process, and leaves everything else to what is behind it.
+type front struct {
+	answers *answers
+	actor   func(ctx context.Context, token string) (auth.Actor, error)
+	seed    maphash.Seed
+	known   *otter.Cache[uint64, *question]
+}
+
+// question is a request for an answer that can be kept.
+type question struct {
+	request []byte // the body of a POST, the query of a GET
+	name    string // of the operation
+	digest  [sha256.Size]byte
+	policy  *policy
+}
+
+// rememberedQuestions bounds what the questions take, in bytes.
+const rememberedQuestions = 16 << 20
+
+func newFront(a *answers, actor func(context.Context, string) (auth.Actor, error)) (*front, error) {
+	known, err := otter.New(&otter.Options[uint64, *question]{
+		MaximumWeight: rememberedQuestions,
+		Weigher:       func(_ uint64, q *question) uint32 { return uint32(len(q.request) + 200) },
+	})
+	return &front{a, actor, maphash.MakeSeed(), known}, err
+}
+
+// remember notes what a request asks for.
+func (f *front) remember(request []byte, name string, digest [sha256.Size]byte, p *policy) {
+	f.known.Set(maphash.Bytes(f.seed, request), &question{bytes.Clone(request), name, digest, p})
+}
+
+// serve answers a request if its answer is kept here, and reports whether it has.
+func (f *front) serve(w http.ResponseWriter, r *http.Request, request []byte) bool {
+	q, ok := f.known.GetIfPresent(maphash.Bytes(f.seed, request))
+	if !ok || !bytes.Equal(q.request, request) {
+		return false
+	}
+	start := time.Now()
+	actor, ok := f.viewer(r)
+	if !ok {
+		return false
+	}
+	e, ok := f.answers.cache.Lookup(q.policy.key(q.digest, actor))
+	if !ok {
+		return false
+	}
+	f.answers.write(w, r, e, q.policy, actor)
+	f.answers.metrics.Operation(q.name, "query", "cached", time.Since(start))
+	return true
+}
+
+// viewer returns who asks, if that can be told.
+func (f *front) viewer(r *http.Request) (auth.Actor, bool) {
+	headers := r.Header["Authorization"]
+	if len(headers) == 0 {
+		return auth.Actor{}, true
+	}
+	token, ok := bearer(headers[0])
+	if !ok || len(headers) > 1 {
+		return auth.Actor{}, false
+	}
+	actor, err := f.actor(r.Context(), token)
+	return actor, err == nil
+}
+
+// key names the answer to a question for an actor.
+func (p *policy) key(digest [sha256.Size]byte, actor auth.Actor) cache.Key {
+	room := [sha256.Size + 20]byte{}
+	return sha256.Sum256(p.appendScope(append(room[:0], digest[:]...), actor))
+}
+
+// These are header values that need not be made for each answer.
+var (
+	jsonType   = []string{"application/json"}
+	noStore    = []string{"no-store"}
+	varyCoding = []string{"Accept-Encoding"}
+	varyBoth   = []string{"Accept-Encoding, Authorization"}
+)
+
+// write sends an answer that is kept. To a GET it says for how long, and for whom, others may keep it (RFC 9111).
+func (a *answers) write(w http.ResponseWriter, r *http.Request, e *cache.Entry, p *policy, actor auth.Actor) {
+	h := w.Header()
+	accepted := ""
+	if v := r.Header["Accept-Encoding"]; len(v) > 0 {
+		accepted = v[0]
+	}
+	body, encoding := e.Variant(accepted)
+	h["Content-Type"] = jsonType
+	h["Vary"] = varyCoding
+	if r.Method == http.MethodPost {
+		h["Cache-Control"] = noStore
+	} else if a.describe(h, e, p, actor, encoding); matches(r.Header.Get("If-None-Match"), e.ETag(encoding)) {
+		h.Del("Content-Type")
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	if encoding != "" {
+		h.Set("Content-Encoding", encoding)
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	_, _ = w.Write(body) // whoever does not read the answer has gone
+}
+
+// maxSurrogateKeys bounds the header; what depends on more is not left to a cache on the way.
+const maxSurrogateKeys = 250
+
+// describe sets the headers about caching. Caches of clients always ask again, which costs a 304 as long as nothing has
+// changed; those in front of the server may keep public answers for as long as the fields say, if they are told what to drop.
+func (a *answers) describe(h http.Header, e *cache.Entry, p *policy, actor auth.Actor, encoding string) {
+	h.Set("ETag", e.ETag(encoding))
+	h.Set("Age", strconv.Itoa(int(time.Since(e.Made).Seconds())))
+	s := p.scope(actor)
+	if s != scopePublic {
+		h["Vary"] = varyBoth
+	}
+	if p.guarded || s == scopeViewer || s == scopeRole && actor.Roles&p.roles != 0 {
+		h.Set("Cache-Control", "private, no-cache")
+		return
+	}
+	tags := e.Tags()
+	if !a.purged || len(tags) > maxSurrogateKeys {
+		h.Set("Cache-Control", "public, no-cache")
+		return
+	}
+	h.Set("Cache-Control", "public, no-cache, s-maxage="+strconv.Itoa(int(e.Ends.Sub(e.Made).Seconds())))
+	keys := make([]byte, 0, 6*len(tags))
+	for i, tag := range tags {
+		if i > 0 {
+			keys = append(keys, ' ')
+		}
+		keys = strconv.AppendUint(keys, uint64(tag), 36)
+	}
+	h.Set("Surrogate-Key", string(keys))
+}
+
+// matches reports whether an If-None-Match names an entity tag, compared weakly (RFC 9110, 13.1.2).
+func matches(header, etag string) bool {
+	for header != "" {
+		var one string
+		one, header, _ = strings.Cut(header, ",")
+		one = strings.TrimPrefix(strings.TrimSpace(one), "W/")
+		if one == etag || one == "*" {
+			return true
+		}
+	}
+	return false
+}
+
+// named is an answer's operation, for the front.
+func (f *front) named(x *exchange, op *graphql.OperationContext, digest [sha256.Size]byte, p *plan) {
+	if f != nil && len(x.raw) > 0 {
+		f.remember(x.raw, operationName(op.Operation), digest, &p.policy)
+	}
+}

@@ -1,0 +1,136 @@
+package graph
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"emporium/internal/fault"
+)
+
+// requests takes requests: it answers from what is kept, refuses what is not a GraphQL request before anything else looks at
+// it, and gives the rest its deadline.
+//
+// Refused are forms and plain text, which other sites may send without asking; bodies above a size; batches; and malformed
+// JSON, which gqlgen would repeat in its error. A GET can only ask for a document that is kept: no URL makes another site's
+// visitors run what somebody has thought out, and none is too long for the caches on the way.
+type requests struct {
+	Options
+	front     *front // nil: nothing is kept
+	documents *documents
+	next      http.Handler
+}
+
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// ServeHTTP answers a request.
+func (q requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header()["Cache-Control"] = noStore
+	buffer := bodies.Get().(*bytes.Buffer)
+	defer bodies.Put(buffer)
+	buffer.Reset()
+	switch r.Method {
+	case http.MethodPost:
+		if status, err := readBody(w, r, buffer); err != nil {
+			q.refuse(w, r, status, err)
+			return
+		}
+	case http.MethodGet, http.MethodHead:
+		buffer.WriteByte('?') // which no JSON begins with
+		buffer.WriteString(r.URL.RawQuery)
+	default:
+		w.Header().Set("Allow", "GET, HEAD, POST")
+		q.refuse(w, r, http.StatusMethodNotAllowed, fault.New(fault.BadUserInput, "send the request by POST"))
+		return
+	}
+	raw := buffer.Bytes()
+	if q.front != nil && q.front.serve(w, r, raw) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), q.Timeout)
+	defer cancel()
+	x := &exchange{w: w, r: r, raw: raw}
+	if q.params(ctx, w, r, x) {
+		q.next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, exchangeKey{}, x)))
+	}
+}
+
+// readBody reads the body of a POST.
+func readBody(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) (status int, err error) {
+	if kind := r.Header.Get("Content-Type"); kind != "application/json" {
+		if media, _, err := mime.ParseMediaType(kind); err != nil || media != "application/json" {
+			return http.StatusUnsupportedMediaType, fault.New(fault.BadUserInput, "send the request as application/json")
+		}
+	}
+	body := io.Reader(r.Body)
+	if r.ContentLength < 0 || r.ContentLength > maxBody {
+		body = http.MaxBytesReader(w, r.Body, maxBody)
+	}
+	var tooLarge *http.MaxBytesError
+	switch _, err := into.ReadFrom(body); {
+	case errors.As(err, &tooLarge):
+		return http.StatusRequestEntityTooLarge, fault.New(fault.BadUserInput, "the request is larger than 256 KiB")
+	case err != nil:
+		return http.StatusBadRequest, fault.Wrap(fault.BadUserInput, err, "the request could not be read")
+	default:
+		return 0, nil
+	}
+}
+
+// params decodes what is asked, or refuses it.
+func (q requests) params(ctx context.Context, w http.ResponseWriter, r *http.Request, x *exchange) bool {
+	ok := false
+	if r.Method == http.MethodPost {
+		if x.params, ok = decodeParams(x.raw); !ok {
+			// The cause is not wrapped: it may quote what was sent.
+			q.refuse(w, r, http.StatusBadRequest, fault.New(fault.BadUserInput,
+				"the request is not a JSON object with a `query` and, if there are any, `variables`, `operationName` and `extensions`"))
+			return false
+		}
+	} else if x.params, ok = paramsOf(r.URL.Query()); !ok {
+		q.refuse(w, r, http.StatusBadRequest, fault.New(fault.BadUserInput,
+			"a GET asks for a document that is kept: by `documentId=sha256:…`, or by `extensions` with a persistedQuery, with `variables` and `operationName`"))
+		return false
+	}
+	if x.persisted, ok = persistedQuery(x.params); !ok || x.persisted != nil && x.persisted.keep && sha256.Sum256([]byte(x.params.Query)) != x.persisted.digest {
+		q.refuse(w, r, http.StatusBadRequest, fault.New(fault.BadUserInput, "`extensions.persistedQuery.sha256Hash` is not the SHA-256 of the document, in hexadecimal"))
+		return false
+	}
+	if x.persisted != nil && !x.persisted.keep {
+		if x.params.Query, ok = q.documents.get(ctx, x.persisted.digest); !ok {
+			writeAnswer(w, http.StatusOK, &graphql.Response{Errors: gqlerror.List{errNotPersisted()}})
+			q.count(ctx, "none", "none", "PERSISTED_QUERY_NOT_FOUND", 1, 0)
+			return false
+		}
+	}
+	return true
+}
+
+// paramsOf reads the URL of a GET.
+func paramsOf(query url.Values) (*graphql.RawParams, bool) {
+	params := &graphql.RawParams{OperationName: query.Get("operationName")}
+	for name, into := range map[string]*map[string]any{"variables": &params.Variables, "extensions": &params.Extensions} {
+		if text := query.Get(name); text != "" {
+			d := json.NewDecoder(strings.NewReader(text))
+			d.UseNumber()
+			if d.Decode(into) != nil || d.More() {
+				return nil, false
+			}
+		}
+	}
+	if digest, ok := strings.CutPrefix(query.Get("documentId"), "sha256:"); ok {
+		params.Extensions = map[string]any{"persistedQuery": map[string]any{"version": 1, "sha256Hash": digest}}
+	}
+	return params, params.Extensions["persistedQuery"] != nil && !query.Has("query")
+}

@@ -1,0 +1,93 @@
+package cache
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/base64"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/zstd"
+)
+
+// minCompressed is the size from which on compressing an answer pays: about what fits into a packet anyway.
+const minCompressed = 1 << 10
+
+// encodings are the forms in which an answer can be sent, the best first.
+var encodings = [...]struct {
+	name   string
+	writer func(w io.Writer) (io.WriteCloser, error)
+}{
+	{"zstd", func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1)) }},
+	{"br", func(w io.Writer) (io.WriteCloser, error) { return brotli.NewWriterLevel(w, 5), nil }},
+	{"gzip", func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil }},
+}
+
+// ETag returns the strong entity tag of the answer in an encoding; "" is none (RFC 9110, 8.8.3): a digest of the content.
+func (e *Entry) ETag(encoding string) string {
+	known := e.etag.Load()
+	if known == nil {
+		sum := sha256.Sum256(e.Body)
+		text := base64.RawURLEncoding.EncodeToString(sum[:12])
+		known = &text
+		e.etag.Store(known)
+	}
+	if encoding == "" {
+		return `"` + *known + `"`
+	}
+	return `"` + *known + "-" + encoding + `"`
+}
+
+// Variant returns the answer in the best encoding that a client accepts, by its Accept-Encoding (RFC 9110, 12.5.3). Each is
+// made once.
+func (e *Entry) Variant(accepted string) (body []byte, encoding string) {
+	if len(e.Body) < minCompressed || accepted == "" {
+		return e.Body, ""
+	}
+	for i, by := range encodings {
+		if !accepts(accepted, by.name) {
+			continue
+		}
+		if known := e.variants[i].Load(); known != nil {
+			return *known, by.name
+		}
+		var b bytes.Buffer
+		w, err := by.writer(&b)
+		if err == nil {
+			_, err = w.Write(e.Body)
+		}
+		if err == nil {
+			err = w.Close()
+		}
+		if err != nil || b.Len() >= len(e.Body) {
+			continue
+		}
+		made := bytes.Clone(b.Bytes())
+		e.variants[i].Store(&made)
+		return made, by.name
+	}
+	return e.Body, ""
+}
+
+// accepts reports whether an Accept-Encoding names a coding, with a quality above 0. The wildcard is not taken up: whoever can
+// read a coding says so.
+func accepts(header, coding string) bool {
+	for header != "" {
+		var part string
+		part, header, _ = strings.Cut(header, ",")
+		name, parameter, weighted := strings.Cut(part, ";")
+		if !strings.EqualFold(strings.TrimSpace(name), coding) {
+			continue
+		}
+		if !weighted {
+			return true
+		}
+		value, found := strings.CutPrefix(strings.ToLower(strings.ReplaceAll(parameter, " ", "")), "q=")
+		q, err := strconv.ParseFloat(value, 64)
+		return found && err == nil && q > 0
+	}
+	return false
+}
