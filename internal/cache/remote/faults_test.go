@@ -481,3 +481,30 @@ func TestFailover(t *testing.T) {
 	b.eventually("the replica takes more", func() bool { b.Put(key(2), []byte("new"), false); return b.get(key(2), false) != nil })
 	t.Log(b.counts())
 }
+
+// TestFrozenFromTheStart finds nothing that could tell where entries are.
+func TestFrozenFromTheStart(t *testing.T) {
+	t.Parallel()
+	cluster, watched, single := redistest.NewCluster(t), redistest.NewWatched(t), redistest.New(t)
+	for _, server := range append(cluster, watched.Sentinel, watched.Master, watched.Replica, single) {
+		server.Freeze()
+	}
+	for kind, url := range map[string]string{"cluster": cluster.URL(), "Sentinel": watched.URL(), "single": single.URL()} {
+		b := open(t, url, remote.Options{Budget: remote.DefaultBudget})
+		var all sync.WaitGroup
+		start := time.Now()
+		for range 100 {
+			all.Go(func() {
+				if got := b.get(key(1), false); got != nil {
+					t.Errorf("%s: got %q", kind, got)
+				}
+			})
+		}
+		all.Wait()
+		t.Logf("%s: 100 at once took %v", kind, time.Since(start))
+		b.gone()
+	}
+	for _, server := range append(cluster, watched.Sentinel, watched.Master, watched.Replica, single) {
+		server.Thaw()
+	}
+}
