@@ -57,18 +57,19 @@ type App struct {
 	redis   *redisClient
 	hasher  *auth.Hasher
 
-	services  loader.Services
-	pay       providers
-	serving   bool          // not a command that works beside a server
-	mailbox   *user.Mailbox // nil where mails are sent, or not even kept
-	queues    jobs.Queues
-	streams   *graph.Streams
-	cache     *cache.Cache  // nil: no answers are kept
-	documents *remote.Store // nil: each process knows its own
-	handler   http.Handler
-	http      net.Listener
-	admin     net.Listener
-	ready     atomic.Bool // migrated, and not draining
+	services   loader.Services
+	pay        providers
+	serving    bool          // not a command that works beside a server
+	mailbox    *user.Mailbox // nil where mails are sent, or not even kept
+	queues     jobs.Queues
+	streams    *graph.Streams
+	cache      *cache.Cache  // nil: no answers are kept
+	documents  *remote.Store // nil: each process knows its own
+	cacheRedis *redisClient  // nil without a cache
+	handler    http.Handler
+	http       net.Listener
+	admin      net.Listener
+	ready      atomic.Bool // migrated, and not draining
 }
 
 // New makes the app of a configuration. Without a database of its own it starts the private servers, migrates them and
@@ -141,7 +142,7 @@ func (a *App) open(ctx context.Context) error {
 	if a.secrets, err = openSecrets(a.cfg, a.stack != nil, a.log); err != nil {
 		return err
 	}
-	if a.redis, err = openRedis(string(a.cfg.RedisURL)); err != nil {
+	if a.redis, err = openRedis(string(a.cfg.RedisURL), throttleConns); err != nil {
 		return err
 	}
 	if a.dbs, err = openDatabases(ctx, a.cfg, a.metrics); err != nil {
@@ -495,9 +496,7 @@ func (a *App) Close() error {
 	}
 	a.dbs.close()
 	errs := []error{a.pay.test.close()}
-	if a.redis != nil {
-		errs = append(errs, a.redis.close())
-	}
+	errs = append(errs, a.redis.close(), a.cacheRedis.close())
 	for _, l := range []net.Listener{a.http, a.admin} {
 		if l != nil {
 			_ = l.Close() // Serve has closed it already, if it ran

@@ -21,9 +21,12 @@ func (a *App) openCache() (err error) {
 		sources = append(sources, cache.Source{Domains: db.domains, DB: db.DB, Direct: direct[db.domains[0]]})
 	}
 	var second *remote.Store
-	if a.redis.client != nil {
-		second = remote.New(remote.Options{Client: a.redis.client, Sealer: a.secrets.sealer, TTL: a.cfg.CacheMaxAge, Log: a.log})
-		a.documents = remote.New(remote.Options{Client: a.redis.client, Prefix: "emporium:document:1:", TTL: documentTTL, Log: a.log})
+	if a.cacheRedis, err = openRedis(string(a.cfg.RedisURL), cacheConns); err != nil {
+		return err
+	}
+	if a.cacheRedis.client != nil {
+		second = remote.New(remote.Options{Client: a.cacheRedis.client, Sealer: a.secrets.sealer, TTL: a.cfg.CacheMaxAge, Log: a.log})
+		a.documents = remote.New(remote.Options{Client: a.cacheRedis.client, Prefix: "emporium:document:1:", TTL: documentTTL, Log: a.log})
 	}
 	a.cache, err = cache.New(cache.Options{Sources: sources, Remote: second, Bytes: uint64(a.cfg.CacheBytes), Log: a.log})
 	return err

@@ -10,9 +10,12 @@ import (
 	"emporium/internal/redisclient"
 )
 
-// redisConns are the connections of the sign-in throttle to each server. The cache has others: what it waits for must not
-// keep anyone from signing in.
-const redisConns = 8
+// These are how many connections there are to each server. The sign-in throttle has its own: what the cache waits for must
+// not keep anyone from signing in.
+const (
+	throttleConns = 8
+	cacheConns    = 32
+)
 
 // redisClient is the connection to Redis, or the lack of one. Nothing depends on Redis: what it lends the process is lost
 // without it, and nothing else.
@@ -20,11 +23,11 @@ type redisClient struct {
 	client redis.UniversalClient // nil without a URL
 }
 
-func openRedis(url string) (*redisClient, error) {
+func openRedis(url string, conns int) (*redisClient, error) {
 	if url == "" {
 		return &redisClient{}, nil
 	}
-	client, err := redisclient.Open(url, redisConns)
+	client, err := redisclient.Open(url, conns)
 	if err != nil {
 		return nil, fmt.Errorf("REDIS_URL %w (it is not shown, because it may hold a password)", err)
 	}
@@ -46,7 +49,7 @@ func (r *redisClient) state() string {
 }
 
 func (r *redisClient) close() error {
-	if r.client == nil {
+	if r == nil || r.client == nil {
 		return nil
 	}
 	if err := r.client.Close(); err != nil {
