@@ -148,6 +148,9 @@ func (a *App) open(ctx context.Context) error {
 	if a.dbs, err = openDatabases(ctx, a.cfg, a.metrics); err != nil {
 		return err
 	}
+	if err := a.openCache(); err != nil {
+		return err
+	}
 	if err := a.openQueues(ctx); err != nil {
 		return err
 	}
@@ -192,9 +195,13 @@ func (a *App) compose() error {
 	}
 	// Orders ask users, and users tell orders whose account was deleted.
 	var orders *order.Service
+	var trace user.Trace
+	if a.cache != nil {
+		trace = a.cache.Trace
+	}
 	a.services = loader.Services{
 		Users: user.New(user.Config{DB: a.dbs.users, Sealer: a.secrets.sealer, Hasher: hasher, Throttle: throttle, Log: a.log,
-			Jobs: a.queues[jobs.Users], Mailer: mailer,
+			Jobs: a.queues[jobs.Users], Mailer: mailer, Trace: trace,
 			Forget:    func(ctx context.Context, owner uuid.UUID) error { return orders.ForgetOwner(ctx, owner) },
 			Issuer:    auth.NewIssuer(a.cfg.TokenIssuer, a.cfg.TokenAudience, &a.secrets.signing),
 			AccessTTL: a.cfg.AccessTokenTTL, SessionTTL: a.cfg.SessionTTL, PhoneRegion: a.cfg.PhoneRegion}),
@@ -278,9 +285,6 @@ func (a *App) routes() (http.Handler, error) {
 		Issuer: a.cfg.TokenIssuer, Audience: a.cfg.TokenAudience, External: a.cfg.OIDCIssuers}, &a.secrets.signing)
 	if err != nil {
 		return nil, fmt.Errorf("OIDC_ISSUERS: %w", err)
-	}
-	if err := a.openCache(); err != nil {
-		return nil, err
 	}
 	a.streams = graph.NewStreams()
 	api, err := graph.NewHandler(graph.Options{

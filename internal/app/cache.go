@@ -12,7 +12,7 @@ const documentTTL = 30 * 24 * time.Hour
 
 // openCache makes the response cache, which begins to keep answers once Run follows the databases.
 func (a *App) openCache() (err error) {
-	if a.cfg.Cache == "off" {
+	if a.cfg.Cache == "off" || !a.serving {
 		return nil
 	}
 	direct := a.cfg.DirectURLs()

@@ -75,7 +75,7 @@ const (
 
 	revokeAPIKey = `UPDATE users.api_keys SET revoked_at = $2 WHERE id = $1`
 
-	checkAPIKey = `SELECT hash, coalesce(expires_at, 'infinity') > $2 AND revoked_at IS NULL, coalesce(last_used_at <= $3, true), expires_at
+	checkAPIKey = `SELECT hash, revoked_at IS NULL, last_used_at, expires_at
 		FROM users.api_keys WHERE id = $1`
 
 	useAPIKey = `UPDATE users.api_keys SET last_used_at = $2 WHERE id = $1 AND coalesce(last_used_at <= $3, true)`
@@ -207,25 +207,26 @@ func (s *Service) CheckAPIKey(ctx context.Context, key string) (auth.Actor, erro
 func (s *Service) checkAPIKey(ctx context.Context, key checkKey) (checked, error) {
 	read := checked{at: s.now()} // before the statement: what it misses has happened later
 	type row struct {
-		Hash    []byte
-		OK      bool
-		Note    bool
-		Expires *time.Time
+		Hash     []byte
+		OK       bool
+		LastUsed *time.Time
+		Expires  *time.Time
 	}
-	r, found, err := postgres.First(ctx, s.db, postgres.Stmt{Name: "users.check_api_key", SQL: checkAPIKey, Reads: apiKeysByID.Of(key.owner), Volatile: true},
-		pgx.RowToStructByPos[row], key.owner, read.at, read.at.Add(-keyUsedEvery))
+	r, found, err := postgres.First(ctx, s.db, postgres.Stmt{Name: "users.check_api_key", SQL: checkAPIKey, Reads: apiKeysByID.Of(key.owner)},
+		pgx.RowToStructByPos[row], key.owner)
 	if err != nil || !found {
+		read.unknown = true
 		return read, err
 	}
 	read.ok, read.hash = r.OK, [sha256.Size]byte(r.Hash)
 	if r.Expires != nil {
 		read.expires = *r.Expires
 	}
-	if r.OK && r.Note {
-		if _, err := postgres.Exec(ctx, s.db, postgres.Stmt{Name: "users.use_api_key", SQL: useAPIKey},
+	if r.OK && (r.Expires == nil || read.at.Before(*r.Expires)) && (r.LastUsed == nil || !r.LastUsed.After(read.at.Add(-keyUsedEvery))) {
+		if _, err := postgres.Exec(ctx, s.db, postgres.Stmt{Name: "users.use_api_key", SQL: useAPIKey, Reads: apiKeysByID.Of(key.owner)},
 			key.owner, read.at, read.at.Add(-keyUsedEvery)); err != nil {
 			s.log.WarnContext(ctx, "the use of a key could not be noted", "error", err)
 		}
 	}
-	return s.checks.put(key, read), nil
+	return read, nil
 }

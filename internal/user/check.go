@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	checkFresh = 2 * time.Second // how long an answer of the database is believed
+	checkFresh = 2 * time.Second // how long an answer of the database is believed that nobody can tell the end of
+	checkAgain = keyUsedEvery    // after which the database is asked in any case: the use of a key is noted then
 	checkSize  = 1 << 14         // sessions remembered, about 3 MB
 )
 
@@ -27,7 +28,12 @@ type checks struct {
 	mu      sync.Mutex
 	known   *simplelru.LRU[checkKey, checked]
 	flights singleflight.Group
+	trace   Trace // may be nil
 }
+
+// Trace runs a read and returns what tells whether its outcome still holds, asked as often as one likes; nil if that can not
+// be known.
+type Trace func(ctx context.Context, read func(context.Context) error) (still func() bool, err error)
 
 type checkKey struct{ owner, session uuid.UUID }
 
@@ -36,25 +42,39 @@ type checked struct {
 	at      time.Time
 	ok      bool
 	ended   bool // by this process, so for ever
+	unknown bool // there is none, and it is not worth remembering that
 	roles   auth.RoleSet
 	expires time.Time         // zero for actors of external issuers, who have no session here, and keys that do not expire
 	hash    [sha256.Size]byte // of a key's secret
+	still   func() bool       // holds; nil if that is not known
 }
 
-func newChecks() *checks {
+// holds reports whether what was read is to be believed.
+func (c *checks) holds(read checked, now time.Time) bool {
+	switch {
+	case read.ended:
+		return true
+	case c.trace == nil:
+		return now.Sub(read.at) < checkFresh
+	default:
+		return now.Sub(read.at) < checkAgain && read.still != nil && read.still()
+	}
+}
+
+func newChecks(trace Trace) *checks {
 	known, err := simplelru.NewLRU[checkKey, checked](checkSize, nil)
 	if err != nil {
 		panic("user: " + err.Error()) // the size is positive
 	}
-	return &checks{known: known}
+	return &checks{known: known, trace: trace}
 }
 
-// get returns what is known of a session, if it is fresh.
+// get returns what is known of a session, if it holds.
 func (c *checks) get(key checkKey, now time.Time) (checked, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	found, ok := c.known.Get(key)
-	return found, ok && (found.ended || now.Sub(found.at) < checkFresh)
+	return found, ok && c.holds(found, now)
 }
 
 // put keeps what was read and returns what holds: a session that was ended while it was being read stays ended.
@@ -96,9 +116,9 @@ func (c *checks) changed(owner uuid.UUID, now time.Time) {
 }
 
 // Check turns verified claims into the actor of the request, with the roles that the account has now. It is
-// fault.Unauthenticated when the account is not active or the session has ended. What it finds is believed for two
-// seconds, so that long a deactivation, a change of roles or the end of a session that another process has brought
-// about may go unnoticed; what this process has done holds at once.
+// fault.Unauthenticated when the account is not active or the session has ended. What it finds is believed for as long as
+// the trace says that nothing has changed. Without a trace it is two seconds, so that long a deactivation, a change of roles
+// or the end of a session that another process has brought about may go unnoticed; what this process has done holds at once.
 //
 // An actor of an external issuer needs no account here and keeps the roles of the claims, but an account with its ID that
 // is not active bars it.
@@ -127,16 +147,39 @@ func (s *Service) remembered(ctx context.Context, key checkKey, ask func(context
 	if found, fresh := s.checks.get(key, s.now()); fresh {
 		return found, nil
 	}
+	read := func(ctx context.Context) (found checked, err error) {
+		asking := func(ctx context.Context) (err error) {
+			found, err = ask(ctx, key)
+			return err
+		}
+		var still func() bool
+		if s.checks.trace == nil {
+			err = asking(ctx)
+		} else {
+			still, err = s.checks.trace(ctx, asking)
+		}
+		if err != nil {
+			return checked{}, err
+		}
+		found.still = still
+		if found.unknown {
+			return found, nil
+		}
+		return s.checks.put(key, found), nil
+	}
 	// Of many requests with one token one asks; it does so for all of them, whatever becomes of its own request.
 	flight := s.checks.flights.DoChan(string(key.owner[:])+string(key.session[:]), func() (any, error) {
-		return ask(context.WithoutCancel(ctx), key)
+		return read(context.WithoutCancel(ctx))
 	})
 	select {
 	case r := <-flight:
 		if r.Err != nil {
 			return checked{}, r.Err
 		}
-		return r.Val.(checked), nil
+		if found := r.Val.(checked); !r.Shared || s.checks.trace == nil || s.checks.holds(found, s.now()) {
+			return found, nil
+		}
+		return read(ctx) // whoever asked may have read before us what has changed since
 	case <-ctx.Done():
 		return checked{}, fmt.Errorf("check session: %w", context.Cause(ctx))
 	}
@@ -162,5 +205,5 @@ func (s *Service) check(ctx context.Context, key checkKey) (checked, error) {
 	case found && r.Active && r.Expires != nil:
 		read.ok, read.roles, read.expires = true, auth.Roles(r.Roles...), *r.Expires
 	}
-	return s.checks.put(key, read), nil
+	return read, nil
 }

@@ -10,7 +10,7 @@ import (
 // What a slow statement has read of a session does not bring it back.
 func TestEndedSessionsStayEnded(t *testing.T) {
 	t.Parallel()
-	c, now := newChecks(), time.Now()
+	c, now := newChecks(nil), time.Now()
 	key := checkKey{uuid.New(), uuid.New()}
 	read := checked{at: now, ok: true}
 	c.end(key.owner, key.session)
@@ -29,7 +29,7 @@ func TestEndedSessionsStayEnded(t *testing.T) {
 // What was read of an account before it was changed is forgotten, and not kept when it arrives late; of others it is.
 func TestChangedAccountsAreReadAnew(t *testing.T) {
 	t.Parallel()
-	c, before := newChecks(), time.Now()
+	c, before := newChecks(nil), time.Now()
 	changed, after := before.Add(time.Millisecond), before.Add(2*time.Millisecond)
 	key, other := checkKey{uuid.New(), uuid.New()}, checkKey{uuid.New(), uuid.New()}
 	ended := checkKey{key.owner, uuid.New()}

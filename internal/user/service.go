@@ -33,6 +33,9 @@ type Config struct {
 	// calls it, perhaps more than once; it is fault.InProgress while that has to wait. May be nil.
 	Forget func(ctx context.Context, owner uuid.UUID) error
 
+	// Trace makes known what becomes of what was read, so that sessions need not be looked up for each request; may be nil.
+	Trace Trace
+
 	AccessTTL   time.Duration    // of an access token; 0 means 15 minutes
 	SessionTTL  time.Duration    // from signing in to having to sign in again; 0 means 30 days
 	PhoneRegion string           // where telephone numbers without a country code are dialled; "" asks for the code
@@ -79,7 +82,7 @@ func New(cfg Config) *Service {
 		db: cfg.DB, sealer: cfg.Sealer, hasher: cfg.Hasher, issuer: cfg.Issuer, throttle: cfg.Throttle,
 		jobs: cfg.Jobs, mailer: cfg.Mailer, forget: cfg.Forget,
 		accessTTL: cfg.AccessTTL, sessionTTL: cfg.SessionTTL, phoneRegion: cfg.PhoneRegion,
-		log: cfg.Log, now: cfg.Now, checks: newChecks(),
+		log: cfg.Log, now: cfg.Now, checks: newChecks(cfg.Trace),
 	}
 	s.tables = s.newTables()
 	if s.jobs != nil {

@@ -23,22 +23,19 @@ ALTER TABLE orders.tax_rates REPLICA IDENTITY FULL;
 ALTER TABLE orders.carts REPLICA IDENTITY FULL;
 ALTER TABLE orders.cart_lines REPLICA IDENTITY FULL;
 ALTER TABLE orders.cart_tokens REPLICA IDENTITY FULL;
-ALTER TABLE orders.returns REPLICA IDENTITY FULL;
-ALTER TABLE orders.return_lines REPLICA IDENTITY FULL;
-ALTER TABLE orders.edits REPLICA IDENTITY FULL;
 ALTER TABLE orders.schema_migrations REPLICA IDENTITY FULL;
 ALTER PUBLICATION emporium ADD TABLE
     orders.owners, orders.orders, orders.order_numbers, orders.lines, orders.fulfillments,
     orders.fulfillment_lines, orders.events, orders.discounts, orders.discount_redemptions,
     orders.shipping_methods, orders.shipping_rates, orders.tax_rates, orders.carts, orders.cart_lines,
-    orders.cart_tokens, orders.returns, orders.return_lines, orders.edits, orders.schema_migrations;
+    orders.cart_tokens, orders.schema_migrations;
 
 -- +goose Down
 ALTER PUBLICATION emporium DROP TABLE
     orders.owners, orders.orders, orders.order_numbers, orders.lines, orders.fulfillments,
     orders.fulfillment_lines, orders.events, orders.discounts, orders.discount_redemptions,
     orders.shipping_methods, orders.shipping_rates, orders.tax_rates, orders.carts, orders.cart_lines,
-    orders.cart_tokens, orders.returns, orders.return_lines, orders.edits, orders.schema_migrations;
+    orders.cart_tokens, orders.schema_migrations;
 ALTER TABLE orders.owners REPLICA IDENTITY DEFAULT;
 ALTER TABLE orders.orders REPLICA IDENTITY DEFAULT;
 ALTER TABLE orders.order_numbers REPLICA IDENTITY DEFAULT;
@@ -54,7 +51,4 @@ ALTER TABLE orders.tax_rates REPLICA IDENTITY DEFAULT;
 ALTER TABLE orders.carts REPLICA IDENTITY DEFAULT;
 ALTER TABLE orders.cart_lines REPLICA IDENTITY DEFAULT;
 ALTER TABLE orders.cart_tokens REPLICA IDENTITY DEFAULT;
-ALTER TABLE orders.returns REPLICA IDENTITY DEFAULT;
-ALTER TABLE orders.return_lines REPLICA IDENTITY DEFAULT;
-ALTER TABLE orders.edits REPLICA IDENTITY DEFAULT;
 ALTER TABLE orders.schema_migrations REPLICA IDENTITY DEFAULT;

@@ -14,23 +14,21 @@ ALTER TABLE users.phone_index REPLICA IDENTITY FULL;
 ALTER TABLE users.addresses REPLICA IDENTITY FULL;
 ALTER TABLE users.sessions REPLICA IDENTITY FULL;
 ALTER TABLE users.api_keys REPLICA IDENTITY FULL;
-ALTER TABLE users.email_changes REPLICA IDENTITY FULL;
 ALTER TABLE users.audit REPLICA IDENTITY FULL;
 ALTER TABLE users.schema_migrations REPLICA IDENTITY FULL;
 ALTER PUBLICATION emporium ADD TABLE
     users.users, users.email_index, users.phone_index, users.addresses, users.sessions, users.api_keys,
-    users.email_changes, users.audit, users.schema_migrations;
+    users.audit, users.schema_migrations;
 
 -- +goose Down
 ALTER PUBLICATION emporium DROP TABLE
     users.users, users.email_index, users.phone_index, users.addresses, users.sessions, users.api_keys,
-    users.email_changes, users.audit, users.schema_migrations;
+    users.audit, users.schema_migrations;
 ALTER TABLE users.users REPLICA IDENTITY DEFAULT;
 ALTER TABLE users.email_index REPLICA IDENTITY DEFAULT;
 ALTER TABLE users.phone_index REPLICA IDENTITY DEFAULT;
 ALTER TABLE users.addresses REPLICA IDENTITY DEFAULT;
 ALTER TABLE users.sessions REPLICA IDENTITY DEFAULT;
 ALTER TABLE users.api_keys REPLICA IDENTITY DEFAULT;
-ALTER TABLE users.email_changes REPLICA IDENTITY DEFAULT;
 ALTER TABLE users.audit REPLICA IDENTITY DEFAULT;
 ALTER TABLE users.schema_migrations REPLICA IDENTITY DEFAULT;
