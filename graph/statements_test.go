@@ -25,7 +25,7 @@ type path struct {
 }
 
 // paths returns every nested path of the contract with up to maxEdges loaded edges, none of which goes along an edge twice.
-func paths(t *testing.T, w *world) []path {
+func paths(t testing.TB, w *world) []path {
 	schema := contract(t)
 	roots := map[string]string{
 		"node": `node(id: $id)`, "nodes": `nodes(ids: $ids)`, "viewer": `viewer`, "user": `user(id: $user)`,
