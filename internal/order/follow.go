@@ -103,7 +103,7 @@ func (s *Service) changedSince(ctx context.Context, since feed.Position, limit i
 			LEFT JOIN orders.orders o ON o.changed_in >= pg_snapshot_xmin($1::text::pg_snapshot)
 				AND NOT pg_visible_in_snapshot(o.changed_in, $1::text::pg_snapshot) AND o.changed_in < pg_snapshot_xmax(s.now)
 			ORDER BY o.changed_in FETCH FIRST $2 ROWS WITH TIES`,
-		Reads: postgres.All("orders.orders"),
+		Reads: postgres.All("orders.orders"), Volatile: true,
 	}, pgx.RowToStructByPos[row], since.Nullable(), limit)
 	if err != nil {
 		return nil, "", err

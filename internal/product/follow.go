@@ -66,7 +66,7 @@ func (s *Service) stockChangedSince(ctx context.Context, since feed.Position, li
 			LEFT JOIN products.stock x ON x.changed_in >= pg_snapshot_xmin($1::text::pg_snapshot)
 				AND NOT pg_visible_in_snapshot(x.changed_in, $1::text::pg_snapshot) AND x.changed_in < pg_snapshot_xmax(s.now)
 			ORDER BY x.changed_in FETCH FIRST $2 ROWS WITH TIES`,
-		Reads: postgres.All("products.stock"),
+		Reads: postgres.All("products.stock"), Volatile: true,
 	}, pgx.RowToStructByPos[row], since.Nullable(), limit)
 	if err != nil {
 		return nil, "", err

@@ -101,7 +101,7 @@ func Undeclared(
 
 // volatileFunction finds what makes a statement that reads depend on more than the rows.
 var volatileFunction = regexp.MustCompile(`(?i)\b(now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday|random|gen_random_uuid|` +
-	`pg_current_xact_id|pg_current_snapshot|pg_snapshot_xmin|txid_current|nextval|currval)\(|\b(current_date|current_time|current_timestamp|localtime|localtimestamp)\b`)
+	`pg_current_xact_id|pg_current_snapshot|txid_current|nextval|currval)\(|\b(current_date|current_time|current_timestamp|localtime|localtimestamp)\b`)
 
 // justNow is how old an instant may be to be taken for one that was read from the clock.
 const justNow = 100 * time.Millisecond
