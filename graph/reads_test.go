@@ -22,6 +22,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"emporium/internal/auth"
+	"emporium/internal/id"
 	"emporium/internal/order"
 	"emporium/internal/postgres"
 )
@@ -92,7 +93,7 @@ func TestReadsAreDeclared(t *testing.T) {
 
 	changes, refused, asked, voided := 0, 0, 0, 0
 	for _, table := range tables {
-		all := table.changes(r, rows, queries)
+		all := table.changes(r, rows, queries, w.ids)
 		if !read[table.relation] {
 			all = all[:min(2, len(all))]
 		}
@@ -431,8 +432,9 @@ func (w *world) tables(t testing.TB) []*changingTable {
 	return tables
 }
 
-// changes returns what may happen to some rows: the one, of a few, that most queries have to do with, and others.
-func (x *changingTable) changes(r *rand.Rand, rows int, queries []*watched) (changes []rowChange) {
+// changes returns what may happen to some rows: the one that has most to do with what is asked for by its ID, also where a
+// query should depend on it and does not say so, and then with what queries declare; and others.
+func (x *changingTable) changes(r *rand.Rand, rows int, queries []*watched, ids map[string]id.ID) (changes []rowChange) {
 	places := r.Perm(len(x.rows))
 	concerned := func(i int) (n int) {
 		stamps := rowChange{x, "", x.rows[i], nil}.stamps()
@@ -442,10 +444,21 @@ func (x *changingTable) changes(r *rand.Rand, rows int, queries []*watched) (cha
 				n++
 			}
 		}
+		for _, asked := range ids {
+			for _, value := range x.rows[i] {
+				if value == asked.Key.String() {
+					n += len(queries)
+				}
+			}
+		}
 		return n
 	}
-	few := places[:min(20, len(places))]
-	slices.SortStableFunc(few, func(a, b int) int { return concerned(b) - concerned(a) })
+	few := slices.Clone(places)
+	concern := make([]int, len(few))
+	for i := range concern {
+		concern[i] = concerned(i)
+	}
+	slices.SortStableFunc(few, func(a, b int) int { return concern[b] - concern[a] })
 	if len(few) > 1 {
 		few = append(few[:1], places[1+r.IntN(len(places)-1):]...)
 	}
