@@ -531,7 +531,7 @@ func (s *Service) ReleaseExpired(ctx context.Context, now time.Time, limit int) 
 		err := s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) (err error) {
 			// Locked one by one: Citus skips locked rows on one shard only.
 			_, done, err = postgres.First(ctx, tx, postgres.Stmt{
-				Name: "products.lock_expired_hold",
+				Name: "products.lock_expired_hold", Volatile: true,
 				SQL: `SELECT order_id FROM products.hold_orders WHERE order_id = $1 AND state = 'HELD' AND expires_at <= $2
 					FOR UPDATE SKIP LOCKED`,
 				Reads: holdsByOrder.Of(orderID),
