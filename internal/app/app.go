@@ -196,7 +196,7 @@ func (a *App) compose() error {
 	// Orders ask users, and users tell orders whose account was deleted.
 	var orders *order.Service
 	var trace user.Trace
-	if a.cache != nil {
+	if a.cache != nil && a.cfg.Cache == "on" {
 		trace = a.cache.Trace
 	}
 	a.services = loader.Services{

@@ -37,6 +37,8 @@ type Options struct {
 	MostTags int           // values of one relation that an answer tells apart; 0: 256
 	Log      *slog.Logger
 	Observe  Observer
+	// ByAge follows nothing: answers that are not one person's are kept until they are too old, and may be wrong by then.
+	ByAge bool
 	// Naive makes it forget what a mutation of this process has voided and nothing else, as other caches do: for the test that
 	// has to find out about it.
 	Naive bool
@@ -129,6 +131,9 @@ func (o *Observer) fill() {
 func (c *Cache) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, f := range c.followers {
+		if c.o.ByAge {
+			break
+		}
 		group.Go(func() error { return f.Run(ctx) })
 	}
 	if c.o.Remote != nil {
@@ -141,17 +146,21 @@ func (c *Cache) Run(ctx context.Context) error {
 func (c *Cache) State() map[string]string {
 	states := map[string]string{}
 	for _, f := range c.followers {
-		state := f.State()
-		if state == "" {
-			state = "ok"
+		switch states[f.Name] = f.State(); {
+		case c.o.ByAge:
+			states[f.Name] = "not followed: answers are kept by their age"
+		case states[f.Name] == "":
+			states[f.Name] = "ok"
 		}
-		states[f.Name] = state
 	}
 	return states
 }
 
 // Ready reports whether answers can be kept and used at the moment.
 func (c *Cache) Ready() bool {
+	if c.o.ByAge {
+		return true
+	}
 	now := now()
 	for _, f := range c.followers {
 		if !f.leased(now) {
@@ -292,7 +301,7 @@ func produce[V any](ctx context.Context, c *Cache, private bool, key Key, fill f
 	recorded, recorder := postgres.Record(ctx)
 	filled := fill(recorded)
 	r := Result[V]{Value: filled.Value, Level: Miss, Why: filled.Why}
-	if !ok && r.Why == "" {
+	if !ok && r.Why == "" && !c.o.ByAge {
 		r.Why = "catching up"
 	}
 	if filled.Body == nil || r.Why != "" {
@@ -303,7 +312,14 @@ func produce[V any](ctx context.Context, c *Cache, private bool, key Key, fill f
 		return r
 	}
 	e := &Entry{Body: filled.Body, Made: made, Ends: made.Add(filled.MaxAge)}
-	if r.Why = c.trace(e, recorder, marks); r.Why != "" {
+	if c.o.ByAge {
+		if r.Why = recorder.Uncacheable(); r.Why == "" && private {
+			r.Why = "it is one person's, and nothing is followed"
+		}
+	} else {
+		r.Why = c.trace(e, recorder, marks)
+	}
+	if r.Why != "" {
 		c.o.Observe.Reject("reads")
 		return r
 	}
@@ -367,7 +383,7 @@ func (c *Cache) Await(ctx context.Context, used []*postgres.DB) error {
 		c.Forget()
 		return nil
 	}
-	if len(used) == 0 {
+	if len(used) == 0 || c.o.ByAge {
 		return nil
 	}
 	start := time.Now()

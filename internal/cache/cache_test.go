@@ -405,7 +405,38 @@ func TestFrozenProcess(t *testing.T) {
 	}
 }
 
-// TestLongTransactions that ran when the cache began do not stop it from being used, and are not missed.
+// TestByAge keeps what is nobody's, and knows of no change.
+func TestByAge(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, pgtest.CommonCluster(t))
+	thing := s.add(1)
+	p := s.start(cache.Options{ByAge: true})
+	if a := p.ask(thing); a != (answer{"1 true", cache.Miss, ""}) {
+		t.Errorf("the first answer is %+v", a)
+	}
+	s.write("UPDATE shop.things SET n = 2 WHERE id = $1", thing)
+	p.await()
+	if a := p.ask(thing); a != (answer{"1 true", cache.Local, ""}) {
+		t.Errorf("the second answer is %+v", a)
+	}
+	for range 2 {
+		r := cache.Get(t.Context(), p.Cache, key("mine"), true, func(context.Context) cache.Filled[string] {
+			return cache.Filled[string]{Value: "x", Body: []byte("x"), MaxAge: time.Hour}
+		})
+		if r.Level != cache.Miss || r.Entry != nil {
+			t.Errorf("one person's: %+v", r)
+		}
+	}
+	for range 2 {
+		r := cache.Get(t.Context(), p.Cache, key("old"), false, func(context.Context) cache.Filled[string] {
+			return cache.Filled[string]{Value: "x", Body: []byte("x"), MaxAge: time.Nanosecond}
+		})
+		if r.Level != cache.Miss {
+			t.Errorf("what is too old: %+v", r)
+		}
+	}
+}
+
 func TestEntriesSurviveEncoding(t *testing.T) {
 	t.Parallel()
 	cache.CheckEncoding(t)

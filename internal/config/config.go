@@ -176,8 +176,8 @@ func Load(environ []string) (Config, error) {
 			fail("%s must be longer than nothing", name)
 		}
 	}
-	if c.Cache != "on" && c.Cache != "off" {
-		fail("CACHE is `on` or `off`")
+	if c.Cache != "on" && c.Cache != "age" && c.Cache != "off" {
+		fail("CACHE is `on`, `age` or `off`")
 	}
 	if c.CacheBytes < 1<<20 && !slices.Contains(unread, "CACHE_BYTES") {
 		fail("CACHE_BYTES must be at least 1048576, a mebibyte")
