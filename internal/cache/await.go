@@ -14,8 +14,11 @@ import (
 const (
 	// patience is how long a commit waits for a process that is alive but behind, before that one is cut off.
 	patience = 300 * time.Millisecond
-	// awaitTimeout bounds the wait whatever happens: by then every lease has run out.
-	awaitTimeout = patience + 3*leaseTime
+	// unheard bounds the lease of a process that has not applied a commit, from that commit on, whatever else is known of it:
+	// see renewal.
+	unheard = leaseTime + confirmTimeout + renewEvery
+	// awaitTimeout bounds the wait whatever happens.
+	awaitTimeout = unheard + leaseTime
 	// nudgeAfter is when the log is made to be written out: the position waited for can lie within a record of somebody
 	// else's transaction, or in one that was committed asynchronously.
 	nudgeAfter = 3 * time.Millisecond
@@ -23,19 +26,22 @@ const (
 	slack = 20 * time.Millisecond
 )
 
-// others reads where the log is, since when the server takes writes, and how far every process has followed.
+// others reads where the log is, since when the server takes writes, and who follows, how far, and as of when. Who has not
+// begun to stream has no lease: it may be waiting for a transaction that takes long.
 var others = postgres.Stmt{Name: "cache.followers", SQL: `
 SELECT (` + writtenLSN + ` - '0/0')::bigint AS written,
 	coalesce((SELECT extract(epoch FROM clock_timestamp() - backend_start) FROM pg_stat_activity WHERE backend_type = 'walwriter'), 1e6)::float8 AS up,
-	r.pid, coalesce((r.replay_lsn - '0/0')::bigint, 0) AS applied
+	r.pid, coalesce((extract(epoch FROM r.backend_start) * 1e6)::bigint, 0) AS since, coalesce((r.replay_lsn - '0/0')::bigint, 0) AS applied, r.reply_time
 FROM (SELECT 1) AS one LEFT JOIN pg_stat_replication AS r
-	ON r.application_name = '` + application + `' || (SELECT oid FROM pg_database WHERE datname = current_database())`}
+	ON r.application_name = '` + application + `' || (SELECT oid FROM pg_database WHERE datname = current_database()) AND r.state <> 'startup'`}
 
 type other struct {
 	Written int64
 	Up      float64 // seconds
 	PID     *int32
+	Since   int64
 	Applied int64
+	Replied *time.Time
 }
 
 // nudge writes the log out.
@@ -48,21 +54,29 @@ var cutOff = postgres.Stmt{Name: "cache.cut_off", SQL: `SELECT pg_terminate_back
 // has applied them, or may not use its cache any more. The caller's transactions are committed.
 //
 // A process that does not follow in time, because it is frozen or cut off from the network, loses its connection, and the
-// wait is over when its lease is.
+// wait is over when its lease is. So it is for one that has lost its connection before, whoever ended that.
 func (f *Follower) Await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), awaitTimeout)
 	defer cancel()
 	start := time.Now()
-	found, err := f.others(ctx)
+	err := f.await(ctx, start)
 	if err != nil {
-		return f.blind(ctx, start, err)
+		// Nothing can be known, and no lease lasts longer without the commit.
+		wait(ctx, unheard+slack-time.Since(start))
+	}
+	return err
+}
+
+func (f *Follower) await(ctx context.Context, start time.Time) error {
+	found, err := f.look(ctx)
+	if err != nil {
+		return err
 	}
 	// After a crash nobody has a connection yet, but those of before may have leases.
-	if up := time.Duration(found[0].Up * float64(time.Second)); up < leaseTime+slack {
-		wait(ctx, leaseTime+slack-up)
-	}
+	crash := now() + int64(leaseTime+slack) - int64(found[0].Up*float64(time.Second))
 	to := uint64(found[0].Written)
 	nudged := false
+	var ended []int32
 	for pause := pollEvery / 2; ; pause = min(2*pause, 10*time.Millisecond) {
 		behind := slices.DeleteFunc(found, func(o other) bool {
 			switch {
@@ -75,30 +89,91 @@ func (f *Follower) Await(ctx context.Context) error {
 			}
 		})
 		if len(behind) == 0 {
+			break
+		}
+		if time.Since(start) > unheard+slack {
 			return nil
 		}
 		if time.Since(start) > patience {
-			return f.cutOff(ctx, behind)
+			if ended, err = f.cutOff(ctx, behind, ended); err != nil {
+				return err
+			}
 		}
 		if !nudged && time.Since(start) > nudgeAfter {
 			nudged = true
 			if _, err := postgres.Exec(ctx, f.db, nudge); err != nil {
-				return f.blind(ctx, start, err)
+				return err
 			}
 		}
-		if len(behind) > 1 || *behind[0].PID != f.own.Load() {
-			wait(ctx, pause)
-			if found, err = f.others(ctx); err != nil {
-				return f.blind(ctx, start, err)
-			}
-		} else {
+		if len(ended) == 0 && len(behind) == 1 && *behind[0].PID == f.own.Load() {
 			found = behind // we know ourselves how far we are
+			continue
 		}
+		wait(ctx, pause)
+		if found, err = f.look(ctx); err != nil {
+			return err
+		}
+	}
+	for {
+		rest := min(time.Duration(max(crash, f.peers.lapse())-now()), unheard+slack-time.Since(start))
+		if rest <= 0 {
+			return ctx.Err()
+		}
+		wait(ctx, min(rest, 10*time.Millisecond)) // one of our own connections may be found to have ended
 	}
 }
 
-func (f *Follower) others(ctx context.Context) ([]other, error) {
-	return postgres.Select(ctx, f.db, others, pgx.RowToStructByPos[other])
+// look sees who follows.
+func (f *Follower) look(ctx context.Context) ([]other, error) {
+	from := now()
+	found, err := postgres.Select(ctx, f.db, others, pgx.RowToStructByPos[other])
+	if err == nil {
+		f.saw(from, found)
+	}
+	return found, err
+}
+
+// lookFrom is look over a connection of our own.
+func (f *Follower) lookFrom(ctx context.Context, conn *pgx.Conn) ([]other, error) {
+	from := now()
+	rows, err := conn.Query(ctx, others.SQL)
+	if err != nil {
+		return nil, err
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[other])
+	if err == nil {
+		f.saw(from, found)
+	}
+	return found, err
+}
+
+func (f *Follower) saw(from int64, found []other) {
+	there := make([]peer, 0, len(found))
+	for _, o := range found {
+		if o.PID != nil {
+			there = append(there, peer{*o.PID, o.Since})
+		}
+	}
+	f.peers.looked(from, now(), there)
+}
+
+// watch looks who follows often enough to know of everybody who did, until ctx is done. A commit that comes after a gap has to
+// take it that somebody has come and gone.
+func (f *Follower) watch(ctx context.Context) {
+	tick := time.NewTicker(renewEvery / 3)
+	defer tick.Stop()
+	for {
+		if f.peers.since() > renewEvery {
+			looking, cancel := context.WithTimeout(ctx, queryTimeout)
+			_, _ = f.look(looking) // whoever waits for others finds out by itself
+			cancel()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // reached waits a moment for this process to apply the log up to a position, and reports whether it has.
@@ -132,32 +207,23 @@ func (f *Follower) reached(ctx context.Context, to uint64, most time.Duration) b
 	}
 }
 
-// cutOff makes sure that processes can not renew their leases, and waits until those have run out.
-func (f *Follower) cutOff(ctx context.Context, behind []other) error {
-	pids := make([]int32, len(behind))
-	for i, o := range behind {
-		pids[i] = *o.PID
+// cutOff ends the connections of processes, so that they can not renew their leases, unless that was done, and returns whose
+// were ended.
+func (f *Follower) cutOff(ctx context.Context, behind []other, ended []int32) ([]int32, error) {
+	var pids []int32
+	for _, o := range behind {
+		if !slices.Contains(ended, *o.PID) {
+			pids = append(pids, *o.PID)
+		}
+	}
+	if len(pids) == 0 {
+		return ended, nil
 	}
 	f.log.WarnContext(ctx, "processes that do not follow the database are cut off", "backends", pids)
-	_, err := postgres.Exec(ctx, f.db, cutOff, pids)
-	for err == nil {
-		var found []other
-		if found, err = f.others(ctx); err != nil || !slices.ContainsFunc(found, func(o other) bool { return o.PID != nil && slices.Contains(pids, *o.PID) }) {
-			break
-		}
-		wait(ctx, pollEvery)
+	if _, err := postgres.Exec(ctx, f.db, cutOff, pids); err != nil {
+		return ended, fmt.Errorf("cut off: %w", err)
 	}
-	if err != nil {
-		return f.blind(ctx, time.Now(), fmt.Errorf("cut off: %w", err))
-	}
-	wait(ctx, leaseTime+slack)
-	return nil
-}
-
-// blind waits for as long as a process may hold a lease that has not followed up to a moment; for when nothing can be known.
-func (f *Follower) blind(ctx context.Context, from time.Time, err error) error {
-	wait(ctx, leaseTime+confirmTimeout+renewEvery+slack-time.Since(from))
-	return err
+	return append(ended, pids...), nil
 }
 
 func wait(ctx context.Context, d time.Duration) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,6 +27,8 @@ type shop struct {
 	t   testing.TB
 	url string
 	db  *postgres.DB
+
+	schema string
 }
 
 var (
@@ -44,9 +47,15 @@ CREATE PUBLICATION emporium FOR TABLE shop.things, shop.schema_migrations`
 
 func newShop(t testing.TB, c *pgtest.Cluster) *shop {
 	t.Helper()
+	return newShopIn(t, c, "shop")
+}
+
+// newShopIn is one whose schema has another name.
+func newShopIn(t testing.TB, c *pgtest.Cluster, schema string) *shop {
+	t.Helper()
 	url := c.Empty(t)
-	c.Exec(t, url, createShop)
-	s := &shop{t: t, url: url}
+	c.Exec(t, url, strings.NewReplacer("SCHEMA shop", "SCHEMA "+schema, "shop.", schema+".").Replace(createShop))
+	s := &shop{t: t, url: url, schema: schema}
 	s.db = s.open()
 	return s
 }
@@ -106,7 +115,7 @@ func (p *process) until(what string, holds func() bool) {
 func (s *shop) add(n int) uuid.UUID {
 	s.t.Helper()
 	id := uuid.Must(uuid.NewV7())
-	s.write("INSERT INTO shop.things (id, owner_id, color, n) VALUES ($1, $1, 'red', $2)", id, n)
+	s.write("INSERT INTO "+s.schema+".things (id, owner_id, color, n) VALUES ($1, $1, 'red', $2)", id, n)
 	return id
 }
 
@@ -437,7 +446,89 @@ func TestByAge(t *testing.T) {
 	}
 }
 
+// TestEntriesSurviveEncoding keeps entries as they are, and takes nothing else for one.
 func TestEntriesSurviveEncoding(t *testing.T) {
 	t.Parallel()
 	cache.CheckEncoding(t)
+}
+
+// TestLostProcess is one whose connection is gone, which it has not noticed: nobody sees it any more, and it may answer from its
+// cache for as long as its lease lasts.
+func TestLostProcess(t *testing.T) {
+	t.Parallel()
+	c := pgtest.NewCluster(t) // so that no other test's process is lost
+	s := newShop(t, c)
+	thing, other := s.add(1), s.add(1)
+	one := s.start(cache.Options{})
+	var frozen atomic.Pointer[chan struct{}]
+	two := s.start(cache.Options{Delay: func(step string) {
+		if c := frozen.Load(); c != nil && step == "decoded" {
+			<-*c
+		}
+	}})
+	for n := 2; n < 6; n++ {
+		two.until("it follows", two.Ready)
+		two.settle(thing)
+		ice := make(chan struct{})
+		frozen.Store(&ice)
+		s.write("UPDATE shop.things SET n = n + 1 WHERE id = $1", other) // which it is in the middle of when its connection goes
+		s.write(`SELECT pg_terminate_backend(pid) FROM pg_stat_replication ORDER BY backend_start DESC LIMIT 1`)
+		two.until("the connection is gone", func() bool {
+			n, _, err := postgres.First(context.Background(), s.db, postgres.Stmt{Name: "test.followers", SQL: "SELECT count(*) FROM pg_stat_replication"}, pgx.RowTo[int])
+			return err == nil && n == 1
+		})
+		s.write("UPDATE shop.things SET n = $2 WHERE id = $1", thing, n)
+		start := time.Now()
+		one.await()
+		took := time.Since(start)
+		if a := two.ask(thing); a.text != fmt.Sprint(n, " true") {
+			t.Errorf("after a wait of %v the lost process says %+v, not %d", took, a, n)
+		}
+		if took > 1500*time.Millisecond {
+			t.Errorf("the wait took %v", took)
+		}
+		frozen.Store(nil)
+		close(ice)
+	}
+}
+
+// TestStartingProcess waits for a transaction before it can follow, and nobody waits for it until it does.
+func TestStartingProcess(t *testing.T) {
+	t.Parallel()
+	c := pgtest.NewCluster(t)
+	s := newShop(t, c)
+	thing := s.add(1)
+	one := s.start(cache.Options{})
+	long, err := c.Pool(t, s.url).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := long.Exec(t.Context(), "UPDATE shop.things SET color = 'green'"); err != nil {
+		t.Fatal(err)
+	}
+	ready := make(chan *process)
+	go func() { ready <- s.start(cache.Options{}) }()
+	one.until("the other one waits", func() bool {
+		n, _, err := postgres.First(context.Background(), s.db, postgres.Stmt{Name: "test.followers", SQL: "SELECT count(*) FROM pg_stat_replication"}, pgx.RowTo[int])
+		return err == nil && n == 2
+	})
+	for n := 2; n < 5; n++ {
+		s.write("INSERT INTO shop.things (id, n) VALUES (gen_random_uuid(), 1)")
+		start := time.Now()
+		one.await()
+		if took := time.Since(start); took > 250*time.Millisecond {
+			t.Errorf("a commit has waited %v for a process that can not answer from its cache yet", took)
+		}
+	}
+	ended := time.Now()
+	if err := long.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	two := <-ready
+	if took := time.Since(ended); took > 3*time.Second {
+		t.Errorf("the other process began %v after the transaction had ended", took)
+	}
+	if a := two.settle(thing); a.text != "1 true" {
+		t.Errorf("it says %+v", a)
+	}
 }

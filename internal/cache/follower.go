@@ -58,6 +58,9 @@ type Follower struct {
 	lease   atomic.Int64  // until when (see now) the cache may be used
 	own     atomic.Int32  // process ID of our connection's backend
 	last    atomic.Int64  // the latest time given to the server, in microseconds
+	peers   peers
+
+	self peer // our connection, once it was seen; of the goroutine that keeps the lease
 
 	mu        sync.Mutex
 	at        uint64        // position of the transaction that is being told
@@ -137,6 +140,9 @@ func (f *Follower) setState(state string) {
 
 // Run follows until ctx is done. Whatever goes wrong ends the lease, so that the cache is not used, and is tried again.
 func (f *Follower) Run(ctx context.Context) error {
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watching.Go(func() { f.watch(ctx) })
 	said, pause := "", retryAfter
 	for ctx.Err() == nil {
 		err := f.follow(ctx)
@@ -296,6 +302,8 @@ func (f *Follower) end() {
 	f.lease.Store(0)
 	f.epoch.Store(0)
 	f.clock.Store(0)
+	f.peers.leave(f.self)
+	f.own.Store(0)
 }
 
 // sink is the follower as what is told of the log.
@@ -437,8 +445,9 @@ func (f *Follower) keep(ctx context.Context, stream *logical.Stream, side *pgx.C
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	wake(f.wakeClock)
+	look := pollEvery
 	for {
-		pause := time.Until(renewal.due)
+		pause, clock := time.Until(renewal.due), f.clock.Load()
 		behind, err := f.advance(ctx, side)
 		if err != nil {
 			return err
@@ -452,8 +461,12 @@ func (f *Follower) keep(ctx context.Context, stream *logical.Stream, side *pgx.C
 				pause = min(max(pollEvery, time.Duration(now()-renewal.sent)/8), renewEvery/4)
 			}
 		}
-		if behind {
-			pause = min(pause, pollEvery)
+		if !behind || f.clock.Load() != clock {
+			look = pollEvery
+		}
+		if behind { // by milliseconds as a rule, or until a standby has confirmed, or a transaction of before ends
+			pause = min(pause, look)
+			look = min(2*look, 16*pollEvery)
 		}
 		timer.Reset(pause)
 		select {
@@ -484,6 +497,7 @@ func (f *Follower) advance(ctx context.Context, side *pgx.Conn) (behind bool, er
 	if err != nil {
 		return false, err
 	}
+	f.delay("seen")
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	rest := f.invisible[:0]
@@ -558,6 +572,9 @@ func (s snapshot) shows(xid uint32) bool {
 //
 // The lease is renewed when the server shows, in pg_stat_replication, that it has taken note of how far we are: whoever
 // commits from then on finds us there, and waits for us. It counts from before the note was sent.
+//
+// Whoever can not look waits for as long as a lease lasts that does without what it has committed. That is bounded because
+// each renewal takes that we have got to where the log was at some moment, which is not long ago.
 type renewal struct {
 	follower *Follower
 	stream   *logical.Stream
@@ -566,8 +583,9 @@ type renewal struct {
 	due     time.Time
 	sent    int64     // when the note was sent (see now); 0: none is under way
 	note    time.Time // what it says
-	seen    bool      // the server has shown us before
-	written uint64    // how far the log was written when it did
+	visible int64     // when the server had first shown us; 0: it has not
+	written uint64    // how far the log was written
+	asked   int64     // at this moment or later
 }
 
 func (r *renewal) step(ctx context.Context) error {
@@ -580,24 +598,28 @@ func (r *renewal) step(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	var (
-		written int64
-		replied *time.Time
-	)
-	err := r.side.QueryRow(ctx, `SELECT (`+writtenLSN+` - '0/0')::bigint,
-		(SELECT reply_time FROM pg_stat_replication WHERE pid = $1)`, f.own.Load()).Scan(&written, &replied)
+	asked := now()
+	found, err := f.lookFrom(ctx, r.side)
 	if err != nil {
 		return fmt.Errorf("renew the lease: %w", err)
 	}
-	if replied == nil || replied.Before(r.note) {
+	f.delay("noted")
+	written, noted := uint64(found[0].Written), false
+	for _, o := range found {
+		if o.PID != nil && *o.PID == f.own.Load() {
+			f.self = peer{*o.PID, o.Since}
+			noted = o.Replied != nil && !o.Replied.Before(r.note)
+		}
+	}
+	if !noted {
 		if now()-r.sent > int64(confirmTimeout) {
 			r.again(renewEvery) // the server does not answer: the lease runs out
 		}
 		return nil
 	}
-	if !r.seen {
+	if r.visible == 0 {
 		// Whoever has committed before we were to be seen does not wait for us. So we have to get as far as the log is now.
-		r.seen, r.written = true, uint64(written)
+		r.visible, r.written, r.asked = now(), written, asked
 		f.setState("")
 		r.again(0)
 		return nil
@@ -605,13 +627,15 @@ func (r *renewal) step(ctx context.Context) error {
 	if f.applied.Load() < r.written {
 		// Far behind. Nobody's commits may stay unseen for long, so it does not do to get as far as the log was long ago.
 		if now()-r.sent > int64(confirmTimeout) {
-			r.written = uint64(written)
+			r.written, r.asked = written, asked
 			r.again(0)
 		}
 		return nil
 	}
-	f.lease.Store(r.sent + int64(leaseTime))
-	r.written = uint64(written)
+	if r.sent-r.visible >= int64(visibleFor) { // by now everybody knows of us
+		f.lease.Store(min(r.sent+int64(leaseTime), r.asked+int64(unheard)))
+	}
+	r.written, r.asked = written, asked
 	r.again(renewEvery)
 	return nil
 }
