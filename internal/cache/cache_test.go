@@ -532,3 +532,88 @@ func TestStartingProcess(t *testing.T) {
 		t.Errorf("it says %+v", a)
 	}
 }
+
+// TestInvisibleAtTheBeginning is a commit that lies in the log before the place from which on it is told, and becomes visible
+// after an answer was read without it.
+func TestInvisibleAtTheBeginning(t *testing.T) {
+	t.Parallel()
+	c := pgtest.NewCluster(t)
+	s := newShop(t, c)
+	thing, other, third := s.add(1), s.add(1), s.add(1)
+	pool := c.Pool(t, s.url)
+	p := &process{t: t, db: s.db}
+	is := func(sql string, args ...any) func() bool {
+		return func() bool {
+			var yes bool
+			err := pool.QueryRow(t.Context(), sql, args...).Scan(&yes)
+			return err == nil && yes
+		}
+	}
+	begin := func(id uuid.UUID) (pgx.Tx, string) {
+		t.Helper()
+		tx, err := pool.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var xid string
+		if err := tx.QueryRow(t.Context(), "UPDATE shop.things SET n = n + 1 WHERE id = $1 RETURNING pg_current_xact_id()::text", id).Scan(&xid); err != nil {
+			t.Fatal(err)
+		}
+		return tx, xid
+	}
+	// A commit is held between log and visibility by a standby that does not come, until it is canceled.
+	const held, release = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep')", "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+	c.Exec(t, s.url, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
+	commit := func(tx pgx.Tx) chan error {
+		done := make(chan error, 1)
+		go func() { done <- tx.Commit(context.Background()) }()
+		return done
+	}
+	p.until("commits are held", func() bool {
+		tx, _ := begin(third)
+		done := commit(tx)
+		for {
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Error(err)
+				}
+				return false
+			default:
+			}
+			if is(held)() {
+				c.Exec(t, s.url, release)
+				<-done
+				return true
+			}
+		}
+	})
+
+	waiting := "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid' AND transactionid = $1::xid)"
+	before, beforeID := begin(other)
+	ready := make(chan *process)
+	go func() { ready <- s.start(cache.Options{}) }()
+	p.until("the slot waits for what runs", is(waiting, beforeID))
+	while, whileID := begin(third)
+	if err := before.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.until("the slot waits for what ran then", is(waiting, whileID))
+	tx, _ := begin(thing)
+	done := commit(tx)
+	p.until("the commit is held", is(held))
+	if err := while.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	follower := <-ready
+	for range 3 {
+		if a := follower.ask(thing); a.text != "1 true" || a.level == cache.Local {
+			t.Errorf("before the commit is visible: %+v", a)
+		}
+	}
+	c.Exec(t, s.url, release)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	follower.until("the change is told", func() bool { return follower.ask(thing).text == "2 true" })
+}

@@ -285,7 +285,11 @@ func (f *Follower) begin(ctx context.Context, stream *logical.Stream, side *pgx.
 		f.published[relation] = true
 	}
 	f.mu.Unlock()
-	// What was committed before the slot was consistent is not told, and may still be waiting to become visible.
+	// What was committed before the slot was consistent is not told, and may still be waiting to become visible. A snapshot
+	// names what runs among the transactions before the last one that has ended, so there has to be one that has ended since.
+	if err := endOne(ctx, side); err != nil {
+		return nil, err
+	}
 	running, err := snapshotOf(ctx, side)
 	if err != nil {
 		return nil, err
@@ -533,6 +537,16 @@ func snapshotOf(ctx context.Context, conn *pgx.Conn) (s snapshot, err error) {
 		return s, fmt.Errorf("read the snapshot: %w", err)
 	}
 	return parseSnapshot(text)
+}
+
+// endOne runs a transaction that has an ID.
+func endOne(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	if _, err := conn.Exec(ctx, "SELECT pg_current_xact_id()"); err != nil {
+		return fmt.Errorf("take the ID of a transaction: %w", err)
+	}
+	return nil
 }
 
 // parseSnapshot reads xmin:xmax:xip,… (PostgreSQL documentation, 9.27.12).
