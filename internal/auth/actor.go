@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/bits"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -135,17 +136,17 @@ func of(ctx context.Context) viewer {
 // role decides, [Has] and [Sees] say so.
 func From(ctx context.Context) Actor {
 	v := of(ctx)
-	v.asked.note(askedID)
+	v.asked.noteID()
 	return v.Actor
 }
 
-// Peek is From for what shows in no answer: logs and limits.
+// Peek is From for what shows in no answer, such as logs and limits, or shows only where something else has asked From.
 func Peek(ctx context.Context) Actor { return of(ctx).Actor }
 
 // Has reports whether the actor that the context carries has at least one of the roles.
 func Has(ctx context.Context, roles ...Role) bool {
 	v := of(ctx)
-	v.asked.note(uint32(Roles(roles...)))
+	v.asked.noteRoles(Roles(roles...))
 	return v.Actor.Has(roles...)
 }
 
@@ -162,21 +163,59 @@ func Sees(ctx context.Context) func(owner uuid.UUID) bool {
 
 // Asked is what was asked about an actor: answers that were given meanwhile depend on that, and on nothing else of it. It is
 // safe for concurrent use.
-type Asked struct{ about atomic.Uint32 }
+type Asked struct {
+	id    atomic.Bool
+	roles [256 / 64]atomic.Uint64 // a bit for each RoleSet of which it was asked whether the actor has one
+}
 
-const askedID = 1 << 8 // above the roles
+func (a *Asked) noteID() {
+	if a != nil && !a.id.Load() {
+		a.id.Store(true)
+	}
+}
 
-func (a *Asked) note(what uint32) {
-	if a != nil && a.about.Load()&what != what {
-		a.about.Or(what)
+func (a *Asked) noteRoles(anyOf RoleSet) {
+	if a == nil {
+		return
+	}
+	if word, bit := &a.roles[anyOf/64], uint64(1)<<(anyOf%64); word.Load()&bit == 0 {
+		word.Or(bit)
+	}
+}
+
+// sets are those of which it was asked whether the actor has a role.
+func (a *Asked) sets(yield func(RoleSet) bool) {
+	for i := range a.roles {
+		for word := a.roles[i].Load(); word != 0; word &= word - 1 {
+			if !yield(RoleSet(64*i + bits.TrailingZeros64(word))) {
+				return
+			}
+		}
 	}
 }
 
 // Roles returns the roles that were asked about.
-func (a *Asked) Roles() RoleSet { return RoleSet(a.about.Load()) }
+func (a *Asked) Roles() RoleSet {
+	var all RoleSet
+	for set := range a.sets {
+		all |= set
+	}
+	return all
+}
+
+// FollowsFrom reports whether the same would have been said about everybody who, of the known roles, has the same ones: that
+// somebody has SUPPORT or ADMIN is known of each admin, whether or not they have SUPPORT.
+func (a *Asked) FollowsFrom(has, known RoleSet) bool {
+	for anyOf := range a.sets {
+		if anyOf&^known != 0 && anyOf&known&has == 0 {
+			return false
+		}
+	}
+	return true
+}
 
 // ID reports whether it was asked who the actor is.
-func (a *Asked) ID() bool { return a.about.Load()&askedID != 0 }
+func (a *Asked) ID() bool { return a.id.Load() }
 
 // Watch returns a context in which what is asked about the actor is noted.
 func Watch(ctx context.Context) (context.Context, *Asked) {

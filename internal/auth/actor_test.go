@@ -77,3 +77,39 @@ func TestRoles(t *testing.T) {
 		}
 	}
 }
+
+// TestAsked asks about an actor, and wants to know of whom the same would have been said.
+func TestAsked(t *testing.T) {
+	t.Parallel()
+	admin := Actor{ID: uuid.New(), Roles: Roles(RoleAdmin)}
+	shop, admins := Roles(RoleSupport, RoleManager, RoleAdmin), Roles(RoleAdmin)
+	for name, c := range map[string]struct {
+		ask   func(ctx context.Context)
+		actor Actor
+		known RoleSet
+		want  bool
+		id    bool
+	}{
+		"nothing":              {func(context.Context) {}, admin, 0, true, false},
+		"who it is":            {func(ctx context.Context) { From(ctx) }, admin, shop, true, true},
+		"what shows nowhere":   {func(ctx context.Context) { Peek(ctx) }, admin, 0, true, false},
+		"a role that is known": {func(ctx context.Context) { Has(ctx, RoleAdmin) }, admin, admins, true, false},
+		"a role that is not":   {func(ctx context.Context) { Has(ctx, RoleAdmin) }, admin, 0, false, false},
+		"one of several, of which it has a known":  {func(ctx context.Context) { Staff(ctx) }, admin, admins, true, false},
+		"one of several, of which it has another":  {func(ctx context.Context) { Staff(ctx) }, Actor{ID: uuid.New(), Roles: Roles(RoleSupport)}, admins, false, false},
+		"one of several, all known, and it has no": {func(ctx context.Context) { Staff(ctx) }, Actor{}, shop, true, false},
+		"one of several, and it has no":            {func(ctx context.Context) { Staff(ctx) }, Actor{}, admins, false, false},
+		"two questions, one of which is open":      {func(ctx context.Context) { Staff(ctx); Has(ctx, RoleService) }, admin, admins, false, false},
+		"whose things it sees, of staff":           {func(ctx context.Context) { Sees(ctx) }, admin, shop, true, false},
+		"whose things it sees, of a customer":      {func(ctx context.Context) { Sees(ctx) }, Actor{ID: uuid.New()}, shop, true, true},
+		"in a context below": {func(ctx context.Context) {
+			Has(With(ctx, Actor{ID: uuid.New(), Roles: admins}), RoleService)
+		}, admin, admins, false, false},
+	} {
+		ctx, asked := Watch(With(context.Background(), c.actor))
+		c.ask(ctx)
+		if got := asked.FollowsFrom(c.actor.Roles, c.known); got != c.want || asked.ID() != c.id {
+			t.Errorf("%s: follows %v, asked who %v; want %v, %v", name, got, asked.ID(), c.want, c.id)
+		}
+	}
+}
