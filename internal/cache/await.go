@@ -28,7 +28,7 @@ const (
 
 // others reads where the log is, since when the server takes writes, and who follows, how far, and as of when. Who has not
 // begun to stream has no lease: it may be waiting for a transaction that takes long.
-var others = postgres.Stmt{Name: "cache.followers", SQL: `
+var others = postgres.Stmt{Name: "cache.followers", Volatile: true, SQL: `
 SELECT (` + writtenLSN + ` - '0/0')::bigint AS written,
 	coalesce((SELECT extract(epoch FROM clock_timestamp() - backend_start) FROM pg_stat_activity WHERE backend_type = 'walwriter'), 1e6)::float8 AS up,
 	r.pid, coalesce((extract(epoch FROM r.backend_start) * 1e6)::bigint, 0) AS since, coalesce((r.replay_lsn - '0/0')::bigint, 0) AS applied, r.reply_time

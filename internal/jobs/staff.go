@@ -100,13 +100,14 @@ type Connection = page.Connection[*Job]
 
 // requireManager lets managers and admins through.
 func requireManager(ctx context.Context) error {
-	switch a := auth.From(ctx); {
-	case !a.SignedIn():
+	switch {
+	case auth.Has(ctx, auth.RoleManager, auth.RoleAdmin):
+		return nil
+	case !auth.From(ctx).SignedIn():
 		return fault.New(fault.Unauthenticated, "sign in to see jobs")
-	case !a.Roles.Has(auth.RoleManager) && !a.Roles.Has(auth.RoleAdmin):
+	default:
 		return fault.New(fault.Forbidden, "your roles do not allow this")
 	}
-	return nil
 }
 
 // List returns a page of a domain's jobs, the newest first; for managers and admins. River keeps what is done for a day, and
