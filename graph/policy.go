@@ -67,7 +67,7 @@ func (p *policy) appendScope(b []byte, a auth.Actor) []byte {
 
 // covers reports whether an answer to an actor depends on nothing but what the scope says.
 func (p *policy) covers(a auth.Actor, asked *auth.Asked) bool {
-	return p.scope(a) == scopeViewer || !asked.ID() && asked.Roles()&^p.roles == 0
+	return p.scope(a) == scopeViewer || !asked.ID() && asked.FollowsFrom(a.Roles, p.roles)
 }
 
 // with returns what holds for both.
@@ -102,11 +102,11 @@ func newPolicies(schema *ast.Schema, age time.Duration) (policies, error) {
 			if strings.HasPrefix(f.Name, "__") {
 				continue
 			}
-			p, err := policyOf(f, schema.Types[f.Type.Name()], root, age)
+			p, err := policyOf(schema, f, root, age)
 			if err != nil {
 				faults = append(faults, fmt.Errorf("cache: %s.%s: %w", t.Name, f.Name, err))
 			}
-			p.guarded = guarded(schema, schema.Types[f.Type.Name()])
+			p.guarded = p.guarded || guarded(schema, schema.Types[f.Type.Name()])
 			if p.guarded && p.roles == 0 && len(p.viewer) == 0 {
 				faults = append(faults, fmt.Errorf("cache: %s.%s leads to the guarded type %s, and its answers could be kept for everybody", t.Name, f.Name, f.Type.Name()))
 			}
@@ -116,17 +116,29 @@ func newPolicies(schema *ast.Schema, age time.Duration) (policies, error) {
 	return all, errors.Join(faults...)
 }
 
-func policyOf(f *ast.FieldDefinition, of *ast.Definition, root bool, age time.Duration) (policy, error) {
-	p := policy{maxAge: anyAge}
+func policyOf(schema *ast.Schema, f *ast.FieldDefinition, root bool, age time.Duration) (policy, error) {
+	of, p := schema.Types[f.Type.Name()], policy{maxAge: anyAge}
 	if root || of.IsCompositeType() {
 		p.maxAge = age
 	}
 	var faults []error
-	for _, d := range []*ast.Directive{of.Directives.ForName("cacheControl"), f.Directives.ForName("cacheControl")} {
+	control := func(p *policy, d *ast.Directive) {
 		if d != nil {
 			faults = append(faults, p.control(d))
 		}
 	}
+	control(&p, of.Directives.ForName("cacheControl"))
+	if of.IsAbstractType() {
+		// Which of its types it shows is not known before it is asked, and that there is nothing to show can depend on the
+		// viewer by the rules of any.
+		every := p
+		for _, member := range schema.PossibleTypes[of.Name] {
+			one := every
+			control(&one, member.Directives.ForName("cacheControl"))
+			p = p.with(one)
+		}
+	}
+	control(&p, f.Directives.ForName("cacheControl"))
 	for _, d := range f.Directives {
 		switch d.Name {
 		case "authenticated":
@@ -162,7 +174,8 @@ func (p *policy) control(d *ast.Directive) error {
 		case "ROLE":
 			p.roles |= beyondCustomer
 		case "PRIVATE":
-			p.viewer = append(p.viewer, 0)
+			// One person's in Redis, too, whatever its type is.
+			*p = p.with(policy{maxAge: anyAge, viewer: []auth.RoleSet{0}, guarded: true})
 		}
 	}
 	return nil
