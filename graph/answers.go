@@ -23,7 +23,13 @@ type answers struct {
 	schema  executable
 	metrics *telemetry.Metrics
 	purged  bool // a cache in front of the server is told what to drop
-	// exceeded is told of an answer that depends on more of the viewer than its operation's policy says; for tests.
+	watch   watch
+}
+
+// watch is told what becomes of answers; for tests.
+type watch struct {
+	answered func(ctx context.Context, level cache.Level, why string)
+	// exceeded is told of an answer that depends on more of the viewer than its operation's policy says.
 	exceeded func(op *graphql.OperationContext, asked *auth.Asked)
 }
 
@@ -34,28 +40,33 @@ type answered struct {
 }
 
 // query answers a query. With an entry come the plan and the digest of the question.
-func (a *answers) query(ctx context.Context, exec graphql.GraphExecutor, op *graphql.OperationContext) (cache.Result[answered], *plan, [sha256.Size]byte) {
+func (a *answers) query(ctx context.Context, exec graphql.GraphExecutor, op *graphql.OperationContext) (
+	found cache.Result[answered], plan *plan, digest [sha256.Size]byte,
+) {
+	if a.watch.answered != nil {
+		defer func() { a.watch.answered(ctx, found.Level, found.Why) }()
+	}
 	respond := func(ctx context.Context) answered {
 		respond, ctx := exec.DispatchOperation(ctx, op)
 		response := respond(ctx)
 		return answered{response, appendAnswer(make([]byte, 0, len(response.Data)+64), response, true)}
 	}
-	pass := func(why string) (cache.Result[answered], *plan, [sha256.Size]byte) {
-		return cache.Result[answered]{Value: respond(ctx), Level: cache.Bypass, Why: why}, nil, [sha256.Size]byte{}
+	pass := func(why string) cache.Result[answered] {
+		return cache.Result[answered]{Value: respond(ctx), Level: cache.Bypass, Why: why}
 	}
-	plan := a.schema.plan(op)
+	plan = a.schema.plan(op)
 	switch {
 	case plan == nil:
-		return pass("it asks for the schema")
+		return pass("it asks for the schema"), nil, digest
 	case plan.policy.maxAge <= 0:
-		return pass("@cacheControl(maxAge: 0)")
+		return pass("@cacheControl(maxAge: 0)"), nil, digest
 	}
 	actor := auth.Peek(ctx)
 	digest, ok := a.digest(op)
 	if !ok {
-		return pass("its variables have no canonical form")
+		return pass("its variables have no canonical form"), nil, digest
 	}
-	return cache.Get(ctx, a.cache, plan.policy.key(digest, actor), plan.policy.guarded, func(ctx context.Context) cache.Filled[answered] {
+	found = cache.Get(ctx, a.cache, plan.policy.key(digest, actor), plan.policy.guarded, func(ctx context.Context) cache.Filled[answered] {
 		ctx, asked := auth.Watch(ctx)
 		m := respond(ctx)
 		filled := cache.Filled[answered]{Value: m, MaxAge: plan.policy.maxAge}
@@ -66,14 +77,15 @@ func (a *answers) query(ctx context.Context, exec graphql.GraphExecutor, op *gra
 			filled.Why = "it depends on more of the viewer than its fields say"
 			slog.ErrorContext(ctx, "an answer depends on more of the viewer than its operation's policy says, and was not kept",
 				"operation", operationName(op.Operation), "roles", asked.Roles().String(), "id", asked.ID())
-			if a.exceeded != nil {
-				a.exceeded(op, asked)
+			if a.watch.exceeded != nil {
+				a.watch.exceeded(op, asked)
 			}
 		default:
 			filled.Body = m.body
 		}
 		return filled
-	}), plan, digest
+	})
+	return found, plan, digest
 }
 
 // digest names a question, whoever asks it: no two whose answers can differ share one. Every part begins with its length.

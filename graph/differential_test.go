@@ -27,6 +27,7 @@ import (
 	"emporium/internal/order"
 	"emporium/internal/payment"
 	"emporium/internal/postgres"
+	"emporium/internal/postgres/pgtest"
 	"emporium/internal/product"
 	"emporium/internal/user"
 )
@@ -434,7 +435,12 @@ const odd = "\"quoted\" \\ tab\tline\nreturn\r \x01\x1f\x7f <b>knife & fork</b> 
 // currency, with all and with nothing that may be missing.
 func newVariedWorld(t testing.TB) *world {
 	t.Helper()
-	w := newWorld(t, 6)
+	return newVariedWorldIn(t, pgtest.New(t))
+}
+
+func newVariedWorldIn(t testing.TB, dbs *pgtest.Databases) *world {
+	t.Helper()
+	w := newWorldIn(t, dbs, 6)
 	must := func(err error) {
 		t.Helper()
 		if err != nil {

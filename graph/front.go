@@ -65,6 +65,9 @@ func (f *front) serve(w http.ResponseWriter, r *http.Request, request []byte) bo
 	if !ok {
 		return false
 	}
+	if f.answers.watch.answered != nil {
+		f.answers.watch.answered(r.Context(), cache.Local, "")
+	}
 	f.answers.write(w, r, e, q.policy, actor)
 	f.answers.metrics.Operation(q.name, "query", "cached", time.Since(start))
 	return true

@@ -46,6 +46,7 @@ type Options struct {
 	Documents *remote.Store // where documents are kept that clients ask for by their digest; nil: in this process alone
 
 	loaders *loader.Set
+	watch   watch
 }
 
 // Introspection says who may ask for the schema.
@@ -101,7 +102,7 @@ func (o Options) handler(schema graphql.ExecutableSchema) (http.Handler, error) 
 		server.AddTransport(socket{subscriptions{o, e}})
 		transport.events = &eventStream{subscriptions{o, e}}
 		if o.Cache != nil {
-			transport.answers = &answers{cache: o.Cache, schema: e, metrics: o.Metrics, purged: o.Purged}
+			transport.answers = &answers{cache: o.Cache, schema: e, metrics: o.Metrics, purged: o.Purged, watch: o.watch}
 			if transport.front, err = newFront(transport.answers, o.actor); err != nil {
 				return nil, err
 			}

@@ -4,9 +4,11 @@ import (
 	"log/slog"
 	"os"
 	"testing"
+
+	"emporium/internal/postgres/pgtest"
 )
 
 func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
-	m.Run()
+	os.Exit(pgtest.Main(m))
 }

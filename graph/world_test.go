@@ -58,7 +58,11 @@ var roles = map[string]auth.Role{
 // payment with two events, a parcel with two lines and two events.
 func newWorld(t testing.TB, size int) *world {
 	t.Helper()
-	dbs := pgtest.New(t)
+	return newWorldIn(t, pgtest.New(t), size)
+}
+
+func newWorldIn(t testing.TB, dbs *pgtest.Databases, size int) *world {
+	t.Helper()
 	sealer, err := seal.NewSealer(seal.New())
 	if err != nil {
 		t.Fatal(err)
@@ -375,6 +379,12 @@ func (w *world) ask(who, query string, variables map[string]any) answer {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return w.send(w.request(who, body))
+}
+
+// request returns that of somebody with a body.
+func (w *world) request(who string, body []byte) *http.Request {
+	w.t.Helper()
 	r := httptest.NewRequest(http.MethodPost, "/graphql", bytes.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	if who != "" {
@@ -384,7 +394,7 @@ func (w *world) ask(who, query string, variables map[string]any) answer {
 		}
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	return w.send(r)
+	return r
 }
 
 func (w *world) send(r *http.Request) answer {
