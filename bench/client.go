@@ -55,10 +55,18 @@ func (c *client) do(request []byte) (status int, body []byte, err error) {
 
 // requestFor returns a POST of a JSON body as it goes over the wire. Token may be empty.
 func requestFor(addr, path, token string, body []byte) []byte {
+	return requestWith(addr, path, token, "", body)
+}
+
+// requestWith is requestFor with the encodings that are accepted, if any.
+func requestWith(addr, path, token, encoding string, body []byte) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: %s\r\nAccept: application/json\r\nContent-Type: application/json\r\n", path, addr)
 	if token != "" {
 		fmt.Fprintf(&b, "Authorization: Bearer %s\r\n", token)
+	}
+	if encoding != "" {
+		fmt.Fprintf(&b, "Accept-Encoding: %s\r\n", encoding)
 	}
 	fmt.Fprintf(&b, "Content-Length: %d\r\n\r\n", len(body))
 	b.Write(body)

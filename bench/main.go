@@ -43,7 +43,8 @@ type options struct {
 	variables        int
 	seed             uint64
 	json             bool
-	orders           bool // are placed, too
+	orders           bool     // are placed, too
+	cache            []string // parts of the workload set cache
 	pprof            string
 	env              []string
 }
@@ -52,9 +53,18 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
-	if len(os.Args) == 2 && os.Args[1] == serveHandwritten {
+	command := ""
+	if len(os.Args) == 2 {
+		command = os.Args[1]
+	}
+	switch command {
+	case serveHandwritten:
 		err = serve(ctx)
-	} else {
+	case serveBare, serveRedis:
+		err = bare(ctx, command == serveRedis)
+	case holdKeys:
+		err = hold(ctx)
+	default:
 		err = bench(ctx)
 	}
 	if err != nil {
@@ -99,7 +109,8 @@ func serve(ctx context.Context) error {
 func bench(ctx context.Context) (err error) {
 	var o options
 	flag.StringVar(&o.dir, "dir", filepath.Join(".emporium", "bench"), "folder that keeps the database, the keys and the logs")
-	flag.StringVar(&o.workloads, "workloads", "w1,w2,w3,w4,orders", "which workloads; scaling stands for all that only Emporium is asked about, orders for placing orders")
+	flag.StringVar(&o.workloads, "workloads", "w1,w2,w3,w4,orders,cache", "which workloads; scaling stands for all that only Emporium is asked about, orders for placing orders, "+
+		"cache for those of the response cache: "+strings.Join(cacheParts, ", "))
 	flag.StringVar(&o.connections, "connections", "1,32", "under how many connections, one after the other")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each is measured; the servers take turns, and so does which one begins")
 	flag.DurationVar(&o.warmup, "warmup", time.Second, "before each measurement")
@@ -146,11 +157,22 @@ func bench(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	var kept cached
+	if len(o.cache) > 0 {
+		if kept, err = s.measureCache(ctx, o); err != nil {
+			return err
+		}
+	}
 	if o.json {
-		return errors.Join(lines(os.Stdout, cells), lines(os.Stdout, placings))
+		err := errors.Join(lines(os.Stdout, cells), lines(os.Stdout, placings))
+		if len(o.cache) > 0 {
+			err = errors.Join(err, lines(os.Stdout, []cached{kept}))
+		}
+		return err
 	}
 	fmt.Printf("\n%s/%s, %d CPUs, %s, PostgreSQL %s, %d connections to it from each server\n"+
-		"medians of %d rounds, those of questions of %s; CPU in ms for each request\n",
+		"medians of %d rounds, those of questions of %s; CPU in ms for each request\n"+
+		"questions and orders without the response cache (CACHE=off)\n",
 		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), version, poolConns, o.rounds, o.duration)
 	if len(cells) > 0 {
 		err = report(os.Stdout, cells)
@@ -158,6 +180,9 @@ func bench(ctx context.Context) (err error) {
 	if len(placings) > 0 {
 		fmt.Println()
 		err = errors.Join(err, reportPlacings(os.Stdout, placings))
+	}
+	if len(o.cache) > 0 {
+		err = errors.Join(err, kept.report(os.Stdout))
 	}
 	return err
 }
@@ -176,7 +201,7 @@ func (s *stand) answers(ctx context.Context, o options, workloads []*workload, c
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, hand.stop()) }()
-	emporium, admin, err := s.emporium(ctx, o.env)
+	emporium, admin, err := s.emporium(ctx, append([]string{withoutCache}, o.env...))
 	if err != nil {
 		return nil, err
 	}
@@ -228,6 +253,14 @@ func (o *options) parse() (workloads []*workload, connections []int, err error) 
 	for name := range strings.SplitSeq(o.workloads, ",") {
 		if name == "orders" {
 			o.orders = true
+			continue
+		}
+		if name == "cache" {
+			o.cache = append(o.cache, cacheParts...)
+			continue
+		}
+		if slices.Contains(cacheParts, name) {
+			o.cache = append(o.cache, name)
 			continue
 		}
 		if name == "scaling" {

@@ -119,7 +119,7 @@ func (s *stand) placeBy(ctx context.Context, how ordering, o options, connection
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, provider.stop()) }()
-	emporium, _, err := s.emporium(ctx, append(env, o.env...))
+	emporium, _, err := s.emporium(ctx, append(append(env, withoutCache), o.env...))
 	if err != nil {
 		return nil, err
 	}

@@ -237,6 +237,11 @@ func (s *stand) emporium(ctx context.Context, extra []string) (*process, string,
 
 // handwritten starts this program again as the hand-written server.
 func (s *stand) handwritten(ctx context.Context) (*process, error) {
+	return s.again(ctx, serveHandwritten, "/healthz")
+}
+
+// again starts this program as one of its own servers, with further variables of the environment.
+func (s *stand) again(ctx context.Context, command, ready string, extra ...string) (*process, error) {
 	addr, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -245,9 +250,13 @@ func (s *stand) handwritten(ctx context.Context) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, serveHandwritten)
-	cmd.Env = append(s.environment(), "HTTP_ADDR="+addr)
-	return s.start(ctx, nameHandwritten, addr, "/healthz", cmd)
+	name := nameHandwritten
+	if command != serveHandwritten {
+		name = command
+	}
+	cmd := exec.Command(self, command)
+	cmd.Env = append(append(s.environment(), "HTTP_ADDR="+addr), extra...)
+	return s.start(ctx, name, addr, ready, cmd)
 }
 
 // freeAddress returns an address on the loopback interface that nobody listens on at the moment.
