@@ -18,7 +18,7 @@ import (
 )
 
 // front answers requests before anything of them is parsed: one that has come before, byte for byte, asks the same, so that
-// its answer is looked up at once. It serves what is kept in this process, and leaves everything else to what is behind it.
+// its answer is looked up at once. It serves what is kept, here or in Redis, and leaves everything else to what is behind it.
 type front struct {
 	answers *answers
 	actor   func(ctx context.Context, token string) (auth.Actor, error)
@@ -50,27 +50,30 @@ func (f *front) remember(request []byte, name string, digest [sha256.Size]byte, 
 	f.known.Set(maphash.Bytes(f.seed, request), &question{bytes.Clone(request), name, digest, p})
 }
 
-// serve answers a request if its answer is kept here, and reports whether it has.
-func (f *front) serve(w http.ResponseWriter, r *http.Request, request []byte) bool {
+// serve answers a request if its answer is kept, and reports whether it has; if not, also whether Redis was asked.
+func (f *front) serve(w http.ResponseWriter, r *http.Request, request []byte) (served, fetched bool) {
 	q, ok := f.known.GetIfPresent(maphash.Bytes(f.seed, request))
 	if !ok || !bytes.Equal(q.request, request) {
-		return false
+		return false, false
 	}
 	start := time.Now()
 	actor, ok := f.viewer(r)
 	if !ok {
-		return false
+		return false, false
 	}
-	e, ok := f.answers.cache.Lookup(q.policy.key(q.digest, actor))
+	key := q.policy.key(q.digest, actor)
+	e, ok := f.answers.cache.Lookup(key)
 	if !ok {
-		return false
+		if e, ok = f.answers.cache.Fetch(r.Context(), key, q.policy.guarded); !ok {
+			return false, true
+		}
 	}
 	if f.answers.watch.answered != nil {
 		f.answers.watch.answered(r.Context(), cache.Local, "")
 	}
 	f.answers.write(w, r, e, q.policy, actor)
 	f.answers.metrics.Operation(q.name, "query", "cached", time.Since(start))
-	return true
+	return true, false
 }
 
 // viewer returns who asks, if that can be told.

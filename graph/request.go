@@ -16,6 +16,7 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
+	"emporium/internal/cache"
 	"emporium/internal/fault"
 )
 
@@ -55,11 +56,18 @@ func (q requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	raw := buffer.Bytes()
-	if q.front != nil && q.front.serve(w, r, raw) {
-		return
+	fetched := false
+	if q.front != nil {
+		var served bool
+		if served, fetched = q.front.serve(w, r, raw); served {
+			return
+		}
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), q.Timeout)
 	defer cancel()
+	if fetched {
+		ctx = cache.Fetched(ctx)
+	}
 	x := &exchange{w: w, r: r, raw: raw}
 	if q.params(ctx, w, r, x) {
 		q.next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, exchangeKey{}, x)))

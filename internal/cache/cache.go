@@ -73,6 +73,7 @@ type Cache struct {
 	of        map[string]int // the follower of a domain
 	local     *otter.Cache[Key, *Entry]
 	flights   flights
+	fetches   flights // of those who only ask Redis
 }
 
 // New returns a cache, which keeps nothing until Run runs.
@@ -270,6 +271,9 @@ func lead[V any](ctx context.Context, c *Cache, flight *flight, key Key, private
 		c.flights.land(key, flight)
 		c.o.Observe.Lookup(r.Level)
 	}()
+	if wasFetched(ctx) {
+		return produce(ctx, c, private, key, fill)
+	}
 	if e := c.fromRemote(ctx, key, private); e != nil {
 		return Result[V]{Entry: e, Level: Remote}
 	}
