@@ -2,6 +2,7 @@ package graph
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -9,7 +10,12 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"time"
 
+	"emporium/internal/cache"
+	"emporium/internal/httpserver"
+	"emporium/internal/postgres"
+	"emporium/internal/postgres/pgtest"
 	"emporium/internal/telemetry"
 )
 
@@ -154,3 +160,57 @@ func (r *response) Header() http.Header { return r.header }
 func (r *response) WriteHeader(status int) { r.status = status }
 
 func (r *response) Write(b []byte) (int, error) { return r.body.Write(b) }
+
+// BenchmarkFront is what an answer costs that is kept in the process: by the handler of GraphQL, and with what all requests
+// go through before it.
+func BenchmarkFront(b *testing.B) {
+	w := newWorld(b, 60)
+	w.keep(b)
+	bare := w.handler
+	wrapped := httpserver.Wrap(bare, httpserver.Options{Metrics: w.options.Metrics, Route: func(string) string { return "/graphql" }})
+	for _, through := range []struct {
+		name    string
+		handler http.Handler
+	}{{"graphql", bare}, {"server", wrapped}} {
+		w.handler = through.handler
+		for _, question := range []string{"w1", "w2", "w4"} {
+			operation := w.operation(b, question)
+			b.Run(through.name+"/"+question, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					operation(b)
+				}
+			})
+		}
+	}
+}
+
+// keep makes the handler keep answers.
+func (w *world) keep(t testing.TB) {
+	t.Helper()
+	var sources []cache.Source
+	if pgtest.Apart() {
+		for domain, db := range map[string]*postgres.DB{"users": w.dbs.Users, "products": w.dbs.Products, "orders": w.dbs.Orders, "payments": w.dbs.Payments} {
+			sources = append(sources, cache.Source{Domains: []string{domain}, DB: db, Direct: w.dbs.URLs[domain]})
+		}
+	} else {
+		sources = []cache.Source{{Domains: []string{"users", "products", "orders", "payments"}, DB: w.dbs.Users, Direct: w.dbs.URLs["users"]}}
+	}
+	c, err := cache.New(cache.Options{Sources: sources})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = c.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	for deadline := time.Now().Add(time.Minute); !c.Ready(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the cache is not used: %v", c.State())
+		}
+	}
+	w.options.Cache = c
+	if w.handler, err = NewHandler(w.options); err != nil {
+		t.Fatal(err)
+	}
+}
