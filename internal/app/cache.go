@@ -28,7 +28,11 @@ func (a *App) openCache() (err error) {
 		second = remote.New(remote.Options{Client: a.cacheRedis.client, Sealer: a.secrets.sealer, TTL: a.cfg.CacheMaxAge, Log: a.log})
 		a.documents = remote.New(remote.Options{Client: a.cacheRedis.client, Prefix: "emporium:document:1:", TTL: documentTTL, Log: a.log})
 	}
-	a.cache, err = cache.New(cache.Options{ByAge: a.cfg.Cache == "age", Sources: sources, Remote: second, Bytes: uint64(a.cfg.CacheBytes), Log: a.log})
+	options := cache.Options{ByAge: a.cfg.Cache == "age", Sources: sources, Remote: second, Bytes: uint64(a.cfg.CacheBytes), Log: a.log}
+	if changeCache != nil {
+		changeCache(&options)
+	}
+	a.cache, err = cache.New(options)
 	return err
 }
 

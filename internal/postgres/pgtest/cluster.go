@@ -25,8 +25,9 @@ import (
 type Cluster struct {
 	RedisURL string // empty if Redis is missing
 
-	stack *devstack.Stack
-	dir   string
+	stack    *devstack.Stack
+	dir      string
+	settings []string
 }
 
 // NewCluster starts one for a test, which takes a second or two, and stops it when the test ends. Settings of Postgres,
@@ -87,13 +88,11 @@ func newCluster(settings []string) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{dir: dir}
+	c := &Cluster{dir: dir, settings: append([]string{"fsync=off", "full_page_writes=off"}, settings...)}
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	c.stack, err = devstack.Start(context.Background(), devstack.Options{Dir: dir,
-		Settings: append([]string{"fsync=off", "full_page_writes=off"}, settings...)})
-	if err != nil {
+	if err = c.start(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	c.RedisURL = c.stack.RedisURL
@@ -113,6 +112,22 @@ func sweep(pattern string) {
 			_ = os.RemoveAll(dir) // what is left is tried by the next
 			release()
 		}
+	}
+}
+
+func (c *Cluster) start() error {
+	stack, err := devstack.Start(context.Background(), devstack.Options{Dir: c.dir, Settings: c.settings})
+	if err == nil {
+		c.stack = stack
+	}
+	return err
+}
+
+// Restart starts the server again after Kill, at the same address. Its Redis loses what it has.
+func (c *Cluster) Restart(t testing.TB) {
+	t.Helper()
+	if err := errors.Join(c.stack.Close(), c.start()); err != nil {
+		t.Fatalf("start the test's Postgres again: %v", err)
 	}
 }
 
