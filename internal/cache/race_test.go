@@ -29,7 +29,7 @@ import (
 	"emporium/internal/seal"
 )
 
-// raceFor is how long each of the races here runs. EMPORIUM_RACE_SECONDS is for all of `make race`, of which they are a part.
+// raceFor is how long each of the races here runs: a quarter of EMPORIUM_RACE_SECONDS, or a few seconds.
 func raceFor(t testing.TB) time.Duration {
 	t.Helper()
 	text := os.Getenv("EMPORIUM_RACE_SECONDS")
@@ -40,7 +40,7 @@ func raceFor(t testing.TB) time.Duration {
 	if err != nil || n < 1 {
 		t.Fatalf("EMPORIUM_RACE_SECONDS is %q", text)
 	}
-	return time.Duration(n) * time.Second
+	return time.Duration(n) * time.Second / 4
 }
 
 // raceSeed is what all that is random in a race comes from. What goroutines and servers do beside is not repeated by it.
