@@ -35,8 +35,8 @@ crash: ## kill the server at each step and 50 times under load, and Postgres (EM
 	EMPORIUM_CRASHES=$${EMPORIUM_CRASHES:-50} $(WITH_SERVERS) go test -count=1 -v -timeout 30m ./e2e/crash
 
 .PHONY: race-cache
-race-cache: ## race readers and writers of the response cache on servers that are frozen and killed (EMPORIUM_RACE_SECONDS: for how long)
-	EMPORIUM_RACE_SECONDS=$${EMPORIUM_RACE_SECONDS:-300} go test -count=1 -v -timeout 24h -run 'TestRace' ./internal/cache ./e2e/race
+race-cache: ## race readers and writers of the response cache on servers that are frozen and killed (EMPORIUM_RACE_SECONDS: how long; EMPORIUM_RACE_MEASURE=1: with measurements)
+	EMPORIUM_RACE_SECONDS=$${EMPORIUM_RACE_SECONDS:-300} go test -count=1 -v -timeout 24h -run 'TestRace|TestMeasure' ./internal/cache ./e2e/race
 
 .PHONY: e2e
 e2e: ## drive the Playground in a headless browser
