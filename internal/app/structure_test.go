@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 	"emporium":                               {"internal/app"},
 	"bench":                                  {"internal/cache", "internal/devstack", "internal/httpserver", "internal/postgres", "internal/redisclient", "internal/seal", "internal/id", "internal/money", "bench/…"},
 	"e2e/crash":                              {},
+	"e2e/race":                               {},
 	"bench/handwritten":                      {"internal/seal", "internal/id", "internal/money"},
 	"graph":                                  {"graph/…", "internal/user", "internal/product", "internal/order", "internal/payment", "internal/auth", "internal/cache", "internal/cache/remote", "internal/fault", "internal/id", "internal/jobs", "internal/money", "internal/page", "internal/postgres", "internal/telemetry"},
 	"graph/exec":                             {},
