@@ -85,7 +85,8 @@ type wal struct {
 
 // cacheWrites measures what has to do with writes, in a database of its own.
 func (s *stand) cacheWrites(ctx context.Context, o options, wantMixed, wantFresh bool, c *cached) (err error) {
-	if err := s.newDatabase(ctx, cacheDatabase); err != nil {
+	err = s.newDatabase(ctx, cacheDatabase, !wantFresh)
+	if err != nil {
 		return err
 	}
 	url, main := s.databaseURL, s.db
@@ -101,9 +102,12 @@ func (s *stand) cacheWrites(ctx context.Context, o options, wantMixed, wantFresh
 		_, dropped := s.db.Exec(closing, "DROP DATABASE IF EXISTS "+cacheDatabase+" WITH (FORCE)") // it takes as much room as the other
 		err = errors.Join(err, dropped)
 	}()
-	found, err := s.seedFollowed(ctx, o)
-	if err != nil {
-		return fmt.Errorf("%s: seed: %w", partFresh, err)
+	if wantFresh {
+		found, err := s.seedFollowed(ctx, o)
+		if err != nil {
+			return fmt.Errorf("%s: seed: %w", partFresh, err)
+		}
+		c.Fresh.Seeding = &found
 	}
 	w, err := s.writes(ctx, o)
 	if err != nil {
@@ -115,7 +119,6 @@ func (s *stand) cacheWrites(ctx context.Context, o options, wantMixed, wantFresh
 		}
 	}
 	if wantFresh {
-		c.Fresh.Seeding = &found
 		if c.Fresh.Latency, err = s.cacheLatency(ctx, o, w); err != nil {
 			return fmt.Errorf("%s: %w", partFresh, err)
 		}
@@ -126,10 +129,33 @@ func (s *stand) cacheWrites(ctx context.Context, o options, wantMixed, wantFresh
 	return nil
 }
 
-// newDatabase makes an empty one, in place of one that there was.
-func (s *stand) newDatabase(ctx context.Context, name string) error {
-	for _, sql := range []string{"DROP DATABASE IF EXISTS " + name + " WITH (FORCE)", "CREATE DATABASE " + name} {
+// newDatabase makes one in place of one that there was: empty, or with all that is in the database of the questions.
+func (s *stand) newDatabase(ctx context.Context, name string, filled bool) (err error) {
+	var original string
+	if err := s.db.QueryRow(ctx, "SELECT current_database()").Scan(&original); err != nil {
+		return err
+	}
+	steps := []string{"DROP DATABASE IF EXISTS " + name + " WITH (FORCE)", "CREATE DATABASE " + name}
+	if filled {
+		steps[1] += " TEMPLATE " + pgx.Identifier{original}.Sanitize() + " STRATEGY file_copy"
+		// Nobody may be connected to a template.
+		if err := s.db.Close(ctx); err != nil {
+			return err
+		}
+		if s.db, err = pgx.Connect(ctx, s.urlOf("postgres")); err != nil {
+			return err
+		}
+	}
+	for _, sql := range steps {
 		if _, err := s.db.Exec(ctx, sql); err != nil {
+			return err
+		}
+	}
+	if filled {
+		if err := s.db.Close(ctx); err != nil {
+			return err
+		}
+		if s.db, err = pgx.Connect(ctx, s.databaseURL); err != nil {
 			return err
 		}
 	}
@@ -176,43 +202,40 @@ type lags struct {
 	err             error
 }
 
-// watchLag looks every few milliseconds at where the log is and how far it was followed. The lag at a moment is how long ago
-// the log was where the follower is now.
+// watchLag commits something again and again and looks how long it takes until who follows has got as far, which is what a write
+// that comes at this moment waits for. What is written and not committed yet is nobody's lag.
 func watchLag(ctx context.Context, url string) (l lags) {
 	// Not with ctx: a query that is interrupted costs the connection.
-	db, err := pgx.Connect(context.WithoutCancel(ctx), url)
+	always := context.WithoutCancel(ctx)
+	db, err := pgx.Connect(always, url)
 	if err != nil {
 		return lags{err: err}
 	}
-	defer db.Close(context.WithoutCancel(ctx))
-	type moment struct {
-		at      time.Time
-		written int64
-	}
-	var past []moment
-	last := time.Now()
-	for ctx.Err() == nil {
-		var written int64
-		var applied *int64
-		err := db.QueryRow(context.WithoutCancel(ctx), `SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint,
-			(SELECT min(replay_lsn - '0/0')::bigint FROM pg_stat_replication WHERE application_name LIKE 'emporium_cache_%')`).Scan(&written, &applied)
-		if err != nil {
+	defer db.Close(always)
+	for ; ctx.Err() == nil; sleepUntil(ctx, time.Now().Add(10*sampleEvery)) {
+		if _, err := db.Exec(always, `SELECT pg_logical_emit_message(true, 'emporium', '')`); err != nil {
 			return lags{err: err}
 		}
-		now := time.Now()
-		past = append(past, moment{now, written})
-		if applied == nil {
-			applied = new(int64)
+		start := time.Now()
+		var to int64
+		if err := db.QueryRow(always, "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint").Scan(&to); err != nil {
+			return lags{err: err}
 		}
-		for len(past) > 1 && past[0].written <= *applied {
-			past = past[1:]
+		for there := false; !there && ctx.Err() == nil; {
+			err := db.QueryRow(always, `SELECT coalesce(bool_and((replay_lsn - '0/0')::bigint >= $1), false) FROM pg_stat_replication
+				WHERE application_name LIKE 'emporium_cache_%'`, to).Scan(&there)
+			if err != nil {
+				return lags{err: err}
+			}
+			if !there {
+				time.Sleep(time.Millisecond)
+			}
 		}
-		if lag := now.Sub(past[0].at); past[0].written > *applied && lag > 0 {
-			l.longest = max(l.longest, lag)
-			l.behind += now.Sub(last)
+		lag := time.Since(start)
+		l.longest = max(l.longest, lag)
+		if lag > 10*sampleEvery { // more than it takes to look
+			l.behind += lag
 		}
-		last = now
-		sleepUntil(ctx, now.Add(sampleEvery))
 	}
 	return l
 }
@@ -290,7 +313,7 @@ func (s *stand) writes(ctx context.Context, o options) (*writing, error) {
 const (
 	productPage = `query ProductDetail($id: ID!) { product(id: $id) { id slug title description vendor type status createdAt category { name slug }
 		priceRange { min { amount currency } max { amount currency } } variants { id sku price { amount currency } } } }`
-	categoryList = `query CategoryList($id: ID!, $first: Int!, $field: ProductSortField!) { products(first: $first, filter: {categoryIds: [$id]}, sort: {field: $field}) {
+	categoryList = `query CategoryList($id: ID!, $first: Int!, $field: ProductSortField!) { products(first: $first, filter: {categoryId: $id}, sort: {field: $field}) {
 		nodes { id slug title priceRange { min { amount currency } } variants { id price { amount currency } } } } }`
 	search = `query Search($words: String!) { products(first: 20, query: $words) { nodes { id slug title priceRange { min { amount currency } } } } }`
 )
