@@ -74,8 +74,8 @@ func (c cached) report(out io.Writer) error {
 	if len(c.Mixed) > 0 {
 		fmt.Fprintf(w, "\n95 %% reads, 5 %% writes\tquestions\treq/s\tread p50 ms\tp99 ms\twrite p50 ms\tp99 ms\tstatements / request\treads kept\tin the process\tin Redis\tpeak RSS MiB\t\n")
 		for _, m := range c.Mixed {
-			fmt.Fprintf(w, "cache %s\t%d\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f%%\t%.1f%%\t%s%%\t%.0f\t\n", m.Cache, m.Questions, m.Rate, m.ReadP50, m.ReadP99,
-				m.WriteP50, m.WriteP99, m.Statements, 100*m.Kept, 100*m.Local, number(100*m.Remote, 1), m.PeakRSS/(1<<20))
+			fmt.Fprintf(w, "cache %s\t%d\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f%%\t%s%%\t%s%%\t%.0f\t\n", m.Cache, m.Questions, m.Rate, m.ReadP50, m.ReadP99,
+				m.WriteP50, m.WriteP99, m.Statements, 100*m.Kept, number(100*m.Local, 1), number(100*m.Remote, 1), m.PeakRSS/(1<<20))
 		}
 		off, on := c.Mixed[0], c.Mixed[1]
 		fmt.Fprintf(w, "saved\t\t%.1fx\t\t\t\t\t%.0f%%\t\t\t\t\t\n", on.Rate/off.Rate, 100*(1-on.Statements/off.Statements))

@@ -421,7 +421,6 @@ func (s *stand) mixedRound(ctx context.Context, o options, w *writing, state str
 	if err != nil {
 		return m, err
 	}
-	had := s.redisHits(ctx)
 	took, err := pump(ctx, emporium.addr, hitConns, mixedWarmup, mixedDuration, seed, w.shots(emporium.addr, writeShare))
 	if err != nil {
 		return m, err
@@ -437,13 +436,18 @@ func (s *stand) mixedRound(ctx context.Context, o options, w *writing, state str
 	m.ReadP50, m.ReadP99 = milliseconds(percentile(took[read], 50)), milliseconds(percentile(took[read], 99))
 	m.WriteP50, m.WriteP99 = milliseconds(percentile(took[write], 50)), milliseconds(percentile(took[write], 99))
 	m.Statements, m.Kept = d.statements()/max(asked, 1), kept/max(reads, 1)
-	m.Local, m.Remote = m.Kept, -1
-	if now := s.redisHits(ctx); had >= 0 && now >= 0 && state == "on" {
-		m.Remote = (now - had) / max(reads, 1) // some of them too old to be used
-		m.Local = m.Kept - m.Remote
-	}
+	m.Local, m.Remote = level(d, "local", reads), level(d, "remote", reads)
 	m.PeakRSS = float64(peakRSS(emporium.cmd.Process.Pid))
 	return m, nil
+}
+
+// level is the share of reads that were answered from a level of the cache; -1 where the server does not tell.
+func level(d scraped, name string, reads float64) float64 {
+	const lookups = "emporium_cache_lookups_total"
+	if d.sum(lookups) == 0 {
+		return -1
+	}
+	return d.sum(lookups, `="`+name+`"`) / max(reads, 1)
 }
 
 // inState starts a server with or without the cache.

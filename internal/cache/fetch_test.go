@@ -1,0 +1,78 @@
+//go:build unix
+
+package cache_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"emporium/internal/cache"
+	"emporium/internal/cache/remote"
+	"emporium/internal/postgres/pgtest"
+	"emporium/internal/redisclient"
+	"emporium/internal/redisclient/redistest"
+)
+
+func TestFetchFindsWhatAnotherProcessHasPutAndNothingOld(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, pgtest.CommonCluster(t))
+	thing := s.add(1)
+	redis := redistest.New(t)
+	processes := [2]*process{}
+	for i := range processes {
+		client, err := redisclient.Open(redis.URL(), 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = client.Close() })
+		processes[i] = s.start(cache.Options{Remote: remote.New(remote.Options{Client: client, Budget: 5 * time.Second})})
+	}
+	one, two := processes[0], processes[1]
+	question := key("n of " + thing.String())
+	fetch := func(p *process) string {
+		if e, ok := p.Fetch(context.Background(), question, false); ok {
+			return string(e.Body)
+		}
+		return ""
+	}
+	if got := fetch(two); got != "" {
+		t.Errorf("fetched %q before anything was put", got)
+	}
+	one.settle(thing)
+	two.until("another process finds it", func() bool { return fetch(two) == "1 true" })
+	if e, ok := two.Lookup(question); !ok || string(e.Body) != "1 true" {
+		t.Error("what was fetched is not kept")
+	}
+	s.write("UPDATE shop.things SET n = 2 WHERE id = $1", thing)
+	one.await()
+	for i, p := range processes {
+		if got := fetch(p); got != "" {
+			t.Errorf("process %d fetches %q, which is void", i, got)
+		}
+	}
+}
+
+func TestGetDoesNotAskRedisAgain(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, pgtest.CommonCluster(t))
+	redis := redistest.New(t)
+	client, err := redisclient.Open(redis.URL(), 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	gets := make(chan string, 100)
+	p := s.start(cache.Options{Remote: remote.New(remote.Options{Client: client, Budget: 5 * time.Second, Observe: func(op, _ string, _ time.Duration) {
+		if op == "get" {
+			gets <- op
+		}
+	}})})
+	for want, ctx := range []context.Context{cache.Fetched(t.Context()), t.Context()} {
+		before := len(gets)
+		r := cache.Get(ctx, p.Cache, key(time.Now().String()), false, func(context.Context) cache.Filled[int] { return cache.Filled[int]{Why: "not"} })
+		if got := len(gets) - before; r.Level != cache.Miss || got != want {
+			t.Errorf("level %s, Redis was asked %d times instead of %d", r.Level, got, want)
+		}
+	}
+}
