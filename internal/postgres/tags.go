@@ -167,6 +167,9 @@ func (r *Recorder) add(db *DB, s Stmt) {
 }
 
 func (r *Recorder) also(reads []Read) {
+	if r.parent != nil {
+		r.parent.also(reads)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.reads = append(r.reads, reads...)
