@@ -7,6 +7,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"strings"
@@ -48,10 +49,31 @@ type Options struct {
 // Observer is told what happens. All of it is called from many goroutines.
 type Observer struct {
 	Lookup func(level Level)     // how a lookup has ended
-	Reject func(reason string)   // an answer that is not kept, by one of a fixed set of reasons
+	Reject func(reason Reason)   // an answer that is not kept
 	Change func(relation string) // a row has changed
-	Epoch  func()                // everything is void
+	Epoch  func()                // everything is void, because another stream of changes begins
 	Await  func(took time.Duration)
+	Stamp  func(slot uint32) // what depends on it is void; see Entry.Tags
+	Void   func()            // everything is, by what was changed or because of an epoch
+}
+
+// Reason is why an answer is not kept.
+type Reason string
+
+// The reasons.
+const (
+	Failed      Reason = "errors"       // it has errors
+	Scope       Reason = "scope"        // it depends on more of the viewer than its fields say
+	Uncacheable Reason = "uncacheable"  // it depends on more than the databases
+	Unfollowed  Reason = "not_followed" // changes of what it was read from are not told
+	CatchingUp  Reason = "catching_up"  // the databases are not followed yet
+	Changed     Reason = "changed"      // what it was read from has changed meanwhile
+	TooOld      Reason = "too_old"      // making it has taken longer than it may be kept
+)
+
+// Reasons are all of them.
+func Reasons() []Reason {
+	return []Reason{Failed, Scope, Uncacheable, Unfollowed, CatchingUp, Changed, TooOld}
 }
 
 // Level is where an answer came from.
@@ -102,6 +124,7 @@ func New(o Options) (*Cache, error) {
 	for i, s := range o.Sources {
 		f := newFollower(strings.Join(s.Domains, "+"), s.DB, s.Direct, o.Log)
 		f.onChange, f.onEpoch, f.delay = o.Observe.Change, o.Observe.Epoch, o.Delay
+		f.onStamp, f.onVoid = o.Observe.Stamp, o.Observe.Void
 		c.followers = append(c.followers, f)
 		for _, domain := range s.Domains {
 			c.of[domain] = i
@@ -115,7 +138,7 @@ func (o *Observer) fill() {
 		o.Lookup = func(Level) {}
 	}
 	if o.Reject == nil {
-		o.Reject = func(string) {}
+		o.Reject = func(Reason) {}
 	}
 	if o.Change == nil {
 		o.Change = func(string) {}
@@ -125,6 +148,12 @@ func (o *Observer) fill() {
 	}
 	if o.Await == nil {
 		o.Await = func(time.Duration) {}
+	}
+	if o.Stamp == nil {
+		o.Stamp = func(uint32) {}
+	}
+	if o.Void == nil {
+		o.Void = func() {}
 	}
 }
 
@@ -211,8 +240,11 @@ func (c *Cache) Trace(ctx context.Context, read func(context.Context) error) (st
 	e := &Entry{Ends: time.Now().Add(24 * time.Hour)}
 	marks, ok := c.marks()
 	ctx, recorder := postgres.Record(ctx)
-	if err := read(ctx); err != nil || !ok || c.trace(e, recorder, marks) != "" {
+	if err := read(ctx); err != nil || !ok {
 		return nil, err
+	}
+	if _, why := c.trace(e, recorder, marks); why != "" {
+		return nil, nil
 	}
 	return func() bool { return c.Ready() && c.fresh(e) }, nil
 }
@@ -229,7 +261,8 @@ type Result[V any] struct {
 type Filled[V any] struct {
 	Value  V
 	Body   []byte        // nil: it can not be kept
-	Why    string        // it can not be kept
+	Why    string        // it can not be kept, in words
+	Reason Reason        // and for the observer; Failed if it is left out
 	MaxAge time.Duration // for which it may be kept
 }
 
@@ -305,34 +338,38 @@ func produce[V any](ctx context.Context, c *Cache, private bool, key Key, fill f
 	recorded, recorder := postgres.Record(ctx)
 	filled := fill(recorded)
 	r := Result[V]{Value: filled.Value, Level: Miss, Why: filled.Why}
-	if !ok && r.Why == "" && !c.o.ByAge {
-		r.Why = "catching up"
+	reason := cmp.Or(filled.Reason, Failed)
+	if r.Why == "" && !ok && !c.o.ByAge {
+		r.Why, reason = "catching up", CatchingUp
 	}
 	if filled.Body == nil || r.Why != "" {
-		if r.Why == "" {
-			r.Why = "not whole"
-		}
-		c.o.Observe.Reject("answer")
+		r.Why = cmp.Or(r.Why, "not whole")
+		c.o.Observe.Reject(reason)
 		return r
 	}
 	e := &Entry{Body: filled.Body, Made: made, Ends: made.Add(filled.MaxAge)}
 	if c.o.ByAge {
-		if r.Why = recorder.Uncacheable(); r.Why == "" && private {
-			r.Why = "it is one person's, and nothing is followed"
+		if r.Why, reason = recorder.Uncacheable(), Uncacheable; r.Why == "" && private {
+			r.Why, reason = "it is one person's, and nothing is followed", Unfollowed
 		}
 	} else {
-		r.Why = c.trace(e, recorder, marks)
+		reason, r.Why = c.trace(e, recorder, marks)
 	}
 	if r.Why != "" {
-		c.o.Observe.Reject("reads")
+		c.o.Observe.Reject(reason)
 		return r
 	}
 	c.o.Delay("filled")
+	if !time.Now().Before(e.Ends) {
+		r.Why = "making it has taken longer than it may be kept"
+		c.o.Observe.Reject(TooOld)
+		return r
+	}
 	if !c.fresh(e) {
 		// What was read is stamped later than the clock that was noted: the answer is right, or was, but nobody can tell of it
 		// for how long.
 		r.Why = "changed meanwhile"
-		c.o.Observe.Reject("changed")
+		c.o.Observe.Reject(Changed)
 		return r
 	}
 	c.local.Set(key, e)
@@ -354,16 +391,16 @@ func (c *Cache) marks() ([]mark, bool) {
 }
 
 // trace notes what an answer was read from, or says why it can not be kept.
-func (c *Cache) trace(e *Entry, recorder *postgres.Recorder, marks []mark) string {
+func (c *Cache) trace(e *Entry, recorder *postgres.Recorder, marks []mark) (Reason, string) {
 	if why := recorder.Uncacheable(); why != "" {
-		return why
+		return Uncacheable, why
 	}
 	sources := make([]source, len(c.followers))
 	for relation, tags := range recorder.Tags(c.o.MostTags) {
 		domain, _, _ := strings.Cut(relation, ".")
 		i, known := c.of[domain]
 		if !known || !c.followers[i].follows(relation) {
-			return "changes of " + relation + " are not followed"
+			return Unfollowed, "changes of " + relation + " are not followed"
 		}
 		for _, t := range tags {
 			sources[i].slots = append(sources[i].slots, slotOf(t))
@@ -374,7 +411,7 @@ func (c *Cache) trace(e *Entry, recorder *postgres.Recorder, marks []mark) strin
 			e.sources = append(e.sources, source{i, marks[i], ascending(s.slots)})
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // Forget drops an answer here; for the naive mode.

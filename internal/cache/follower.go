@@ -56,6 +56,7 @@ type Follower struct {
 	applied atomic.Uint64 // all that was committed before this position is stamped
 	clock   atomic.Uint64 // all that was committed before this position is also seen by new snapshots; 0 while not known
 	lease   atomic.Int64  // until when (see now) the cache may be used
+	caught  atomic.Int64  // when (see now) it had last caught up with the log
 	own     atomic.Int32  // process ID of our connection's backend
 	last    atomic.Int64  // the latest time given to the server, in microseconds
 	peers   peers
@@ -72,6 +73,8 @@ type Follower struct {
 
 	onChange   func(relation string) // of each row
 	onEpoch    func()
+	onStamp    func(slot uint32)
+	onVoid     func()
 	delay      func(step string) // for tests
 	wakeClock  chan struct{}
 	wakeAnswer chan struct{}
@@ -96,7 +99,7 @@ func now() int64 { return int64(time.Since(began)) }
 func newFollower(name string, db *postgres.DB, direct string, log *slog.Logger) *Follower {
 	return &Follower{Name: name, db: db, direct: direct, log: log.With("database", name), stamps: new(stamps), moved: make(chan struct{}),
 		wakeClock: make(chan struct{}, 1), wakeAnswer: make(chan struct{}, 1), state: "starting",
-		onChange: func(string) {}, onEpoch: func() {}, delay: func(string) {}}
+		onChange: func(string) {}, onEpoch: func() {}, onStamp: func(uint32) {}, onVoid: func() {}, delay: func(string) {}}
 }
 
 // leased reports whether the cache may be used at a moment.
@@ -278,6 +281,7 @@ func (f *Follower) begin(ctx context.Context, stream *logical.Stream, side *pgx.
 	f.own.Store(int32(stream.PID()))
 	f.epoch.Store(epoch)
 	f.onEpoch()
+	f.onVoid()
 	f.mu.Lock()
 	f.invisible = nil
 	f.published = map[string]bool{}
@@ -349,24 +353,33 @@ func (s *sink) Changed(r *logical.Relation) {
 	of := f.relation(r)
 	if of.migrations {
 		f.floor.Store(f.at)
+		f.onVoid()
 	}
 	f.stamps.put(of.whole, f.at)
+	f.onStamp(of.whole)
 	f.onChange(of.name)
 }
 
 // Row stamps a value.
 func (s *sink) Row(r *logical.Relation, column int, value []byte) {
 	f := s.follower()
-	f.stamps.put(slotOf(f.relation(r).columns[column].Tag(value)), f.at)
+	slot := slotOf(f.relation(r).columns[column].Tag(value))
+	f.stamps.put(slot, f.at)
+	f.onStamp(slot)
 }
 
 // Truncate voids everything.
-func (s *sink) Truncate(*logical.Relation) { s.follower().floor.Store(s.follower().at) }
+func (s *sink) Truncate(*logical.Relation) {
+	f := s.follower()
+	f.floor.Store(f.at)
+	f.onVoid()
+}
 
 // Schema voids everything: a table has other columns than before.
 func (s *sink) Schema(*logical.Relation) {
 	f := s.follower()
 	f.floor.Store(max(f.at, f.applied.Load()+1))
+	f.onVoid()
 }
 
 // Commit notes that a transaction may not be visible yet.
@@ -649,6 +662,7 @@ func (r *renewal) step(ctx context.Context) error {
 	if r.sent-r.visible >= int64(visibleFor) { // by now everybody knows of us
 		f.lease.Store(min(r.sent+int64(leaseTime), r.asked+int64(unheard)))
 	}
+	f.caught.Store(r.sent)
 	r.written, r.asked = written, asked
 	r.again(renewEvery)
 	return nil

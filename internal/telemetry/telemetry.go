@@ -75,6 +75,7 @@ type Metrics struct {
 	statements *prometheus.HistogramVec
 	batches    *prometheus.HistogramVec
 	jobs       *prometheus.HistogramVec
+	cache      *cacheMetrics
 	names      nameLimit
 }
 
@@ -100,8 +101,10 @@ func NewMetrics() *Metrics {
 			[]string{"edge"}),
 		jobs: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "emporium_job_duration_seconds",
 			Help: "Tries of jobs by kind and outcome.", Buckets: latency}, []string{"job", "outcome"}),
+		cache: newCacheMetrics(),
 		names: newNameLimit(maxOperationNames),
 	}
+	m.registry.MustRegister(m.cache.collectors()...)
 	m.registry.MustRegister(m.http, m.inFlight, m.operations, m.statements, m.batches, m.jobs,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

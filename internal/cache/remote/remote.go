@@ -319,6 +319,9 @@ func (s *Store) probe(ctx context.Context) error {
 	return nil
 }
 
+// Broken reports whether Redis is left alone, because it did not answer lately.
+func (s *Store) Broken() bool { return s.open.Load() }
+
 // State says in words how the second level is.
 func (s *Store) State() string {
 	switch refused := s.refused.Load(); {
