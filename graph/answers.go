@@ -52,6 +52,7 @@ func (a *answers) query(ctx context.Context, exec graphql.GraphExecutor, op *gra
 		return answered{response, appendAnswer(make([]byte, 0, len(response.Data)+64), response, true)}
 	}
 	pass := func(why string) cache.Result[answered] {
+		a.metrics.CacheRefused("policy")
 		return cache.Result[answered]{Value: respond(ctx), Level: cache.Bypass, Why: why}
 	}
 	plan = a.schema.plan(op)
@@ -59,12 +60,12 @@ func (a *answers) query(ctx context.Context, exec graphql.GraphExecutor, op *gra
 	case plan == nil:
 		return pass("it asks for the schema"), nil, digest
 	case plan.policy.maxAge <= 0:
-		return pass("@cacheControl(maxAge: 0)"), nil, digest
+		return pass("@cacheControl(maxAge: 0)"), plan, digest
 	}
 	actor := auth.Peek(ctx)
 	digest, ok := a.digest(op)
 	if !ok {
-		return pass("its variables have no canonical form"), nil, digest
+		return pass("its variables have no canonical form"), plan, digest
 	}
 	found = cache.Get(ctx, a.cache, plan.policy.key(digest, actor), plan.policy.guarded, func(ctx context.Context) cache.Filled[answered] {
 		ctx, asked := auth.Watch(ctx)
@@ -72,9 +73,9 @@ func (a *answers) query(ctx context.Context, exec graphql.GraphExecutor, op *gra
 		filled := cache.Filled[answered]{Value: m, MaxAge: plan.policy.maxAge}
 		switch {
 		case len(m.response.Errors) > 0:
-			filled.Why = "it has errors"
+			filled.Why, filled.Reason = "it has errors", cache.Failed
 		case !plan.policy.covers(actor, asked):
-			filled.Why = "it depends on more of the viewer than its fields say"
+			filled.Why, filled.Reason = "it depends on more of the viewer than its fields say", cache.Scope
 			slog.ErrorContext(ctx, "an answer depends on more of the viewer than its operation's policy says, and was not kept",
 				"operation", operationName(op.Operation), "roles", asked.Roles().String(), "id", asked.ID())
 			if a.watch.exceeded != nil {

@@ -150,12 +150,9 @@ func (a *answers) describe(h http.Header, e *cache.Entry, p *policy, actor auth.
 		return
 	}
 	h.Set("Cache-Control", "public, no-cache, s-maxage="+strconv.Itoa(int(e.Ends.Sub(e.Made).Seconds())))
-	keys := make([]byte, 0, 6*len(tags))
-	for i, tag := range tags {
-		if i > 0 {
-			keys = append(keys, ' ')
-		}
-		keys = strconv.AppendUint(keys, uint64(tag), 36)
+	keys := append(make([]byte, 0, 6*len(tags)+len(cache.KeyOfAll)), cache.KeyOfAll...)
+	for _, tag := range tags {
+		keys = cache.AppendSurrogateKey(append(keys, ' '), tag)
 	}
 	h.Set("Surrogate-Key", string(keys))
 }

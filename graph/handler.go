@@ -97,7 +97,7 @@ func (o Options) handler(schema graphql.ExecutableSchema) (http.Handler, error) 
 	if err != nil {
 		return nil, err
 	}
-	transport := post{documents: documents}
+	transport := post{documents: documents, open: o.Introspection == IntrospectionOn}
 	if e, ok := schema.(executable); ok {
 		server.AddTransport(socket{subscriptions{o, e}})
 		transport.events = &eventStream{subscriptions{o, e}}
@@ -133,7 +133,8 @@ func (o Options) handler(schema graphql.ExecutableSchema) (http.Handler, error) 
 
 // operation gives each operation its loaders.
 func (o Options) operation(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
-	if o.Introspection == IntrospectionStaff && !auth.Staff(ctx) {
+	// Answers do not depend on it, but for those about the schema, which are not kept.
+	if o.Introspection == IntrospectionStaff && !auth.Peek(ctx).Has(auth.RoleSupport, auth.RoleManager, auth.RoleAdmin) {
 		graphql.GetOperationContext(ctx).DisableIntrospection = true
 	}
 	respond := next(loader.With(ctx, o.loaders))

@@ -37,6 +37,7 @@ type post struct {
 	answers   *answers     // nil: nothing is kept
 	front     *front
 	documents *documents
+	open      bool // everybody may ask how an answer was come by
 }
 
 // Supports accepts every request: requests has seen to it.
@@ -89,12 +90,19 @@ func (p post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecu
 // query answers a query by way of the cache.
 func (p post) query(w http.ResponseWriter, r *http.Request, x *exchange, exec graphql.GraphExecutor, op *graphql.OperationContext) {
 	ctx := r.Context()
+	explains := wantsExplanation(r, x.params)
+	if explains && (p.open || auth.Staff(ctx)) {
+		writeBody(w, http.StatusOK, p.answers.explained(ctx, exec, op))
+		return
+	}
 	found, plan, digest := p.answers.query(ctx, exec, op)
 	if found.Entry == nil {
 		writeBody(w, http.StatusOK, found.Value.body)
 		return
 	}
-	p.front.named(x, op, digest, plan)
+	if !explains { // or the front would answer those who may ask, too, without looking at who they are
+		p.front.named(x, op, digest, plan)
+	}
 	p.answers.write(w, r, found.Entry, &plan.policy, auth.Peek(ctx))
 	if found.Value.body == nil {
 		p.answers.hit(ctx, op)
