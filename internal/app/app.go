@@ -24,6 +24,7 @@ import (
 	"emporium/graph/loader"
 	"emporium/internal/auth"
 	"emporium/internal/cache"
+	"emporium/internal/cache/cdn"
 	"emporium/internal/cache/remote"
 	"emporium/internal/config"
 	"emporium/internal/devstack"
@@ -66,6 +67,7 @@ type App struct {
 	cache      *cache.Cache  // nil: no answers are kept
 	documents  *remote.Store // nil: each process knows its own
 	cacheRedis *redisClient  // nil without a cache
+	purger     *cdn.Purger   // nil: no cache in front of the server is told of changes
 	handler    http.Handler
 	http       net.Listener
 	admin      net.Listener
@@ -289,7 +291,7 @@ func (a *App) routes() (http.Handler, error) {
 	a.streams = graph.NewStreams()
 	api, err := graph.NewHandler(graph.Options{
 		Services: a.services, Streams: a.streams, Queues: a.queues, Verifier: verifier, Metrics: a.metrics, Timeout: a.cfg.OperationTimeout,
-		Introspection: graph.Introspection(a.cfg.Introspection), Cache: a.cache, MaxAge: a.cfg.CacheMaxAge, Documents: a.documents,
+		Introspection: graph.Introspection(a.cfg.Introspection), Cache: a.cache, MaxAge: a.cfg.CacheMaxAge, Purged: a.purger != nil, Documents: a.documents,
 		Cookies: graph.CookiePolicy{Path: endpoint, MaxAge: a.cfg.SessionTTL, Secure: a.cfg.CookieSecure},
 	})
 	if err != nil {
@@ -398,6 +400,9 @@ func (a *App) Run(ctx context.Context, ready func()) error {
 		}
 		if a.cache != nil {
 			group.Go(func() error { return a.cache.Run(ctx) })
+		}
+		if a.purger != nil {
+			group.Go(func() error { return a.purger.Run(ctx) })
 		}
 		if a.documents != nil {
 			group.Go(func() error { return a.documents.Run(ctx) })

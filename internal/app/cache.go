@@ -1,9 +1,11 @@
 package app
 
 import (
+	"context"
 	"time"
 
 	"emporium/internal/cache"
+	"emporium/internal/cache/cdn"
 	"emporium/internal/cache/remote"
 )
 
@@ -15,25 +17,65 @@ func (a *App) openCache() (err error) {
 	if a.cfg.Cache == "off" || !a.serving {
 		return nil
 	}
+	if a.cache, err = a.newCache(); err != nil {
+		return err
+	}
+	if a.cacheRedis.client != nil {
+		a.documents = remote.New(remote.Options{Client: a.cacheRedis.client, Prefix: "emporium:document:1:", TTL: documentTTL, Log: a.log})
+	}
+	a.metrics.CacheSize(a.cache.Size)
+	for i, f := range a.cache.Follows() {
+		a.metrics.CacheFollower(f.Database, func() (time.Duration, bool) {
+			now := a.cache.Follows()[i]
+			return now.Lag, now.Leased
+		})
+	}
+	return nil
+}
+
+// newCache makes a cache, and what belongs to it.
+func (a *App) newCache() (*cache.Cache, error) {
 	direct := a.cfg.DirectURLs()
 	var sources []cache.Source
 	for _, db := range a.dbs.all {
 		sources = append(sources, cache.Source{Domains: db.domains, DB: db.DB, Direct: direct[db.domains[0]]})
 	}
 	var second *remote.Store
+	var err error
 	if a.cacheRedis, err = openRedis(string(a.cfg.RedisURL), cacheConns); err != nil {
-		return err
+		return nil, err
 	}
 	if a.cacheRedis.client != nil {
-		second = remote.New(remote.Options{Client: a.cacheRedis.client, Sealer: a.secrets.sealer, TTL: a.cfg.CacheMaxAge, Log: a.log})
-		a.documents = remote.New(remote.Options{Client: a.cacheRedis.client, Prefix: "emporium:document:1:", TTL: documentTTL, Log: a.log})
+		second = remote.New(remote.Options{Client: a.cacheRedis.client, Sealer: a.secrets.sealer, TTL: a.cfg.CacheMaxAge,
+			Observe: a.metrics.CacheRedis, Log: a.log})
+		a.metrics.CacheRedisBreaker(second.Broken)
 	}
-	options := cache.Options{ByAge: a.cfg.Cache == "age", Sources: sources, Remote: second, Bytes: uint64(a.cfg.CacheBytes), Log: a.log}
+	if a.cfg.CDNPurgeURL != "" {
+		a.purger = cdn.New(cdn.Options{URL: string(a.cfg.CDNPurgeURL), Token: string(a.cfg.CDNPurgeToken), All: cache.KeyOfAll,
+			Append: cache.AppendSurrogateKey, Barrier: func(ctx context.Context) error { return a.cache.Barrier(ctx) },
+			Observe: a.metrics.CachePurge, Log: a.log})
+		a.metrics.CachePurgesPending(a.purger.Pending)
+	}
+	options := cache.Options{ByAge: a.cfg.Cache == "age", Sources: sources, Remote: second, Bytes: uint64(a.cfg.CacheBytes), Log: a.log,
+		Observe: a.observer()}
 	if changeCache != nil {
 		changeCache(&options)
 	}
-	a.cache, err = cache.New(options)
-	return err
+	return cache.New(options)
+}
+
+// observer tells the metrics what happens in the cache.
+func (a *App) observer() cache.Observer {
+	m := a.metrics
+	o := cache.Observer{
+		Lookup: func(l cache.Level) { m.CacheLookup(string(l)) },
+		Reject: func(r cache.Reason) { m.CacheRefused(string(r)) },
+		Change: m.CacheInvalidation, Epoch: m.CacheEpoch, Await: m.CacheWait,
+	}
+	if a.purger != nil {
+		o.Stamp, o.Void = a.purger.Changed, a.purger.All
+	}
+	return o
 }
 
 // cacheState says in words for each database whether its changes are followed, so that answers can be kept.

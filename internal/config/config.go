@@ -20,6 +20,7 @@ import (
 	"github.com/nyaruka/phonenumbers"
 
 	"emporium/internal/auth"
+	"emporium/internal/cache/cdn"
 	"emporium/internal/mail"
 	"emporium/internal/money"
 	"emporium/internal/redisclient"
@@ -47,6 +48,9 @@ type Config struct {
 	Cache       string        `env:"CACHE" envDefault:"on"`
 	CacheBytes  int64         `env:"CACHE_BYTES" envDefault:"67108864"`
 	CacheMaxAge time.Duration `env:"CACHE_MAX_AGE" envDefault:"1h"`
+
+	CDNPurgeURL   Secret `env:"CDN_PURGE_URL"`
+	CDNPurgeToken Secret `env:"CDN_PURGE_TOKEN"`
 
 	Keyset          Secret `env:"KEYSET"`
 	KeysetFile      string `env:"KEYSET_FILE"`
@@ -175,6 +179,13 @@ func Load(environ []string) (Config, error) {
 		if d <= 0 && !slices.Contains(unread, name) {
 			fail("%s must be longer than nothing", name)
 		}
+	}
+	if c.CDNPurgeURL != "" {
+		if err := cdn.Check(string(c.CDNPurgeURL), string(c.CDNPurgeToken)); err != nil {
+			fail("CDN_PURGE_URL %w (neither is shown, because they may hold secrets)", err)
+		}
+	} else if c.CDNPurgeToken != "" {
+		fail("CDN_PURGE_TOKEN is given without CDN_PURGE_URL")
 	}
 	if c.Cache != "on" && c.Cache != "age" && c.Cache != "off" {
 		fail("CACHE is `on`, `age` or `off`")
