@@ -90,6 +90,22 @@ func Command(ctx context.Context, args, environ []string, out, errs io.Writer) e
 					&cli.DurationFlag{Name: "since", Value: 26 * time.Hour, Usage: "how far to look back"},
 				}, Action: p.reconcile},
 			}},
+			{Name: "cache", Usage: "look into the response cache, and empty it", Commands: []*cli.Command{
+				{Name: "explain", Usage: "say for how long and for whom answers to an operation are kept, and what voids them",
+					ArgsUsage: "FILE.graphql",
+					Description: "Needs no database: for whom and for how long is what the schema says. What an answer is made of is known once it was\n" +
+						"made: --run asks the configured databases, reads only, and names the tags by which a change voids the answer.",
+					Flags: []cli.Flag{
+						&cli.StringFlag{Name: "operation", Usage: "the `NAME` of the operation, if the file has several"},
+						&cli.StringFlag{Name: "variables", Usage: "its variables, as a `JSON` object"},
+						&cli.BoolFlag{Name: "run", Usage: "run it, and name what it was read from"},
+						&cli.StringFlag{Name: "as", Usage: "run it as somebody with the `ROLE` CUSTOMER, SUPPORT, MANAGER, ADMIN or SERVICE; without, as nobody"},
+					}, Action: p.cacheExplain},
+				{Name: "purge", Usage: "make every process drop the answers that it keeps, and Redis too; nothing else is touched",
+					Description: "Answers are dropped by themselves when something in them changes. This is for when the databases were brought back to an\n" +
+						"earlier state, or when in doubt.",
+					Action: p.cachePurge},
+			}},
 			{Name: "token", Usage: "open a session of an account and print its access token", Flags: []cli.Flag{
 				&cli.StringFlag{Name: "email", Required: true, Usage: "whose"},
 			}, Action: p.token},
