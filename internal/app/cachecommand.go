@@ -87,7 +87,11 @@ func variables(text string) (found map[string]any, err error) {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
 	if err := d.Decode(&found); err != nil {
-		return nil, fmt.Errorf("--variables: line %d: %w", 1+strings.Count(text[:min(d.InputOffset(), int64(len(text)))], "\n"), err)
+		at := int64(len(text))
+		if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+			at = min(at, syntax.Offset)
+		}
+		return nil, fmt.Errorf("--variables: line %d: %w", 1+strings.Count(text[:at], "\n"), err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) || found == nil {
 		return nil, errors.New("--variables: it is not one JSON object")
