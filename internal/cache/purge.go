@@ -80,7 +80,7 @@ func (f *Follower) purge(ctx context.Context, domain string) (processes int, err
 	if written == 0 {
 		return 0, errors.New(domain + ".schema_migrations is empty")
 	}
-	found, err := f.others(limited)
+	found, err := f.look(limited)
 	if err != nil {
 		return 0, err
 	}
