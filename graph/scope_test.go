@@ -130,7 +130,7 @@ func TestKeptAnswersAreOnesOwn(t *testing.T) {
 	}
 	for i := range all {
 		q := &all[i]
-		if !keeps[q] && len(never[q]) > 0 && !strings.HasPrefix(q.name, "generated") {
+		if !raceDetector && !keeps[q] && !strings.HasPrefix(q.name, "generated") {
 			t.Logf("never kept: %s: %q", q.name, slices.Sorted(maps.Keys(never[q])))
 		}
 	}
@@ -182,7 +182,6 @@ func TestWrongPolicyIsNoticed(t *testing.T) {
 type alike [][]string
 
 var (
-	allAlike   = alike{viewers}
 	byRole     = alike{{"", "ada", "bob"}, {"support"}, {"manager"}, {"admin"}, {"service", "machine"}}
 	eachAlone  = alike{{""}, {"ada"}, {"bob"}, {"support"}, {"manager"}, {"admin"}, {"service"}, {"machine"}}
 	staffByIts = alike{{""}, {"ada"}, {"bob"}, {"support", "support2"}, {"manager"}, {"admin"}, {"service"}, {"machine"}}
