@@ -26,18 +26,19 @@ var someone = func() map[string]auth.Actor {
 // type that its answers are for everybody: the policies are refused, or the answer goes to nobody whom it does not go to now.
 func TestNoGuardedAnswerIsForEverybody(t *testing.T) {
 	t.Parallel()
-	now, err := newPolicies(contract(t), time.Hour)
+	asIs := contract(t)
+	now, err := newPolicies(asIs, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
 	public := &ast.Directive{Name: "cacheControl", Arguments: ast.ArgumentList{{Name: "scope", Value: &ast.Value{Raw: "PUBLIC", Kind: ast.EnumValue}}}}
 	fields := 0
-	for _, d := range sortedTypes(contract(t)) {
+	for _, d := range sortedTypes(asIs) {
 		if d.Kind != ast.Object {
 			continue
 		}
 		for _, f := range d.Fields {
-			if !guarded(contract(t), contract(t).Types[f.Type.Name()]) || len(accessMarks(f)) == 0 {
+			if !guarded(asIs, asIs.Types[f.Type.Name()]) || len(accessMarks(f)) == 0 {
 				continue
 			}
 			fields++
