@@ -209,6 +209,9 @@ func (a *App) compose() error {
 			AccessTTL: a.cfg.AccessTokenTTL, SessionTTL: a.cfg.SessionTTL, PhoneRegion: a.cfg.PhoneRegion}),
 		Products: product.New(a.dbs.products, a.cfg.Currency),
 	}
+	for _, q := range a.queues {
+		q.AuditTo(a.services.Users.WriteAudit)
+	}
 	a.services.Products.RunJobs(a.queues[jobs.Products], a.log)
 	// Orders ask payments, and payments tell orders what has become of the money.
 	a.services.Payments = payment.New(payment.Config{DB: a.dbs.payments, Sealer: a.secrets.sealer, Currency: a.cfg.Currency,

@@ -42,6 +42,7 @@ var mayImport = map[string][]string{
 	"internal/markup":                        {},
 	"internal/productcsv":                    {"internal/product", "internal/fault", "internal/id", "internal/markup", "internal/money"},
 	"internal/seed":                          {"internal/user", "internal/product", "internal/order", "internal/payment", "internal/auth", "internal/fault", "internal/id", "internal/money", "internal/page", "internal/postgres"},
+	"internal/audit":                         {"internal/auth", "internal/id", "internal/money"},
 	"internal/auth":                          {"internal/fault"},
 	"internal/cache":                         {"internal/cache/remote", "internal/postgres", "internal/postgres/logical"},
 	"internal/cache/cdn":                     {},
@@ -55,7 +56,7 @@ var mayImport = map[string][]string{
 	"internal/httpserver/playground":         {},
 	"internal/id":                            {"internal/fault"},
 	"internal/idempotency":                   {"internal/fault", "internal/postgres"},
-	"internal/jobs":                          {"internal/auth", "internal/fault", "internal/id", "internal/page", "internal/postgres"},
+	"internal/jobs":                          {"internal/audit", "internal/auth", "internal/fault", "internal/id", "internal/page", "internal/postgres"},
 	"internal/mail":                          {},
 	"internal/money":                         {"internal/fault"},
 	"internal/page":                          {"internal/fault"},
@@ -72,7 +73,7 @@ var mayImport = map[string][]string{
 
 // domain returns what the package of a domain may import.
 func domain(others ...string) []string {
-	return append(others, "internal/auth", "internal/fault", "internal/feed", "internal/id", "internal/idempotency", "internal/jobs", "internal/mail", "internal/money", "internal/page",
+	return append(others, "internal/audit", "internal/auth", "internal/fault", "internal/feed", "internal/id", "internal/idempotency", "internal/jobs", "internal/mail", "internal/money", "internal/page",
 		"internal/postgres", "internal/reseal", "internal/seal")
 }
 

@@ -55,6 +55,7 @@ type Queue struct {
 	observe func(kind string, took time.Duration, err error)
 	log     *slog.Logger
 	closed  sync.Once
+	audited bool // somebody writes entries of the audit log
 }
 
 // Open makes the queue in the schema of a database. The URL leads to a session of the same database, not to a transaction

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
+	"emporium/internal/audit"
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/id"
@@ -182,20 +183,32 @@ func (qs Queues) Retry(ctx context.Context, in RetryInput) (*RetryPayload, error
 	if !ok {
 		return nil, unknown
 	}
-	job, found, err := postgres.First(ctx, q.db, q.stmt("job", " WHERE id = $1"), q.scan, number)
-	switch {
-	case err != nil:
+	var job *Job
+	err := q.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) (err error) {
+		var found bool
+		job, found, err = postgres.First(ctx, tx, q.stmt("job", " WHERE id = $1 FOR UPDATE"), q.scan, number)
+		switch {
+		case err != nil:
+			return err
+		case !found:
+			return unknown
+		case job.State == StateCompleted || job.State == StateRunning:
+			return nil
+		}
+		waits := job.State == StateAvailable && !job.ScheduledAt.After(time.Now())
+		if _, err := q.client.JobRetryTx(ctx, postgres.Raw(tx), number); errors.Is(err, river.ErrNotFound) {
+			return unknown
+		} else if err != nil || waits { // it would have run at once anyway
+			return err
+		}
+		if err := q.Audit(ctx, tx, audit.Of(ctx, audit.JobRetried, in.JobID, audit.Details{"kind": job.Kind, "state": job.State})...); err != nil {
+			return err
+		}
+		job, _, err = postgres.First(ctx, tx, q.stmt("job", " WHERE id = $1"), q.scan, number)
+		return err
+	})
+	if err != nil {
 		return nil, err
-	case !found:
-		return nil, unknown
-	case job.State == StateCompleted || job.State == StateRunning:
-		return &RetryPayload{Job: job}, nil
 	}
-	if _, err := q.client.JobRetry(ctx, number); errors.Is(err, river.ErrNotFound) {
-		return nil, unknown
-	} else if err != nil {
-		return nil, err
-	}
-	job, _, err = postgres.First(ctx, q.db, q.stmt("job", " WHERE id = $1"), q.scan, number)
-	return &RetryPayload{Job: job}, err
+	return &RetryPayload{Job: job}, nil
 }

@@ -2,18 +2,20 @@ package user
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 
+	"emporium/internal/audit"
 	"emporium/internal/auth"
 	"emporium/internal/id"
 	"emporium/internal/page"
 	"emporium/internal/postgres"
 )
 
-// AuditAction is what was done to an account.
-type AuditAction string
+// AuditAction is what was done. Those that are done to accounts are here, those of other services in package audit.
+type AuditAction = audit.Action
 
 const (
 	AuditSignedUp          AuditAction = "SIGNED_UP"
@@ -41,14 +43,18 @@ const (
 	AuditAPIKeyRevoked        AuditAction = "API_KEY_REVOKED"
 )
 
-// AuditEntry is a line of the audit log: it is there if, and only if, what it tells of was written.
+// AuditEntry is a line of the audit log: it is there if, and only if, what it tells of was written; of what other services
+// have written, a moment later.
 type AuditEntry struct {
-	SubjectID uuid.UUID
+	SubjectID uuid.UUID // what it was done to: a user, or an object of another service
 	ID        uuid.UUID
 	At        time.Time  // as the ID has it, to the millisecond
 	ActorID   *uuid.UUID // nil when it is not known, or was nobody of the graph
 	Action    AuditAction
 	Details   map[string]any // no personal data
+
+	SubjectKind    int16      // an id.Kind
+	SubjectOwnerID *uuid.UUID // of what somebody owns
 }
 
 // ActorGlobalID returns the actor's ID in the graph.
@@ -59,8 +65,22 @@ func (e *AuditEntry) ActorGlobalID() *id.ID {
 	return new(id.Of(id.User, *e.ActorID))
 }
 
+// SubjectUser returns the subject if it is a user.
+func (e *AuditEntry) SubjectUser() *uuid.UUID {
+	if id.Kind(e.SubjectKind) != id.User {
+		return nil
+	}
+	return &e.SubjectID
+}
+
 // SubjectGlobalID returns the subject's ID in the graph.
-func (e *AuditEntry) SubjectGlobalID() id.ID { return id.Of(id.User, e.SubjectID) }
+func (e *AuditEntry) SubjectGlobalID() id.ID {
+	subject := id.Of(id.Kind(e.SubjectKind), e.SubjectID)
+	if e.SubjectOwnerID != nil {
+		subject.Owner = *e.SubjectOwnerID
+	}
+	return subject
+}
 
 // AuditFilter says which entries; all that is given has to match.
 type AuditFilter struct {
@@ -87,17 +107,20 @@ func (s *Service) AuditLog(ctx context.Context, f AuditFilter, args page.Args) (
 		return nil, err
 	}
 	b := new(postgres.Builder)
-	isUser := func(column string, user *id.ID) {
-		switch {
-		case user == nil:
-		case user.Kind != id.User:
-			b.And("false")
-		default:
-			b.And(column+" = ?", user.Key)
+	switch {
+	case f.ActorID == nil:
+	case f.ActorID.Kind != id.User && f.ActorID.Kind != id.APIKey: // a machine acts under the ID of its key
+		b.And("false")
+	default:
+		b.And("actor_id = ?", f.ActorID.Key)
+	}
+	if f.SubjectID != nil {
+		b.And("subject_id = ?", f.SubjectID.Key)
+		b.And("subject_kind = ?", int16(f.SubjectID.Kind))
+		if f.SubjectID.Owner != uuid.Nil {
+			b.And("subject_owner_id = ?", f.SubjectID.Owner)
 		}
 	}
-	isUser("actor_id", f.ActorID)
-	isUser("subject_id", f.SubjectID)
 	if f.Actions != nil {
 		b.And("action = ANY(?)", f.Actions)
 	}
@@ -113,7 +136,7 @@ func (s *Service) AuditLog(ctx context.Context, f AuditFilter, args page.Args) (
 	if err != nil {
 		return nil, err
 	}
-	entries := s.tables.audit.In(ctx)
+	entries := s.tables.audit.In(ctx, "SubjectKind") // edges begin with it
 	rows, err := postgres.Select(ctx, s.db, postgres.Stmt{
 		Name: "users.audit_log", SQL: "SELECT " + entries.SQL + " FROM users.audit" + b.Where() + order,
 		Reads: postgres.All("users.audit"),
@@ -125,22 +148,54 @@ func (s *Service) AuditLog(ctx context.Context, f AuditFilter, args page.Args) (
 }
 
 // details are what an entry tells besides; no personal data.
-type details = map[string]any
+type details = audit.Details
 
 // record writes an entry of the audit log in the transaction of what it tells of. Actor is uuid.Nil where it is not known.
 func (s *Service) record(ctx context.Context, tx *postgres.Tx, actor, subject uuid.UUID, action AuditAction, d details) error {
-	key := id.New()
-	at, err := id.Time(key)
-	if err != nil {
-		return err
-	}
 	var by *uuid.UUID
 	if actor != uuid.Nil {
 		by = &actor
 	}
-	if d == nil {
-		d = details{}
+	return insertEntry(ctx, tx, audit.By(by, action, id.Of(id.User, subject), d))
+}
+
+// WriteAudit writes entries that other services have made, each once however often it is called: for the jobs in which they
+// travel. It looks at no viewer.
+func (s *Service) WriteAudit(ctx context.Context, entries []audit.Entry) error {
+	return s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {
+		for _, e := range entries {
+			if err := insertEntry(ctx, tx, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func insertEntry(ctx context.Context, tx *postgres.Tx, e audit.Entry) error {
+	at, err := id.Time(e.ID)
+	if err != nil {
+		return err
 	}
-	_, err = postgres.Exec(ctx, tx, postgres.Stmt{Name: "users.insert_audit", SQL: insertAudit}, subject, key, at, by, action, d)
+	var subject id.ID
+	switch {
+	case e.Object != "":
+		if subject, err = id.Parse(e.Object); err != nil {
+			return err
+		}
+	case e.Actor != nil:
+		subject = id.Of(id.User, *e.Actor)
+	default:
+		return fmt.Errorf("%s is about nothing, and by nobody", e.Action)
+	}
+	var owner *uuid.UUID
+	if subject.Owner != uuid.Nil {
+		owner = &subject.Owner
+	}
+	if e.Details == nil {
+		e.Details = details{}
+	}
+	_, err = postgres.Exec(ctx, tx, postgres.Stmt{Name: "users.insert_audit", SQL: insertAudit},
+		subject.Key, e.ID, at, e.Actor, e.Action, e.Details, int16(subject.Kind), owner)
 	return err
 }

@@ -134,7 +134,7 @@ func TestAuditLog(t *testing.T) {
 	equal(t, "page", [2]bool{c.PageInfo.HasNextPage, c.PageInfo.HasPreviousPage}, [2]bool{})
 	e := c.Edges[1].Node
 	equal(t, "entry", e, &user.AuditEntry{SubjectID: ada.ID, ID: e.ID, At: e.At, ActorID: &boss.ID, Action: user.AuditDeactivated,
-		Details: map[string]any{"sessionsEnded": 1.0}})
+		Details: map[string]any{"sessionsEnded": 1.0}, SubjectKind: int16(id.User)})
 	at, err := id.Time(e.ID)
 	must(t, err)
 	equal(t, "instant", e.At, at)

@@ -16,7 +16,7 @@ const userColumns = `owner_id AS id, guest, status, roles, name, email, email_ve
 
 const addressColumns = `owner_id AS owner, id, country, details AS postal`
 
-const auditColumns = `subject_id, id, at, actor_id, action, details`
+const auditColumns = `subject_id, id, at, actor_id, action, details, subject_kind, subject_owner_id`
 
 // Where a statement has a viewer, it is the only owner whose rows are returned; NULL is staff, who see everybody's.
 const (
@@ -121,7 +121,8 @@ const (
 
 	updateRoles = `UPDATE users.users SET roles = $2, updated_at = $3 WHERE owner_id = $1`
 
-	insertAudit = `INSERT INTO users.audit (subject_id, id, at, actor_id, action, details) VALUES ($1, $2, $3, $4, $5, $6)`
+	insertAudit = `INSERT INTO users.audit (subject_id, id, at, actor_id, action, details, subject_kind, subject_owner_id)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`
 )
 
 // userField and addressField are the places that values are sealed for.

@@ -60,9 +60,10 @@ func TestRowsAreReadAsTheyCome(t *testing.T) {
 
 	made := time.UnixMilli(1_772_400_000_000).UTC()
 	e := user.AuditEntry{SubjectID: owner, ID: id.At(made, id.New()), At: made, ActorID: &guest.ID, Action: user.AuditRolesSet,
-		Details: map[string]any{"to": []any{"ADMIN"}}}
+		Details: map[string]any{"to": []any{"ADMIN"}}, SubjectKind: int16(id.User), SubjectOwnerID: &guest.ID}
 	pgtest.Filled(t, "what was written", e)
-	w.exec(t, "INSERT INTO users.audit VALUES ($1, $2, $3, $4, $5, $6)", e.SubjectID, e.ID, e.At, e.ActorID, e.Action, e.Details)
+	w.exec(t, "INSERT INTO users.audit VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", e.SubjectID, e.ID, e.At, e.ActorID, e.Action, e.Details,
+		e.SubjectKind, e.SubjectOwnerID)
 	admin := auth.With(t.Context(), auth.Actor{ID: id.New(), Roles: auth.Roles(auth.RoleAdmin)})
 	pgtest.CheckRows(admin, t, "AuditLog", of, v.AuditTable(), func() error {
 		_, err := v.AuditLog(admin, user.AuditFilter{}, page.Args{First: new(5)})
