@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"emporium/internal/audit"
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/id"
@@ -91,9 +92,10 @@ func unknown(what, field string) error {
 	return &fault.Error{Code: fault.NotFound, Message: "there is no such " + what, Field: []string{"input", field}}
 }
 
-// change runs fn in a transaction for those who may edit the catalogue. What the user can mend are problems, and nothing
-// was written then. It fails with Conflict while an import is under way.
-func (s *Service) change(ctx context.Context, fn func(ctx context.Context, tx *postgres.Tx) error) ([]fault.Problem, error) {
+// change runs fn in a transaction for those who may edit the catalogue, and records what fn says that was done: nothing if
+// nothing has changed. What the user can mend are problems, and nothing was written then. It fails with Conflict while an
+// import is under way.
+func (s *Service) change(ctx context.Context, fn func(ctx context.Context, tx *postgres.Tx) ([]audit.Entry, error)) ([]fault.Problem, error) {
 	viewer := auth.From(ctx)
 	switch {
 	case !viewer.SignedIn():
@@ -109,7 +111,11 @@ func (s *Service) change(ctx context.Context, fn func(ctx context.Context, tx *p
 		if !free {
 			return fault.New(fault.Conflict, "the catalogue is being imported; try again when that is done")
 		}
-		return fn(ctx, tx)
+		done, err := fn(ctx, tx)
+		if err != nil {
+			return err
+		}
+		return s.jobs.Audit(ctx, tx, done...)
 	})
 	if problems := refused(err); problems != nil {
 		return problems, nil
@@ -200,22 +206,23 @@ func moment() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 // editOf runs fn on the draft of the product that an ID is of, or of a variant or medium of, and writes what fn makes of
 // it. The ID has to be of the kind. The draft that is returned is what was written.
 func (s *Service) editOf(
-	ctx context.Context, kind id.Kind, of id.ID, fn func(ctx context.Context, tx *postgres.Tx, d *Draft) error,
+	ctx context.Context, action audit.Action, kind id.Kind, of id.ID, fn func(ctx context.Context, tx *postgres.Tx, d *Draft) error,
 ) (*Draft, []fault.Problem, error) {
 	var d *Draft
-	problems, err := s.change(ctx, func(ctx context.Context, tx *postgres.Tx) error {
+	problems, err := s.change(ctx, func(ctx context.Context, tx *postgres.Tx) ([]audit.Entry, error) {
 		e, err := lockOf(ctx, tx, kind, of)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		d = e.is
 		if err := fn(ctx, tx, d); err != nil {
-			return err
+			return nil, err
 		}
 		if err := s.check(d); err != nil {
-			return ofItem(err)
+			return nil, ofItem(err)
 		}
-		return s.save(ctx, tx, moment(), e)
+		err = s.save(ctx, tx, moment(), e)
+		return e.told(ctx, action), err
 	})
 	if err != nil || problems != nil {
 		return nil, problems, err
@@ -392,7 +399,7 @@ func productPayload(d *Draft, problems []fault.Problem, err error) (*ProductPayl
 // CreateProduct makes a product, which is a draft.
 func (s *Service) CreateProduct(ctx context.Context, in ProductCreateInput) (*ProductPayload, error) {
 	var d *Draft
-	problems, err := s.change(ctx, func(ctx context.Context, tx *postgres.Tx) error {
+	problems, err := s.change(ctx, func(ctx context.Context, tx *postgres.Tx) ([]audit.Entry, error) {
 		d = &Draft{Collections: []uuid.UUID{}}
 		if err := d.fill(ProductUpdateInput{
 			Title: graphql.OmittableOf(&in.Title), DescriptionHTML: graphql.OmittableOf(in.DescriptionHTML),
@@ -400,7 +407,7 @@ func (s *Service) CreateProduct(ctx context.Context, in ProductCreateInput) (*Pr
 			Tags: graphql.OmittableOf(in.Tags), CategoryID: graphql.OmittableOf(in.CategoryID), SEO: graphql.OmittableOf(in.SEO),
 			Metadata: graphql.OmittableOf(in.Metadata),
 		}); err != nil {
-			return err
+			return nil, err
 		}
 		for _, o := range in.Options {
 			d.Options = append(d.Options, Option{Name: strings.TrimSpace(o.Name), Values: o.Values})
@@ -410,18 +417,20 @@ func (s *Service) CreateProduct(ctx context.Context, in ProductCreateInput) (*Pr
 		}
 		for i := range in.Variants {
 			if err := d.addVariant(in.Variants[i], s.currency); err != nil {
-				return inside(err, variantField(i))
+				return nil, inside(err, variantField(i))
 			}
 		}
 		if err := s.check(d); err != nil {
-			return err
+			return nil, err
 		}
 		if err := d.checkSKUs(ctx, tx); err != nil {
-			return err
+			return nil, err
 		}
 		now := moment()
 		d.begin(now)
-		return s.save(ctx, tx, now, edited{&Draft{}, d})
+		e := edited{&Draft{}, d}
+		err := s.save(ctx, tx, now, e)
+		return e.told(ctx, audit.ProductCreated), err
 	})
 	return productPayload(d, problems, err)
 }
@@ -459,7 +468,9 @@ func inside(err error, prefix string) error {
 
 // UpdateProduct changes a product.
 func (s *Service) UpdateProduct(ctx context.Context, in ProductUpdateInput) (*ProductPayload, error) {
-	return productPayload(s.editOf(ctx, id.Product, in.ProductID, func(_ context.Context, _ *postgres.Tx, d *Draft) error { return d.fill(in) }))
+	return productPayload(s.editOf(ctx, audit.ProductUpdated, id.Product, in.ProductID, func(_ context.Context, _ *postgres.Tx, d *Draft) error {
+		return d.fill(in)
+	}))
 }
 
 // fill changes a draft as given.
@@ -516,14 +527,14 @@ func (d *Draft) fill(in ProductUpdateInput) error {
 }
 
 // transitions are the statuses that each verb leads from, and the one that it leads to. From that one it does nothing.
-var transitions = map[string]struct {
+var transitions = map[audit.Action]struct {
 	from []Status
 	to   Status
 }{
-	"publish":   {[]Status{StatusDraft}, StatusActive},
-	"unpublish": {[]Status{StatusActive}, StatusDraft},
-	"archive":   {[]Status{StatusDraft, StatusActive}, StatusArchived},
-	"restore":   {[]Status{StatusArchived}, StatusDraft},
+	audit.ProductPublished:   {[]Status{StatusDraft}, StatusActive},
+	audit.ProductUnpublished: {[]Status{StatusActive}, StatusDraft},
+	audit.ProductArchived:    {[]Status{StatusDraft, StatusActive}, StatusArchived},
+	audit.ProductRestored:    {[]Status{StatusArchived}, StatusDraft},
 }
 
 // ProductTransitionInput is the product whose status changes.
@@ -531,26 +542,26 @@ type ProductTransitionInput struct{ ProductID id.ID }
 
 // Publish puts a product on sale.
 func (s *Service) Publish(ctx context.Context, in ProductTransitionInput) (*ProductPayload, error) {
-	return s.move(ctx, "publish", in.ProductID)
+	return s.move(ctx, audit.ProductPublished, in.ProductID)
 }
 
 // Unpublish takes a product off sale; it is a draft again.
 func (s *Service) Unpublish(ctx context.Context, in ProductTransitionInput) (*ProductPayload, error) {
-	return s.move(ctx, "unpublish", in.ProductID)
+	return s.move(ctx, audit.ProductUnpublished, in.ProductID)
 }
 
 // Archive takes a product out of the shop. Orders keep it.
 func (s *Service) Archive(ctx context.Context, in ProductTransitionInput) (*ProductPayload, error) {
-	return s.move(ctx, "archive", in.ProductID)
+	return s.move(ctx, audit.ProductArchived, in.ProductID)
 }
 
 // Restore makes a draft of what was archived.
 func (s *Service) Restore(ctx context.Context, in ProductTransitionInput) (*ProductPayload, error) {
-	return s.move(ctx, "restore", in.ProductID)
+	return s.move(ctx, audit.ProductRestored, in.ProductID)
 }
 
-func (s *Service) move(ctx context.Context, verb string, product id.ID) (*ProductPayload, error) {
-	return productPayload(s.editOf(ctx, id.Product, product, func(_ context.Context, _ *postgres.Tx, d *Draft) error {
+func (s *Service) move(ctx context.Context, verb audit.Action, product id.ID) (*ProductPayload, error) {
+	return productPayload(s.editOf(ctx, verb, id.Product, product, func(_ context.Context, _ *postgres.Tx, d *Draft) error {
 		t := transitions[verb]
 		switch {
 		case d.Status == t.to:
@@ -575,7 +586,7 @@ type ProductScheduleInput struct {
 // Schedule plans when a draft goes on sale, and when that or what is on sale goes off it. An instant that has passed is
 // due at once. Any other change of the status forgets what it makes meaningless.
 func (s *Service) Schedule(ctx context.Context, in ProductScheduleInput) (*ProductPayload, error) {
-	return productPayload(s.editOf(ctx, id.Product, in.ProductID, func(_ context.Context, _ *postgres.Tx, d *Draft) error {
+	return productPayload(s.editOf(ctx, audit.ProductScheduled, id.Product, in.ProductID, func(_ context.Context, _ *postgres.Tx, d *Draft) error {
 		if at, ok := in.PublishAt.ValueOK(); ok {
 			if at != nil && d.Status != StatusDraft {
 				return refuse(fault.ProblemWrongStatus, "publishAt", "the product is %s; only a draft goes on sale", d.Status)
@@ -686,7 +697,7 @@ type MediaRemovePayload struct {
 
 // AddMedia gives a product a picture or film that lies somewhere.
 func (s *Service) AddMedia(ctx context.Context, in MediaAddInput) (*MediaPayload, error) {
-	d, problems, err := s.editOf(ctx, id.Product, in.ProductID, func(_ context.Context, _ *postgres.Tx, d *Draft) error {
+	d, problems, err := s.editOf(ctx, audit.MediaAdded, id.Product, in.ProductID, func(_ context.Context, _ *postgres.Tx, d *Draft) error {
 		d.Media = append(d.Media, in.medium())
 		return nil
 	})
@@ -701,7 +712,7 @@ func (s *Service) AddMedia(ctx context.Context, in MediaAddInput) (*MediaPayload
 
 // UpdateMedia changes a medium.
 func (s *Service) UpdateMedia(ctx context.Context, in MediaUpdateInput) (*MediaPayload, error) {
-	d, problems, err := s.editOf(ctx, id.Media, in.MediaID, func(_ context.Context, _ *postgres.Tx, d *Draft) error {
+	d, problems, err := s.editOf(ctx, audit.MediaUpdated, id.Media, in.MediaID, func(_ context.Context, _ *postgres.Tx, d *Draft) error {
 		m := &d.Media[d.medium(in.MediaID.Key)]
 		before := m.URL
 		if err := required("url", in.URL, &m.URL); err != nil {
@@ -724,7 +735,7 @@ func (s *Service) UpdateMedia(ctx context.Context, in MediaUpdateInput) (*MediaP
 
 // RemoveMedia takes a medium from its product. Variants that it was the picture of have none then.
 func (s *Service) RemoveMedia(ctx context.Context, in MediaRemoveInput) (*MediaRemovePayload, error) {
-	d, problems, err := s.editOf(ctx, id.Media, in.MediaID, func(_ context.Context, _ *postgres.Tx, d *Draft) error {
+	d, problems, err := s.editOf(ctx, audit.MediaRemoved, id.Media, in.MediaID, func(_ context.Context, _ *postgres.Tx, d *Draft) error {
 		i := d.medium(in.MediaID.Key)
 		d.Media = slices.Delete(d.Media, i, i+1)
 		return nil
@@ -740,7 +751,7 @@ func (s *Service) RemoveMedia(ctx context.Context, in MediaRemoveInput) (*MediaR
 
 // ReorderMedia puts all media of a product into an order.
 func (s *Service) ReorderMedia(ctx context.Context, in MediaReorderInput) (*ProductPayload, error) {
-	return productPayload(s.editOf(ctx, id.Product, in.ProductID, func(_ context.Context, _ *postgres.Tx, d *Draft) (err error) {
+	return productPayload(s.editOf(ctx, audit.ProductMediaReordered, id.Product, in.ProductID, func(_ context.Context, _ *postgres.Tx, d *Draft) (err error) {
 		d.Media, err = reordered(d.Media, func(m *Media) uuid.UUID { return m.ID }, id.Media, in.MediaIDs, "mediaIds")
 		return err
 	}))

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"emporium/internal/audit"
 	"emporium/internal/fault"
 	"emporium/internal/id"
 	"emporium/internal/money"
@@ -162,7 +163,7 @@ func (d *Draft) fillVariant(i int, in VariantFields) error {
 // CreateVariant gives a product another variant, of which there is nothing in stock. A value that its option does not have
 // yet is added to it.
 func (s *Service) CreateVariant(ctx context.Context, in VariantCreateInput) (*VariantPayload, error) {
-	d, problems, err := s.editOf(ctx, id.Product, in.ProductID, func(_ context.Context, _ *postgres.Tx, d *Draft) error {
+	d, problems, err := s.editOf(ctx, audit.VariantCreated, id.Product, in.ProductID, func(_ context.Context, _ *postgres.Tx, d *Draft) error {
 		if len(d.Variants) >= MaxVariants {
 			return refuse(fault.ProblemTooMany, "", "a product has at most %d variants", MaxVariants)
 		}
@@ -182,7 +183,7 @@ func (s *Service) CreateVariant(ctx context.Context, in VariantCreateInput) (*Va
 
 // UpdateVariant changes a variant.
 func (s *Service) UpdateVariant(ctx context.Context, in VariantUpdateInput) (*VariantPayload, error) {
-	d, problems, err := s.editOf(ctx, id.Variant, in.VariantID, func(_ context.Context, _ *postgres.Tx, d *Draft) error {
+	d, problems, err := s.editOf(ctx, audit.VariantUpdated, id.Variant, in.VariantID, func(_ context.Context, _ *postgres.Tx, d *Draft) error {
 		return d.fillVariant(d.variant(in.VariantID.Key), in.VariantFields)
 	})
 	if err != nil {
@@ -197,7 +198,7 @@ func (s *Service) UpdateVariant(ctx context.Context, in VariantUpdateInput) (*Va
 // DeleteVariant deletes a variant that is not the last one of its product and of which orders under way hold nothing. What
 // is on hand goes out of the books, by a movement of the ledger, which outlives the variant, like the history of its prices.
 func (s *Service) DeleteVariant(ctx context.Context, in VariantDeleteInput) (*VariantDeletePayload, error) {
-	d, problems, err := s.editOf(ctx, id.Variant, in.VariantID, func(ctx context.Context, tx *postgres.Tx, d *Draft) error {
+	d, problems, err := s.editOf(ctx, audit.VariantDeleted, id.Variant, in.VariantID, func(ctx context.Context, tx *postgres.Tx, d *Draft) error {
 		if len(d.Variants) == 1 {
 			return refuse(fault.ProblemInvalid, "variantId", "a product keeps one variant at least")
 		}
@@ -224,7 +225,7 @@ func (s *Service) DeleteVariant(ctx context.Context, in VariantDeleteInput) (*Va
 
 // ReorderVariants puts all variants of a product into an order.
 func (s *Service) ReorderVariants(ctx context.Context, in VariantsReorderInput) (*ProductPayload, error) {
-	return productPayload(s.editOf(ctx, id.Product, in.ProductID, func(_ context.Context, _ *postgres.Tx, d *Draft) (err error) {
+	return productPayload(s.editOf(ctx, audit.ProductVariantsReordered, id.Product, in.ProductID, func(_ context.Context, _ *postgres.Tx, d *Draft) (err error) {
 		d.Variants, err = reordered(d.Variants, func(v *VariantDraft) uuid.UUID { return v.ID }, id.Variant, in.VariantIDs, "variantIds")
 		return err
 	}))
@@ -235,12 +236,12 @@ func (s *Service) ReorderVariants(ctx context.Context, in VariantsReorderInput) 
 func (s *Service) UpdateVariants(ctx context.Context, in VariantsBulkUpdateInput) (*VariantsBulkUpdatePayload, error) {
 	var results []VariantUpdateResult
 	once := func() ([]fault.Problem, error) {
-		return s.change(ctx, func(ctx context.Context, tx *postgres.Tx) (err error) {
+		return s.change(ctx, func(ctx context.Context, tx *postgres.Tx) (done []audit.Entry, err error) {
 			if n := len(in.Variants); n == 0 || n > maxBulk {
-				return refuse(fault.ProblemTooMany, "variants", "there are %d variants, not 1 to %d", n, maxBulk)
+				return nil, refuse(fault.ProblemTooMany, "variants", "there are %d variants, not 1 to %d", n, maxBulk)
 			}
-			results, err = s.updateVariants(ctx, tx, in.Variants)
-			return err
+			results, done, err = s.updateVariants(ctx, tx, in.Variants)
+			return done, err
 		})
 	}
 	problems, err := once()
@@ -260,7 +261,7 @@ func (s *Service) UpdateVariants(ctx context.Context, in VariantsBulkUpdateInput
 	return &VariantsBulkUpdatePayload{Results: results}, nil
 }
 
-func (s *Service) updateVariants(ctx context.Context, tx *postgres.Tx, items []VariantUpdateInput) ([]VariantUpdateResult, error) {
+func (s *Service) updateVariants(ctx context.Context, tx *postgres.Tx, items []VariantUpdateInput) ([]VariantUpdateResult, []audit.Entry, error) {
 	var keys []uuid.UUID
 	var skus []string
 	for _, item := range items {
@@ -273,15 +274,15 @@ func (s *Service) updateVariants(ctx context.Context, tx *postgres.Tx, items []V
 	}
 	products, err := postgres.Select(ctx, tx, productsOfVariants, pgx.RowTo[uuid.UUID], keys)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	all, err := lockProducts(ctx, tx, products)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	taken, err := variantsOfSKUs(ctx, tx, skus)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	results, places := make([]VariantUpdateResult, len(items)), make([]int, len(items)) // places: of the product
 	for n, item := range items {
@@ -304,7 +305,7 @@ func (s *Service) updateVariants(ctx context.Context, tx *postgres.Tx, items []V
 		}
 		if err != nil {
 			if results[n].UserErrors = refused(err); results[n].UserErrors == nil {
-				return nil, err
+				return nil, nil, err
 			}
 			continue
 		}
@@ -317,7 +318,11 @@ func (s *Service) updateVariants(ctx context.Context, tx *postgres.Tx, items []V
 		all[at].is = d
 	}
 	if err := s.save(ctx, tx, moment(), all...); err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	var done []audit.Entry
+	for _, e := range all {
+		done = append(done, e.told(ctx, audit.VariantUpdated)...)
 	}
 	for n, item := range items {
 		if results[n].UserErrors == nil {
@@ -325,7 +330,7 @@ func (s *Service) updateVariants(ctx context.Context, tx *postgres.Tx, items []V
 			results[n].Variant = &d.Variants[d.variant(item.VariantID.Key)].Variant
 		}
 	}
-	return results, nil
+	return results, done, nil
 }
 
 // deref returns a text, "" for none.
@@ -379,7 +384,7 @@ type OptionValueSetInput struct {
 // SetOptions gives a product options in place of those that it has, and its variants the values that follow. It refuses
 // what would take the value of a variant away or make two variants alike.
 func (s *Service) SetOptions(ctx context.Context, in OptionsSetInput) (*ProductPayload, error) {
-	return productPayload(s.editOf(ctx, id.Product, in.ProductID, func(_ context.Context, _ *postgres.Tx, d *Draft) error {
+	return productPayload(s.editOf(ctx, audit.ProductOptionsSet, id.Product, in.ProductID, func(_ context.Context, _ *postgres.Tx, d *Draft) error {
 		return d.setOptions(in.Options)
 	}))
 }

@@ -30,8 +30,10 @@ func (cleanJob) Kind() string { return "products.clean" }
 // jobLimit is how many rows a job takes at once; it goes on until there are fewer.
 const jobLimit = 500
 
-// RunJobs says what the jobs of the domain do.
+// RunJobs gives the service the queue of the domain, and says what its jobs do. It is called before any verb; without it nothing
+// is recorded in the audit log.
 func (s *Service) RunJobs(q *jobs.Queue, log *slog.Logger) {
+	s.jobs = q
 	all := func(ctx context.Context, what string, do func() (int, error)) error {
 		for total := 0; ; {
 			n, err := do()

@@ -7,6 +7,7 @@ import (
 
 	"emporium/internal/auth"
 	"emporium/internal/feed"
+	"emporium/internal/jobs"
 	"emporium/internal/money"
 	"emporium/internal/postgres"
 )
@@ -18,6 +19,7 @@ type Service struct {
 	db       *postgres.DB
 	currency money.Currency
 	changes  *feed.Feed[uuid.UUID] // of the stock, by variant
+	jobs     *jobs.Queue           // of the domain; see RunJobs
 }
 
 // New returns the catalogue in a database. Currency is the shop's: filters and facets speak of prices in it.

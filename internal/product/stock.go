@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"emporium/internal/audit"
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/id"
@@ -686,7 +687,7 @@ const keys idempotency.Keys = "products"
 // AdjustStock changes what is on hand of a variant by an amount, for managers, admins and machines, such as a warehouse's
 // system. It never goes below what orders hold.
 func (s *Service) AdjustStock(ctx context.Context, in StockAdjustInput, key string) (*StockAdjustPayload, error) {
-	return s.moveStock(ctx, idempotency.Request{Key: key, Verb: "stockAdjust", Input: in}, in.VariantID, in.Reason, in.Note,
+	return s.moveStock(ctx, idempotency.Request{Key: key, Verb: "stockAdjust", Input: in}, in.VariantID, audit.StockAdjusted, in.Reason, in.Note,
 		func(x Stock) (int, *fault.Problem) {
 			switch {
 			case !slices.Contains(adjustReasons, in.Reason):
@@ -704,7 +705,7 @@ func (s *Service) AdjustStock(ctx context.Context, in StockAdjustInput, key stri
 // SetStock says how much of a variant is on hand, for the same as AdjustStock, if there is as much by now as they
 // believe. It never goes below what orders hold.
 func (s *Service) SetStock(ctx context.Context, in StockSetInput, key string) (*StockSetPayload, error) {
-	payload, err := s.moveStock(ctx, idempotency.Request{Key: key, Verb: "stockSet", Input: in}, in.VariantID, StockCount, in.Note,
+	payload, err := s.moveStock(ctx, idempotency.Request{Key: key, Verb: "stockSet", Input: in}, in.VariantID, audit.StockSet, StockCount, in.Note,
 		func(x Stock) (int, *fault.Problem) {
 			switch {
 			case in.Quantity < 0 || in.Quantity > maxStock:
@@ -726,7 +727,7 @@ func problem(code fault.ProblemCode, field, format string, args ...any) *fault.P
 
 // moveStock changes the stock of a variant by what delta makes of it, once for a key.
 func (s *Service) moveStock(
-	ctx context.Context, r idempotency.Request, variant id.ID, reason StockReason, note *string, delta func(Stock) (int, *fault.Problem),
+	ctx context.Context, r idempotency.Request, variant id.ID, action audit.Action, reason StockReason, note *string, delta func(Stock) (int, *fault.Problem),
 ) (*StockAdjustPayload, error) {
 	viewer := auth.From(ctx)
 	switch {
@@ -769,6 +770,10 @@ func (s *Service) moveStock(
 				return StockAdjustPayload{}, err
 			}
 			if err := record(ctx, tx, cause{reason: reason, actor: &viewer.ID, note: note}, []move{{x.VariantID, by}}); err != nil {
+				return StockAdjustPayload{}, err
+			}
+			if err := s.jobs.Audit(ctx, tx, audit.Of(ctx, action, variant, audit.Details{
+				"onHand": audit.FromTo(x.OnHand, x.OnHand+by), "reason": reason})...); err != nil {
 				return StockAdjustPayload{}, err
 			}
 		}
