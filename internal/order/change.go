@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"emporium/internal/audit"
 	"emporium/internal/fault"
 	"emporium/internal/id"
 	"emporium/internal/money"
@@ -21,6 +22,7 @@ type locked struct {
 	Paid            paid
 	CancelRestock   bool
 	CancelRefund    bool
+	Details         audit.Details // what the audit log tells besides; see tell
 }
 
 // paid are the sums of the payments' facts that the order has taken over.

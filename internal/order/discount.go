@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"emporium/internal/audit"
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/id"
@@ -345,7 +346,10 @@ func (s *Service) CreateDiscount(ctx context.Context, in DiscountCreateInput) (*
 				ends_at, usage_limit, customer_limit) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING ` + found.SQL},
 			found.Scan, d.ID, d.Code, d.Kind, d.BasisPoints, d.AmountMinor, d.Currency, d.MinimumSubtotalMinor, d.StartsAt,
 			d.EndsAt, d.UsageLimit, d.CustomerLimit)
-		return err
+		if err != nil {
+			return err
+		}
+		return s.jobs.Audit(ctx, tx, audit.Of(ctx, audit.DiscountCreated, d.GlobalID(), audit.Details{"code": d.Code})...)
 	})
 	if postgres.Violates(err, "discounts_code_key") {
 		return &DiscountPayload{UserErrors: []fault.Problem{
@@ -359,6 +363,10 @@ func (s *Service) CreateDiscount(ctx context.Context, in DiscountCreateInput) (*
 
 // UpdateDiscount changes a discount; for managers and admins. Orders keep what they got.
 func (s *Service) UpdateDiscount(ctx context.Context, in DiscountUpdateInput) (*DiscountPayload, error) {
+	return s.updateDiscount(ctx, audit.DiscountUpdated, in)
+}
+
+func (s *Service) updateDiscount(ctx context.Context, action audit.Action, in DiscountUpdateInput) (*DiscountPayload, error) {
 	if err := requireRole(ctx, auth.RoleManager, auth.RoleAdmin); err != nil {
 		return nil, err
 	}
@@ -374,6 +382,7 @@ func (s *Service) UpdateDiscount(ctx context.Context, in DiscountUpdateInput) (*
 		if d == nil {
 			return notFound("there is no such discount", "input", "discountId")
 		}
+		was := *d
 		if problems = s.fill(d, in); problems != nil {
 			return nil
 		}
@@ -381,7 +390,10 @@ func (s *Service) UpdateDiscount(ctx context.Context, in DiscountUpdateInput) (*
 			SQL: `UPDATE orders.discounts SET basis_points = $2, amount = $3, minimum_subtotal = $4, starts_at = $5, ends_at = $6,
 				usage_limit = $7, customer_limit = $8, active = $9 WHERE id = $1`},
 			d.ID, d.BasisPoints, d.AmountMinor, d.MinimumSubtotalMinor, d.StartsAt, d.EndsAt, d.UsageLimit, d.CustomerLimit, d.Active)
-		return err
+		if err != nil {
+			return err
+		}
+		return s.jobs.Audit(ctx, tx, audit.Of(ctx, action, d.GlobalID(), audit.Changes(was, *d))...)
 	})
 	if err != nil {
 		return nil, err
@@ -394,7 +406,7 @@ func (s *Service) UpdateDiscount(ctx context.Context, in DiscountUpdateInput) (*
 
 // DeactivateDiscount ends a discount; for managers and admins. Carts that have its code say so.
 func (s *Service) DeactivateDiscount(ctx context.Context, in DiscountDeactivateInput) (*DiscountPayload, error) {
-	return s.UpdateDiscount(ctx, DiscountUpdateInput{DiscountID: in.DiscountID, Active: new(false)})
+	return s.updateDiscount(ctx, audit.DiscountDeactivated, DiscountUpdateInput{DiscountID: in.DiscountID, Active: new(false)})
 }
 
 // fill changes a discount as given, and returns what is wrong with it.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"emporium/internal/audit"
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/id"
@@ -143,7 +144,11 @@ func (s *Service) CreateDraft(ctx context.Context, in DraftInput, idempotencyKey
 			if err := insertDraftLines(ctx, tx, &o.Order, lines); err != nil {
 				return placed{}, err
 			}
-			return placed{o.Owner, o.ID}, s.addEvent(ctx, tx, o.Key(), EventCreated, "", actorID(ctx))
+			if err := s.addEvent(ctx, tx, o.Key(), EventCreated, "", actorID(ctx)); err != nil {
+				return placed{}, err
+			}
+			return placed{o.Owner, o.ID}, s.jobs.Audit(ctx, tx, audit.Of(ctx, audit.OrderDraftCreated, o.Order.GlobalID(), audit.Details{
+				"lines": len(lines), "total": o.Total().String()})...)
 		})
 	if problems, ok := err.(fault.Problems); ok {
 		return &Payload{UserErrors: problems}, nil
@@ -201,7 +206,7 @@ func (s *Service) UpdateDraft(ctx context.Context, in DraftUpdateInput) (*Payloa
 	if err != nil {
 		return nil, err
 	}
-	return s.by(ctx, in.OrderID, func(ctx context.Context, tx *postgres.Tx, o *locked) error {
+	return s.by(ctx, audit.OrderDraftUpdated, in.OrderID, func(ctx context.Context, tx *postgres.Tx, o *locked) error {
 		if o.Status != StatusDraft {
 			return refuse(fault.ProblemInvalid, "this is no draft any more", "orderId")
 		}
@@ -217,6 +222,7 @@ func (s *Service) UpdateDraft(ctx context.Context, in DraftUpdateInput) (*Payloa
 		if fresh.Email == nil {
 			fresh.Email = o.Email
 		}
+		o.tell("lines", len(lines))
 		sealed, err := s.sealedColumns(&fresh.Order)
 		if err != nil {
 			return err
@@ -377,7 +383,7 @@ func (s *Service) PlaceDraft(ctx context.Context, in DraftPlaceInput, idempotenc
 	}
 	_, err = idempotency.Do(ctx, s.db, keys, idempotency.Request{Actor: auth.From(ctx).ID, Key: idempotencyKey, Verb: "orderDraftPlace", Input: in},
 		func(ctx context.Context, tx *postgres.Tx) (placed, error) {
-			err := s.changeIn(ctx, tx, key, func(ctx context.Context, tx *postgres.Tx, o *locked) error {
+			err := s.act(ctx, tx, audit.OrderDraftPlaced, key, func(ctx context.Context, tx *postgres.Tx, o *locked) error {
 				if o.Status != StatusDraft {
 					return refuse(fault.ProblemInvalid, "this is no draft any more", "orderId")
 				}
@@ -454,9 +460,13 @@ func (s *Service) Pay(ctx context.Context, in PayInput, idempotencyKey string) (
 			}
 			a = attempt{id.New(), o.Paid.due(o.TotalMinor)}
 			if a.Amount <= 0 {
-				err = refuse(fault.ProblemInvalid, "nothing is owed for this order", "orderId")
+				return a, refuse(fault.ProblemInvalid, "nothing is owed for this order", "orderId")
 			}
-			return a, err
+			if viewer.Is(key.Owner) {
+				return a, nil // what people pay for themselves is their own affair
+			}
+			return a, s.jobs.Audit(ctx, tx, audit.Of(ctx, audit.OrderPaymentStarted, in.OrderID, audit.Details{
+				"payment": id.Owned(id.Payment, id.Key{Owner: key.Owner, ID: a.Payment}).String(), "amount": money.New(a.Amount, o.Currency).String()})...)
 		})
 	if err != nil {
 		return s.payload(ctx, key, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"emporium/internal/audit"
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/id"
@@ -452,6 +453,7 @@ func (s *Service) applyEdit(ctx context.Context, key, order id.Key, e storedEdit
 		s.at("order: after an edit is sold")
 	}
 	return s.change(ctx, order, func(ctx context.Context, tx *postgres.Tx, o *locked) error {
+		before := o.told()
 		now, err := s.editOf(ctx, tx, key)
 		if err != nil || now.Status != editPending {
 			return err
@@ -467,6 +469,17 @@ func (s *Service) applyEdit(ctx context.Context, key, order id.Key, e storedEdit
 			status = editRefused
 		} else if err := s.storeEdited(ctx, tx, o, key.ID, lines, t, e); err != nil {
 			return err
+		} else {
+			// Perhaps it is a job that sees it through: it was staff who asked.
+			o.tell("added", len(e.Changes.Add))
+			o.tell("reduced", len(e.Changes.Taken))
+			entries := s.entries(ctx, audit.OrderEdited, o, before)
+			for i := range entries {
+				entries[i].Actor = e.ActorID
+			}
+			if err := s.jobs.Audit(ctx, tx, entries...); err != nil {
+				return err
+			}
 		}
 		_, err = postgres.Exec(ctx, tx, postgres.Stmt{
 			Name: "orders.end_edit",

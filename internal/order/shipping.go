@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"emporium/internal/audit"
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/id"
@@ -173,7 +174,7 @@ type ShippingMethodPayload struct {
 
 // CreateShippingMethod makes a method; for managers and admins.
 func (s *Service) CreateShippingMethod(ctx context.Context, in ShippingMethodCreateInput) (*ShippingMethodPayload, error) {
-	return s.writeMethod(ctx, func(context.Context, *postgres.Tx) (*ShippingMethod, error) {
+	return s.writeMethod(ctx, audit.ShippingMethodCreated, func(context.Context, *postgres.Tx) (*ShippingMethod, error) {
 		return &ShippingMethod{ID: id.New(), Currency: s.currency, Active: true, Countries: []string{}}, nil
 	}, ShippingMethodUpdateInput{Name: &in.Name, Description: graphql.OmittableOf(in.Description), Countries: in.Countries,
 		Position: &in.Position, Rates: in.Rates})
@@ -181,7 +182,11 @@ func (s *Service) CreateShippingMethod(ctx context.Context, in ShippingMethodCre
 
 // UpdateShippingMethod changes a method; for managers and admins.
 func (s *Service) UpdateShippingMethod(ctx context.Context, in ShippingMethodUpdateInput) (*ShippingMethodPayload, error) {
-	return s.writeMethod(ctx, func(ctx context.Context, tx *postgres.Tx) (*ShippingMethod, error) {
+	return s.updateMethod(ctx, audit.ShippingMethodUpdated, in)
+}
+
+func (s *Service) updateMethod(ctx context.Context, action audit.Action, in ShippingMethodUpdateInput) (*ShippingMethodPayload, error) {
+	return s.writeMethod(ctx, action, func(ctx context.Context, tx *postgres.Tx) (*ShippingMethod, error) {
 		// Locked before it is read, so that the rates are those of whoever had it before.
 		_, ok, err := postgres.First(ctx, tx, postgres.Stmt{Name: "orders.lock_shipping_method",
 			SQL:   "SELECT true FROM orders.shipping_methods WHERE id = $1 FOR UPDATE",
@@ -202,12 +207,12 @@ func (s *Service) UpdateShippingMethod(ctx context.Context, in ShippingMethodUpd
 
 // DeactivateShippingMethod takes a method from the offers; for managers and admins. Carts that have chosen it say so.
 func (s *Service) DeactivateShippingMethod(ctx context.Context, in ShippingMethodDeactivateInput) (*ShippingMethodPayload, error) {
-	return s.UpdateShippingMethod(ctx, ShippingMethodUpdateInput{ShippingMethodID: in.ShippingMethodID, Active: new(false)})
+	return s.updateMethod(ctx, audit.ShippingMethodDeactivated, ShippingMethodUpdateInput{ShippingMethodID: in.ShippingMethodID, Active: new(false)})
 }
 
-// writeMethod changes what begin returns as given, and stores it.
+// writeMethod changes what begin returns as given, stores it, and records that.
 func (s *Service) writeMethod(
-	ctx context.Context, begin func(context.Context, *postgres.Tx) (*ShippingMethod, error), in ShippingMethodUpdateInput,
+	ctx context.Context, action audit.Action, begin func(context.Context, *postgres.Tx) (*ShippingMethod, error), in ShippingMethodUpdateInput,
 ) (*ShippingMethodPayload, error) {
 	if err := requireRole(ctx, auth.RoleManager, auth.RoleAdmin); err != nil {
 		return nil, err
@@ -218,6 +223,7 @@ func (s *Service) writeMethod(
 		if m, err = begin(ctx, tx); err != nil {
 			return err
 		}
+		was := *m
 		if problems = m.fill(in); problems != nil {
 			return nil
 		}
@@ -231,7 +237,10 @@ func (s *Service) writeMethod(
 		if err == nil && n == 0 {
 			problems = []fault.Problem{fault.NewProblem(fault.ProblemTooMany, fmt.Sprintf("there are at most %d shipping methods", maxMethods))}
 		}
-		if err != nil || problems != nil || in.Rates == nil {
+		if err != nil || problems != nil {
+			return err
+		}
+		if err := s.jobs.Audit(ctx, tx, audit.Of(ctx, action, m.GlobalID(), audit.Changes(was, *m))...); err != nil || in.Rates == nil {
 			return err
 		}
 		if _, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "orders.delete_shipping_rates",

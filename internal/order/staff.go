@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"emporium/internal/audit"
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/id"
@@ -60,13 +61,13 @@ func orderKey(order id.ID) (id.Key, error) {
 	return order.OwnedKey(), nil
 }
 
-// by runs a change of staff and returns the order as it is afterwards.
-func (s *Service) by(ctx context.Context, order id.ID, fn func(ctx context.Context, tx *postgres.Tx, o *locked) error) (*Payload, error) {
+// by runs a change of staff, records it, and returns the order as it is afterwards.
+func (s *Service) by(ctx context.Context, action audit.Action, order id.ID, fn func(ctx context.Context, tx *postgres.Tx, o *locked) error) (*Payload, error) {
 	key, err := managed(ctx, order)
 	if err != nil {
 		return nil, err
 	}
-	return s.payload(ctx, key, s.change(ctx, key, fn))
+	return s.payload(ctx, key, s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error { return s.act(ctx, tx, action, key, fn) }))
 }
 
 // payload is the outcome of a change that has ended with an error, or without one. The order is read again under the
@@ -93,7 +94,7 @@ type ConfirmInput struct{ OrderID id.ID }
 
 // Confirm says that the shop works on an order from now on: its customer can not cancel it any more.
 func (s *Service) Confirm(ctx context.Context, in ConfirmInput) (*Payload, error) {
-	return s.by(ctx, in.OrderID, func(ctx context.Context, tx *postgres.Tx, o *locked) error {
+	return s.by(ctx, audit.OrderConfirmed, in.OrderID, func(ctx context.Context, tx *postgres.Tx, o *locked) error {
 		return s.confirm(ctx, tx, o)
 	})
 }
@@ -159,7 +160,7 @@ func (s *Service) Cancel(ctx context.Context, in CancelInput, idempotencyKey str
 	}
 	status, err := idempotency.Do(ctx, s.db, keys, idempotency.Request{Actor: viewer.ID, Key: idempotencyKey, Verb: "orderCancel", Input: in},
 		func(ctx context.Context, tx *postgres.Tx) (status Status, err error) {
-			err = s.changeIn(ctx, tx, key, func(ctx context.Context, tx *postgres.Tx, o *locked) error {
+			err = s.act(ctx, tx, audit.OrderCanceled, key, func(ctx context.Context, tx *postgres.Tx, o *locked) error {
 				defer func() { status = o.Status }()
 				switch {
 				case o.Status == StatusDraft && !staff:
@@ -284,7 +285,7 @@ func (s *Service) Fulfill(ctx context.Context, in FulfillInput, idempotencyKey *
 	}
 	pack := func(ctx context.Context, tx *postgres.Tx) (parcel uuid.UUID, err error) {
 		parcel = id.New()
-		return parcel, s.changeIn(ctx, tx, key, s.packing(in, parcel))
+		return parcel, s.act(ctx, tx, audit.OrderFulfilled, key, s.packing(in, parcel))
 	}
 	var parcel uuid.UUID
 	if idempotencyKey == nil {
@@ -342,6 +343,7 @@ func (s *Service) packing(in FulfillInput, parcel uuid.UUID) func(ctx context.Co
 				WHERE l.owner_id = $1 AND l.id = t.id`, packed); err != nil {
 			return err
 		}
+		o.tell("fulfillment", parcelID(o.Owner, parcel))
 		if in.Ship {
 			return s.moveParcel(ctx, tx, o, parcel, ParcelShipped, nil)
 		}
@@ -403,7 +405,7 @@ type ParcelInput struct {
 
 // Ship says that a parcel is on its way.
 func (s *Service) Ship(ctx context.Context, in ParcelInput) (*FulfillmentPayload, error) {
-	return s.parcel(ctx, in.FulfillmentID, ParcelShipped, &in)
+	return s.parcel(ctx, audit.FulfillmentShipped, in.FulfillmentID, ParcelShipped, &in)
 }
 
 // DeliverInput is the parcel that has arrived.
@@ -411,7 +413,7 @@ type DeliverInput struct{ FulfillmentID id.ID }
 
 // Deliver says that a parcel has arrived.
 func (s *Service) Deliver(ctx context.Context, in DeliverInput) (*FulfillmentPayload, error) {
-	return s.parcel(ctx, in.FulfillmentID, ParcelDelivered, nil)
+	return s.parcel(ctx, audit.FulfillmentDelivered, in.FulfillmentID, ParcelDelivered, nil)
 }
 
 // ParcelCancelInput is the parcel that is unpacked.
@@ -419,11 +421,11 @@ type ParcelCancelInput struct{ FulfillmentID id.ID }
 
 // CancelParcel unpacks a parcel that was not sent.
 func (s *Service) CancelParcel(ctx context.Context, in ParcelCancelInput) (*FulfillmentPayload, error) {
-	return s.parcel(ctx, in.FulfillmentID, ParcelCanceled, nil)
+	return s.parcel(ctx, audit.FulfillmentCanceled, in.FulfillmentID, ParcelCanceled, nil)
 }
 
 // parcel brings a parcel to another state.
-func (s *Service) parcel(ctx context.Context, parcel id.ID, to ParcelStatus, tracking *ParcelInput) (*FulfillmentPayload, error) {
+func (s *Service) parcel(ctx context.Context, action audit.Action, parcel id.ID, to ParcelStatus, tracking *ParcelInput) (*FulfillmentPayload, error) {
 	if err := requireManager(ctx); err != nil {
 		return nil, err
 	}
@@ -439,7 +441,7 @@ func (s *Service) parcel(ctx context.Context, parcel id.ID, to ParcelStatus, tra
 		return nil, unknown
 	}
 	order := id.Owned(id.Order, found[0].OrderKey())
-	p, err := s.by(ctx, order, func(ctx context.Context, tx *postgres.Tx, o *locked) error {
+	p, err := s.by(ctx, action, order, func(ctx context.Context, tx *postgres.Tx, o *locked) error {
 		return s.moveParcel(ctx, tx, o, parcel.Key, to, tracking)
 	})
 	return s.parcelPayload(ctx, p, err, parcel.Key)
@@ -462,6 +464,8 @@ func (s *Service) moveParcel(ctx context.Context, tx *postgres.Tx, o *locked, pa
 	case !slices.Contains(parcelTransitions[p.Status], to):
 		return refuse(fault.ProblemInvalid, fmt.Sprintf("a parcel that is %s can not become %s", p.Status, to), "fulfillmentId")
 	}
+	o.tell("fulfillment", parcelID(o.Owner, parcel))
+	o.tell("parcelStatus", audit.FromTo(p.Status, to))
 	t := or(tracking)
 	if _, err := postgres.Exec(ctx, tx, postgres.Stmt{
 		Name: "orders.move_parcel",
@@ -525,7 +529,7 @@ func (s *Service) Return(ctx context.Context, in ReturnInput, idempotencyKey str
 	back, err := idempotency.Do(ctx, s.db, keys, idempotency.Request{Actor: auth.From(ctx).ID, Key: idempotencyKey, Verb: "orderReturn", Input: in},
 		func(ctx context.Context, tx *postgres.Tx) (uuid.UUID, error) {
 			back := id.New()
-			return back, s.changeIn(ctx, tx, key, func(ctx context.Context, tx *postgres.Tx, o *locked) error {
+			return back, s.act(ctx, tx, audit.OrderReturned, key, func(ctx context.Context, tx *postgres.Tx, o *locked) error {
 				lines, err := s.linesIn(ctx, tx, key)
 				if err != nil {
 					return err
@@ -557,6 +561,8 @@ func (s *Service) Return(ctx context.Context, in ReturnInput, idempotencyKey str
 				if err := s.addEvent(ctx, tx, key, EventReturned, reason, actorID(ctx)); err != nil {
 					return err
 				}
+				o.tell("lines", len(returned))
+				o.tell("restock", in.Restock)
 				if in.Restock {
 					if err := s.jobs.Add(ctx, tx, restockJob{key.Owner, back}, s.now().Add(settleAfter)); err != nil {
 						return err
@@ -690,7 +696,7 @@ type NoteInput struct {
 
 // AddNote writes something down about an order, which its customer reads too.
 func (s *Service) AddNote(ctx context.Context, in NoteInput) (*Payload, error) {
-	return s.by(ctx, in.OrderID, func(ctx context.Context, tx *postgres.Tx, o *locked) error {
+	return s.by(ctx, audit.OrderNoteAdded, in.OrderID, func(ctx context.Context, tx *postgres.Tx, o *locked) error {
 		note, err := noteOf(&in.Message)
 		if err == nil && note == "" {
 			err = refuse(fault.ProblemInvalid, "write something", "message")
@@ -698,6 +704,7 @@ func (s *Service) AddNote(ctx context.Context, in NoteInput) (*Payload, error) {
 		if err != nil {
 			return err
 		}
+		o.tell("characters", utf8.RuneCountInString(note)) // what it says may be about the customer
 		return s.addEvent(ctx, tx, o.Key(), EventNote, note, actorID(ctx))
 	})
 }

@@ -6,8 +6,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"emporium/internal/audit"
 	"emporium/internal/auth"
 	"emporium/internal/fault"
+	"emporium/internal/id"
 	"emporium/internal/postgres"
 	"emporium/internal/seal"
 )
@@ -119,10 +121,28 @@ func (s *Service) SetTaxRate(ctx context.Context, in TaxRateSetInput) (*TaxRateP
 	if problems != nil {
 		return &TaxRatePayload{UserErrors: problems}, nil
 	}
-	if _, err := postgres.Exec(ctx, s.db, postgres.Stmt{Name: "orders.put_tax_rate",
-		SQL: `INSERT INTO orders.tax_rates (country, name, basis_points, applies_to_shipping) VALUES ($1, $2, $3, $4)
+	err := s.db.InTx(ctx, func(ctx context.Context, tx *postgres.Tx) error {
+		before, err := readTaxes(ctx, tx, "orders.tax_rate_before", "country = $1", taxesByCountry.OfTexts(t.Country), t.Country)
+		if err != nil {
+			return err
+		}
+		was := &CountryTax{Country: t.Country}
+		if len(before) > 0 {
+			was = before[0]
+		}
+		if _, err := postgres.Exec(ctx, tx, postgres.Stmt{Name: "orders.put_tax_rate",
+			SQL: `INSERT INTO orders.tax_rates (country, name, basis_points, applies_to_shipping) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (country) DO UPDATE SET name = EXCLUDED.name, basis_points = EXCLUDED.basis_points,
 				applies_to_shipping = EXCLUDED.applies_to_shipping`}, t.Country, t.Name, t.BasisPoints, t.AppliesToShipping); err != nil {
+			return err
+		}
+		d := audit.Changes(*was, *t)
+		if d != nil {
+			d["country"] = t.Country
+		}
+		return s.jobs.Audit(ctx, tx, audit.Of(ctx, audit.TaxRateSet, id.ID{}, d)...) // a tax has no ID
+	})
+	if err != nil {
 		return nil, err
 	}
 	return &TaxRatePayload{TaxRate: t}, nil

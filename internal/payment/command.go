@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"emporium/internal/audit"
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/id"
@@ -483,6 +484,7 @@ func (s *Service) command(
 			return out, errLinesMoved
 		case err == nil:
 			out.Command = new(c.Key())
+			err = s.cfg.Jobs.Audit(ctx, tx, audit.Of(ctx, requested[c.Kind], paymentID, c.told())...)
 		}
 		s.cfg.At(point + "/committing")
 		return out, err
@@ -499,6 +501,20 @@ func (s *Service) command(
 		}
 	}
 	return &CommandPayload{PaymentKey: out.Payment, CommandKey: out.Command, UserErrors: out.Errors}, nil
+}
+
+// requested are the actions by which the audit log knows commands.
+var requested = map[CommandKind]audit.Action{CommandCapture: audit.PaymentCaptureRequested, CommandVoid: audit.PaymentVoidRequested,
+	CommandRefund: audit.PaymentRefundRequested}
+
+// told is what the audit log tells of a command. What becomes of it is told by the command itself.
+func (c *Command) told() audit.Details {
+	d := audit.Details{"command": c.GlobalID().String(), "order": id.Owned(id.Order, id.Key{Owner: c.Owner, ID: c.OrderID}).String(),
+		"amount": c.Amount().String()}
+	if c.Reason != nil {
+		d["reason"] = *c.Reason
+	}
+	return d
 }
 
 // timeToAnswer is what is kept of a request's time to say that the provider has not answered.
