@@ -39,6 +39,10 @@ func (auditEntryResolver) Subject(ctx context.Context, of *user.AuditEntry) (*us
 	return follow[*user.User](ctx, "AuditEntry", "subject", of, nil)
 }
 
+func (auditEntryResolver) Node(ctx context.Context, of *user.AuditEntry) (scalar.Node, error) {
+	return follow[scalar.Node](ctx, "AuditEntry", "node", of, nil)
+}
+
 type cartResolver struct{}
 
 func (Resolver) Cart() CartResolver { return cartResolver{} }
@@ -631,8 +635,9 @@ func boundTypes(root ResolverRoot, ec *executionContext) []*exec.Type {
 				return (*value).AppendGQL(b), true
 			}},
 			"actor":     {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
-			"subjectId": {Method: true, Reads: exec.Reads{Names: []string{"SubjectID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*user.AuditEntry).SubjectGlobalID().AppendGQL(b), true }},
+			"subjectId": {Method: true, Reads: exec.Reads{Names: []string{"SubjectID", "SubjectKind", "SubjectOwnerID"}}, Leaf: func(b []byte, o any) ([]byte, bool) { return o.(*user.AuditEntry).SubjectGlobalID().AppendGQL(b), true }},
 			"subject":   {Spread: func(objects []any, v any) ([]any, bool) { return exec.One(objects, v.(*user.User)) }},
+			"node":      {Spread: func(objects []any, v any) ([]any, bool) { return append(objects, v), true }},
 			"details": {Reads: exec.Reads{Names: []string{"Details"}}, Leaf: func(b []byte, o any) ([]byte, bool) {
 				value := o.(*user.AuditEntry).Details
 				return exec.AppendMarshaler(b, scalar.MarshalJSON(value)), true

@@ -3,9 +3,11 @@ package graph
 import (
 	"context"
 	"maps"
+	"reflect"
 
 	"github.com/google/uuid"
 
+	"emporium/graph/exec"
 	"emporium/graph/loader"
 	"emporium/internal/fault"
 	"emporium/internal/id"
@@ -98,6 +100,34 @@ func nodesOf(ctx context.Context, ids []id.ID) (map[id.ID]Node, error) {
 	}
 	return all, nil
 }
+
+// toNode is an edge to an object of any type: it is loaded as node does, with a statement for each type among the objects.
+type toNode[P any] struct{ key func(P) id.ID }
+
+func (e toNode[P]) load(ctx context.Context, parents []any, _ map[string]any, results []exec.Result) {
+	ids := make([]id.ID, len(parents))
+	for i, p := range parents {
+		if p != nil {
+			ids[i] = e.key(p.(P))
+		}
+	}
+	found, err := nodesOf(ctx, ids)
+	for i := range parents {
+		if results[i].Err = err; err == nil {
+			results[i].Value = found[ids[i]]
+		}
+	}
+}
+
+func (e toNode[P]) follow(ctx context.Context, parent any, _ map[string]any) (any, error) {
+	key := e.key(parent.(P))
+	found, err := nodesOf(ctx, []id.ID{key})
+	return found[key], err
+}
+
+func (toNode[P]) reads() exec.Reads { return exec.Reads{} }
+
+func (toNode[P]) madeOf() reflect.Type { return nil }
 
 func (r queryResolver) Node(ctx context.Context, i id.ID) (Node, error) {
 	found, err := nodesOf(ctx, []id.ID{i})

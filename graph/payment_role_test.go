@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,7 +33,8 @@ const (
 		userErrors { code field message } } }`
 )
 
-// takeMoney gives the world a provider that runs. A line of an order is worth 5.00.
+// takeMoney gives the world a provider that runs, and queues, which do not, in which the audit log is kept. A line of an order
+// is worth 5.00.
 func (w *world) takeMoney() {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -50,6 +52,12 @@ func (w *world) takeMoney() {
 		}
 	})
 	queues := openQueues(w.t, w.dbs)
+	for _, q := range queues {
+		q.AuditTo(w.services.Users.WriteAudit)
+	}
+	jobs.Handle(queues[jobs.Orders], func(context.Context, errand) error { return nil })
+	w.services.Products.RunJobs(queues[jobs.Products], slog.New(slog.DiscardHandler))
+	w.queues, w.options.Queues = queues, queues
 	w.services.Payments = payment.New(payment.Config{DB: w.dbs.Payments, Sealer: w.sealer, Currency: "EUR", Jobs: queues[jobs.Payments], Default: "test",
 		Providers: map[string]provider.Provider{"test": client},
 		LineAmounts: func(_ context.Context, _ id.Key, lines, _ []payment.LineQuantity) (worth int64, err error) {

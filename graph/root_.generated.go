@@ -161,6 +161,7 @@ type ComplexityRoot struct {
 		ActorGlobalID   func(childComplexity int) int
 		At              func(childComplexity int) int
 		Details         func(childComplexity int) int
+		Node            func(childComplexity int) int
 		Subject         func(childComplexity int) int
 		SubjectGlobalID func(childComplexity int) int
 	}
@@ -1412,6 +1413,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.AuditEntry.Details(childComplexity), true
+	case "AuditEntry.node":
+		if e.ComplexityRoot.AuditEntry.Node == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AuditEntry.Node(childComplexity), true
 	case "AuditEntry.subject":
 		if e.ComplexityRoot.AuditEntry.Subject == nil {
 			break
@@ -6076,7 +6083,10 @@ type Query {
     "The order of the list."
     sort: UserSort! = { field: CREATED_AT, direction: DESC }
   ): UserConnection @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
-  "What was done to accounts and by whom, the newest first; for admins."
+  """
+  Who has done what, the newest first; for admins: all that was done to accounts, and what staff and machines have done to the
+  catalogue, to orders, terms, payments and jobs.
+  """
   auditLog(
     "How many, from the start of the list; at most 100."
     first: Int
@@ -7221,7 +7231,7 @@ type UserPayload @open {
   userErrors: [UserError!]!
 }
 
-"What can be done to an account."
+"What can be done, to an account if nothing else is said."
 enum AuditAction {
   "It was opened, and its user signed in."
   SIGNED_UP
@@ -7267,23 +7277,137 @@ enum AuditAction {
   API_KEY_CREATED
   "A key for a machine that its user had made was made void."
   API_KEY_REVOKED
+  "A product was made."
+  PRODUCT_CREATED
+  "A product was changed."
+  PRODUCT_UPDATED
+  "A product was put on sale."
+  PRODUCT_PUBLISHED
+  "A product was taken off sale."
+  PRODUCT_UNPUBLISHED
+  "A product was taken out of the shop."
+  PRODUCT_ARCHIVED
+  "A product that was archived became a draft."
+  PRODUCT_RESTORED
+  "It was planned when a product goes on sale, or off it."
+  PRODUCT_SCHEDULED
+  "A product got other options."
+  PRODUCT_OPTIONS_SET
+  "The media of a product got another order."
+  PRODUCT_MEDIA_REORDERED
+  "The variants of a product got another order."
+  PRODUCT_VARIANTS_REORDERED
+  "A product got another medium, which the entry is about."
+  MEDIA_ADDED
+  "A medium was changed."
+  MEDIA_UPDATED
+  "A medium was taken from its product."
+  MEDIA_REMOVED
+  "A product got another variant, which the entry is about."
+  VARIANT_CREATED
+  "A variant was changed, alone or with others: then each has an entry."
+  VARIANT_UPDATED
+  "A variant was deleted."
+  VARIANT_DELETED
+  "The stock of a variant was changed by an amount; the entry is about the variant."
+  STOCK_ADJUSTED
+  "The stock of a variant was set; the entry is about the variant."
+  STOCK_SET
+  "A category was made."
+  CATEGORY_CREATED
+  "A category was changed."
+  CATEGORY_UPDATED
+  "A category came below another one, or to the top."
+  CATEGORY_MOVED
+  "A category was deleted."
+  CATEGORY_DELETED
+  "The categories below one got another order; the entry is about the one above."
+  CATEGORIES_REORDERED
+  "A collection was made."
+  COLLECTION_CREATED
+  "A collection was changed."
+  COLLECTION_UPDATED
+  "A collection was deleted."
+  COLLECTION_DELETED
+  "Products came into a collection."
+  COLLECTION_PRODUCTS_ADDED
+  "Products went out of a collection."
+  COLLECTION_PRODUCTS_REMOVED
+  "The products of a collection got another order."
+  COLLECTION_PRODUCTS_REORDERED
+  "An order was written for a customer."
+  ORDER_DRAFT_CREATED
+  "A draft of an order was written anew."
+  ORDER_DRAFT_UPDATED
+  "A draft of an order was placed."
+  ORDER_DRAFT_PLACED
+  "Somebody else began to pay for an order of a customer."
+  ORDER_PAYMENT_STARTED
+  "The shop began to work on an order."
+  ORDER_CONFIRMED
+  "An order was cancelled by somebody else than its customer."
+  ORDER_CANCELED
+  "Goods of an order were packed."
+  ORDER_FULFILLED
+  "Goods of an order were taken back."
+  ORDER_RETURNED
+  "The lines of an order were changed."
+  ORDER_EDITED
+  "Something was written down about an order."
+  ORDER_NOTE_ADDED
+  "A parcel was sent; the entry is about its order."
+  FULFILLMENT_SHIPPED
+  "A parcel has arrived; the entry is about its order."
+  FULFILLMENT_DELIVERED
+  "A parcel was unpacked; the entry is about its order."
+  FULFILLMENT_CANCELED
+  "A discount was made."
+  DISCOUNT_CREATED
+  "A discount was changed."
+  DISCOUNT_UPDATED
+  "A discount was ended."
+  DISCOUNT_DEACTIVATED
+  "A shipping method was made."
+  SHIPPING_METHOD_CREATED
+  "A shipping method was changed."
+  SHIPPING_METHOD_UPDATED
+  "A shipping method was taken from the offers."
+  SHIPPING_METHOD_DEACTIVATED
+  "The tax of a country was set; the entry is about who did it."
+  TAX_RATE_SET
+  "A provider was to collect money; the command tells what became of it."
+  PAYMENT_CAPTURE_REQUESTED
+  "A provider was to give a promise back; the command tells what became of it."
+  PAYMENT_VOID_REQUESTED
+  "A provider was to pay money back; the command tells what became of it."
+  PAYMENT_REFUND_REQUESTED
+  "A job was made to run again."
+  JOB_RETRIED
 }
 
-"An entry of the audit log; never changed. It is there exactly when what it tells of was done."
+"""
+An entry of the audit log; never changed. It is there exactly when what it tells of was done; for what was not done to an account it
+comes a moment later.
+"""
 type AuditEntry {
   "When it was done."
   at: DateTime!
   "What was done."
   action: AuditAction!
-  "The ID of the user who did it; null when it is not known, or was an operator at the machine."
+  "The ID of who did it, a user or a machine; null when it is not known, or was an operator at the machine."
   actorId: ID
   "The user who did it; null also for those without an account here."
   actor: User @hasRole(anyOf: [ADMIN])
-  "The ID of the user whose account it was done to."
+  """
+  The ID of what it was done to: of the user for an account, otherwise of a product, an order or whatever else the action
+  is about. What is about no object is put down to who did it.
+  """
   subjectId: ID!
-  "The user whose account it was done to."
+  "The user whose account it was done to; null for what was done to something else."
   subject: User @hasRole(anyOf: [ADMIN])
-  "What else there is to tell, by action: names of fields, roles, counts, keys. Never personal data."
+  "What it was done to; null when it is gone, or no ` + "`" + `Node` + "`" + `."
+  node: Node @hasRole(anyOf: [ADMIN])
+  "What else there is to tell, by action: names of fields, roles, counts, keys, statuses and amounts from and to. Never personal data."
   details: JSON!
 }
 
@@ -7307,9 +7431,9 @@ type AuditEdge {
 
 "Which entries of the audit log; all that is given has to match."
 input AuditFilter {
-  "Was done by this user."
+  "Was done by this user, or with this key of a machine."
   actorId: ID
-  "Was done to the account of this user."
+  "Was done to the account of this user, or to this object of any kind."
   subjectId: ID
   "Is one of these."
   actions: [AuditAction!]
@@ -10150,6 +10274,8 @@ func (ec *executionContext) childFields_AuditEntry(ctx context.Context, field gr
 		return ec.fieldContext_AuditEntry_subjectId(ctx, field)
 	case "subject":
 		return ec.fieldContext_AuditEntry_subject(ctx, field)
+	case "node":
+		return ec.fieldContext_AuditEntry_node(ctx, field)
 	case "details":
 		return ec.fieldContext_AuditEntry_details(ctx, field)
 	}

@@ -28,7 +28,8 @@ var (
 	}
 	auditEntryEdges = fields{
 		"actor":   maybeAlong(loader.Users, func(e *user.AuditEntry) *uuid.UUID { return e.ActorID }),
-		"subject": along(loader.Users, func(e *user.AuditEntry) uuid.UUID { return e.SubjectID }),
+		"subject": maybeAlong(loader.Users, (*user.AuditEntry).SubjectUser),
+		"node":    toNode[*user.AuditEntry]{(*user.AuditEntry).SubjectGlobalID},
 	}
 	apiKeyEdges         = fields{"createdBy": along(loader.Users, func(k *user.APIKey) uuid.UUID { return k.CreatedBy })}
 	userConnectionEdges = fields{

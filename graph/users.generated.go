@@ -4,6 +4,8 @@ package graph
 
 import (
 	"context"
+	"emporium/graph/scalar"
+	"emporium/internal/audit"
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/id"
@@ -29,6 +31,7 @@ type AuditEntryResolver interface {
 	Actor(ctx context.Context, obj *user.AuditEntry) (*user.User, error)
 
 	Subject(ctx context.Context, obj *user.AuditEntry) (*user.User, error)
+	Node(ctx context.Context, obj *user.AuditEntry) (scalar.Node, error)
 }
 type UserResolver interface {
 	Addresses(ctx context.Context, obj *user.User) ([]*user.Address, error)
@@ -1483,8 +1486,8 @@ func (ec *executionContext) _AuditEntry_action(ctx context.Context, field graphq
 			return obj.Action, nil
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v user.AuditAction) graphql.Marshaler {
-			return ec.marshalNAuditAction2emporiumᚋinternalᚋuserᚐAuditAction(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v audit.Action) graphql.Marshaler {
+			return ec.marshalNAuditAction2emporiumᚋinternalᚋauditᚐAction(ctx, selections, v)
 		},
 		true,
 		true,
@@ -1635,6 +1638,56 @@ func (ec *executionContext) fieldContext_AuditEntry_subject(_ context.Context, f
 		IsResolver: true,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_User(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _AuditEntry_node(ctx context.Context, field graphql.CollectedField, obj *user.AuditEntry) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AuditEntry_node(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.AuditEntry().Node(ctx, obj)
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				anyOf, err := ec.unmarshalNRole2ᚕemporiumᚋinternalᚋauthᚐRoleᚄ(ctx, []any{"ADMIN"})
+				if err != nil {
+					var zeroVal scalar.Node
+					return zeroVal, err
+				}
+				if ec.Directives.HasRole == nil {
+					var zeroVal scalar.Node
+					return zeroVal, errors.New("directive hasRole is not implemented")
+				}
+				return ec.Directives.HasRole(ctx, obj, directive0, anyOf)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v scalar.Node) graphql.Marshaler {
+			return ec.marshalONode2emporiumᚋgraphᚋscalarᚐNode(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_AuditEntry_node(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "AuditEntry",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("FieldContext.Child cannot be called on type INTERFACE")
 		},
 	}
 	return fc, nil
@@ -3523,7 +3576,7 @@ func (ec *executionContext) unmarshalInputAuditFilter(ctx context.Context, obj a
 			it.SubjectID = data
 		case "actions":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("actions"))
-			data, err := ec.unmarshalOAuditAction2ᚕemporiumᚋinternalᚋuserᚐAuditActionᚄ(ctx, v)
+			data, err := ec.unmarshalOAuditAction2ᚕemporiumᚋinternalᚋauditᚐActionᚄ(ctx, v)
 			if err != nil {
 				return it, err
 			}
@@ -4964,6 +5017,12 @@ func (ec *executionContext) _AuditEntry(ctx context.Context, sel ast.SelectionSe
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._AuditEntry_subject(ctx, field, obj)
 				})
+		case "node":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._AuditEntry_node(ctx, field, obj)
+				})
 		case "details":
 			out.Values[i] = ec._AuditEntry_details(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -5739,13 +5798,13 @@ func (ec *executionContext) unmarshalNApiKeyRevokeInput2emporiumᚋinternalᚋus
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
-func (ec *executionContext) unmarshalNAuditAction2emporiumᚋinternalᚋuserᚐAuditAction(ctx context.Context, v any) (user.AuditAction, error) {
+func (ec *executionContext) unmarshalNAuditAction2emporiumᚋinternalᚋauditᚐAction(ctx context.Context, v any) (user.AuditAction, error) {
 	tmp, err := graphql.UnmarshalString(v)
 	res := user.AuditAction(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
-func (ec *executionContext) marshalNAuditAction2emporiumᚋinternalᚋuserᚐAuditAction(ctx context.Context, sel ast.SelectionSet, v user.AuditAction) graphql.Marshaler {
+func (ec *executionContext) marshalNAuditAction2emporiumᚋinternalᚋauditᚐAction(ctx context.Context, sel ast.SelectionSet, v user.AuditAction) graphql.Marshaler {
 	_ = sel
 	res := graphql.MarshalString(string(v))
 	if res == graphql.Null {
@@ -6051,7 +6110,7 @@ func (ec *executionContext) marshalOApiKeyPayload2ᚖemporiumᚋinternalᚋuser�
 	return ec._ApiKeyPayload(ctx, sel, v)
 }
 
-func (ec *executionContext) unmarshalOAuditAction2ᚕemporiumᚋinternalᚋuserᚐAuditActionᚄ(ctx context.Context, v any) ([]user.AuditAction, error) {
+func (ec *executionContext) unmarshalOAuditAction2ᚕemporiumᚋinternalᚋauditᚐActionᚄ(ctx context.Context, v any) ([]user.AuditAction, error) {
 	if v == nil {
 		return nil, nil
 	}
@@ -6060,7 +6119,7 @@ func (ec *executionContext) unmarshalOAuditAction2ᚕemporiumᚋinternalᚋuser�
 	res := make([]user.AuditAction, len(vSlice))
 	for i := range vSlice {
 		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
-		res[i], err = ec.unmarshalNAuditAction2emporiumᚋinternalᚋuserᚐAuditAction(ctx, vSlice[i])
+		res[i], err = ec.unmarshalNAuditAction2emporiumᚋinternalᚋauditᚐAction(ctx, vSlice[i])
 		if err != nil {
 			return nil, err
 		}
@@ -6068,14 +6127,14 @@ func (ec *executionContext) unmarshalOAuditAction2ᚕemporiumᚋinternalᚋuser�
 	return res, nil
 }
 
-func (ec *executionContext) marshalOAuditAction2ᚕemporiumᚋinternalᚋuserᚐAuditActionᚄ(ctx context.Context, sel ast.SelectionSet, v []user.AuditAction) graphql.Marshaler {
+func (ec *executionContext) marshalOAuditAction2ᚕemporiumᚋinternalᚋauditᚐActionᚄ(ctx context.Context, sel ast.SelectionSet, v []user.AuditAction) graphql.Marshaler {
 	if v == nil {
 		return graphql.Null
 	}
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
-		return ec.marshalNAuditAction2emporiumᚋinternalᚋuserᚐAuditAction(ctx, sel, v[i])
+		return ec.marshalNAuditAction2emporiumᚋinternalᚋauditᚐAction(ctx, sel, v[i])
 	})
 
 	for _, e := range ret {

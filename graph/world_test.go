@@ -43,6 +43,7 @@ type world struct {
 	numbers  map[string]string // order numbers by owner
 	dbs      *pgtest.Databases
 	sealer   *seal.Sealer
+	queues   jobs.Queues                   // once the world takes money
 	keys     *atomic.Pointer[auth.Keyring] // that sign the tokens
 
 	apiKey  id.ID  // of a machine
