@@ -296,7 +296,7 @@ func TestEveryStaffMutationIsRecorded(t *testing.T) {
 		t.Errorf("filtered: %v", nodes)
 	}
 	w.tokens["machine"] = w.machine
-	if a := w.ask("machine", stockAdjust, w.adjusting("by a machine", 1)); len(a.codes()) > 0 {
+	if a := w.ask("machine", stockAdjust, w.adjusting("by-machine", 1)); len(a.codes()) > 0 {
 		t.Fatal(a.body)
 	}
 	if e := w.recorded()[audit.StockAdjusted][0]; e["actorId"] != id.Of(id.User, w.apiKey.Key).String() {

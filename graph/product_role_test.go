@@ -36,7 +36,7 @@ func (w *world) catalogueState() string {
 func (w *world) keysOf(kind id.Kind, sql string, args ...any) []string {
 	w.t.Helper()
 	rows, err := postgres.Select(w.t.Context(), w.dbs.Products, postgres.Stmt{Name: "test.keys", SQL: sql, Reads: postgres.All("products.media",
-		"products.variants", "products.categories", "products.collections")}, pgx.RowTo[uuid.UUID], args...)
+		"products.variants", "products.categories", "products.collections", "products.collection_products")}, pgx.RowTo[uuid.UUID], args...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
