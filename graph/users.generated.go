@@ -5798,13 +5798,13 @@ func (ec *executionContext) unmarshalNApiKeyRevokeInput2emporiumᚋinternalᚋus
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
-func (ec *executionContext) unmarshalNAuditAction2emporiumᚋinternalᚋauditᚐAction(ctx context.Context, v any) (user.AuditAction, error) {
+func (ec *executionContext) unmarshalNAuditAction2emporiumᚋinternalᚋauditᚐAction(ctx context.Context, v any) (audit.Action, error) {
 	tmp, err := graphql.UnmarshalString(v)
-	res := user.AuditAction(tmp)
+	res := audit.Action(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
-func (ec *executionContext) marshalNAuditAction2emporiumᚋinternalᚋauditᚐAction(ctx context.Context, sel ast.SelectionSet, v user.AuditAction) graphql.Marshaler {
+func (ec *executionContext) marshalNAuditAction2emporiumᚋinternalᚋauditᚐAction(ctx context.Context, sel ast.SelectionSet, v audit.Action) graphql.Marshaler {
 	_ = sel
 	res := graphql.MarshalString(string(v))
 	if res == graphql.Null {

@@ -98,7 +98,7 @@ func (s *Service) changedSince(ctx context.Context, since feed.Position, limit i
 		In        *string
 	}
 	found, err := postgres.Select(ctx, s.db, postgres.Stmt{
-		Name: "orders.changed_since", Volatile: true, // the snapshot
+		Name: "orders.changed_since",
 		SQL: `SELECT s.now::text, o.owner_id, o.id, o.changed_in::text FROM (SELECT pg_current_snapshot() AS now) s
 			LEFT JOIN orders.orders o ON o.changed_in >= pg_snapshot_xmin($1::text::pg_snapshot)
 				AND NOT pg_visible_in_snapshot(o.changed_in, $1::text::pg_snapshot) AND o.changed_in < pg_snapshot_xmax(s.now)

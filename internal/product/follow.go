@@ -61,7 +61,7 @@ func (s *Service) stockChangedSince(ctx context.Context, since feed.Position, li
 		In      *string
 	}
 	found, err := postgres.Select(ctx, s.db, postgres.Stmt{
-		Name: "products.stock_changed_since", Volatile: true, // the snapshot
+		Name: "products.stock_changed_since",
 		SQL: `SELECT s.now::text, x.variant_id, x.changed_in::text FROM (SELECT pg_current_snapshot() AS now) s
 			LEFT JOIN products.stock x ON x.changed_in >= pg_snapshot_xmin($1::text::pg_snapshot)
 				AND NOT pg_visible_in_snapshot(x.changed_in, $1::text::pg_snapshot) AND x.changed_in < pg_snapshot_xmax(s.now)
