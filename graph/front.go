@@ -61,15 +61,16 @@ func (f *front) serve(w http.ResponseWriter, r *http.Request, request []byte) (s
 	if !ok {
 		return false, false
 	}
-	key := q.policy.key(q.digest, actor)
+	key, level := q.policy.key(q.digest, actor), cache.Local
 	e, ok := f.answers.cache.Lookup(key)
 	if !ok {
+		level = cache.Remote
 		if e, ok = f.answers.cache.Fetch(r.Context(), key, q.policy.guarded); !ok {
 			return false, true
 		}
 	}
 	if f.answers.watch.answered != nil {
-		f.answers.watch.answered(r.Context(), cache.Local, "")
+		f.answers.watch.answered(r.Context(), level, "")
 	}
 	f.answers.write(w, r, e, q.policy, actor)
 	f.answers.metrics.Operation(q.name, "query", "cached", time.Since(start))
