@@ -8,6 +8,7 @@ package pgtest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"emporium/internal/devstack"
 	"emporium/internal/postgres"
@@ -118,8 +120,14 @@ func create(t testing.TB, s *devstack.Stack, template string, dropped bool) (url
 	}
 	t.Cleanup(func() {
 		err := admin(ctx, s, func(c *pgx.Conn) error {
-			_, err := c.Exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
-			return err
+			for deadline := time.Now().Add(20 * time.Second); ; {
+				_, err := c.Exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
+				// The slot of a follower that has just hung up goes with its backend, which takes a moment to notice.
+				var pg *pgconn.PgError
+				if !errors.As(err, &pg) || pg.Code != "55006" || time.Now().After(deadline) {
+					return err
+				}
+			}
 		})
 		if err != nil {
 			t.Errorf("drop database: %v", err)
