@@ -157,7 +157,11 @@ func (p *program) serve(ctx context.Context, c *cli.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	tuneGC(log)
+	kept := cfg.CacheBytes
+	if cfg.Cache == "off" {
+		kept = 0
+	}
+	tuneGC(log, kept)
 	a, err := New(ctx, cfg, log, p.say)
 	if err != nil {
 		return err

@@ -8,15 +8,25 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// gcPercent lets the heap grow to eleven times of what is live before it is collected: requests live for milliseconds and
-// leave much garbage behind. Measured in docs/adr/0011-what-did-not-pay.md.
-const gcPercent = 1000
+const (
+	// gcPercent lets the heap grow to eleven times of what is live before it is collected: requests live for milliseconds and
+	// leave much garbage behind. Measured in docs/adr/0011-what-did-not-pay.md.
+	gcPercent = 1000
+	// liveBytes is about what is live of a server that keeps no answers.
+	liveBytes = 20 << 20
+)
+
+// gcPercentFor leaves as much garbage lying when so many bytes of answers are kept as without them, rather than ten times
+// those, too.
+func gcPercentFor(kept int64) int {
+	return int(max(gcPercent*liveBytes/(liveBytes+kept), 100))
+}
 
 // tuneGC trades memory for speed where there is memory: it holds only up to half of what the cgroup or the machine has,
-// beyond which the collector works as hard as it must. GOGC and GOMEMLIMIT in the environment go before it.
-func tuneGC(log *slog.Logger) {
+// beyond which the collector works as hard as it must. Kept is what answers may take that are kept. GOGC and GOMEMLIMIT in the environment go before it.
+func tuneGC(log *slog.Logger, kept int64) {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		debug.SetGCPercent(gcPercentFor(kept))
 	}
 	limit, err := memlimit.Set(memlimit.WithRatio(0.5),
 		memlimit.WithProvider(memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)))
