@@ -386,7 +386,7 @@ func (s *stand) hitsFor(ctx context.Context, o options, h hot, emporium *process
 		goal = 0.80
 	}
 	v := found.Ratio.RequestsPerSecond
-	found.Goal = held{What: h.name + ": requests/s, of the " + against + "'s", Goal: fmt.Sprintf(">= %.2f", goal), Figure: fmt.Sprintf("%.2f", v), Met: v >= goal}
+	found.Goal = held{What: h.name + ": requests/s, of the " + against + "'s", Goal: fmt.Sprintf(">= %.2f", goal), Figure: fmt.Sprintf("%.3f", v), Met: v >= goal}
 	return found, nil
 }
 

@@ -36,7 +36,7 @@ const (
 	heldBody = 180
 
 	// rssBound is what the process may take: what is kept, the fixed tables, and as much garbage as the collector lets lie.
-	rssBound = 1280 << 20
+	rssBound = 512 << 20
 )
 
 // memory is what a process took that was asked for more than it can keep.
@@ -61,7 +61,7 @@ func (s *stand) cacheMemory(ctx context.Context, o options) (all []memory, err e
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, self, holdKeys)
-	cmd.Env = append(s.environment(), "GOGC=1000") // as internal/app sets it
+	cmd.Env = append(s.environment(), "GOGC=238") // as internal/app sets it for so much
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
@@ -156,6 +156,7 @@ func hold(ctx context.Context) error {
 	runtime.GC()
 	var heap runtime.MemStats
 	runtime.ReadMemStats(&heap)
+	runtime.KeepAlive(c)
 	return json.NewEncoder(os.Stdout).Encode(memory{How: "package cache by itself", Keys: int(kept.Load()), Seconds: took.Seconds(),
 		Live: int(heap.HeapAlloc), RSS: peak})
 }
