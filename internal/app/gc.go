@@ -23,7 +23,8 @@ func gcPercentFor(kept int64) int {
 }
 
 // tuneGC trades memory for speed where there is memory: it holds only up to half of what the cgroup or the machine has,
-// beyond which the collector works as hard as it must. Kept is what answers may take that are kept. GOGC and GOMEMLIMIT in the environment go before it.
+// beyond which the collector works as hard as it must. Kept is how many bytes the answers may take that are kept. GOGC and
+// GOMEMLIMIT in the environment go before it.
 func tuneGC(log *slog.Logger, kept int64) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercentFor(kept))
