@@ -6110,13 +6110,13 @@ func (ec *executionContext) marshalOApiKeyPayload2ᚖemporiumᚋinternalᚋuser�
 	return ec._ApiKeyPayload(ctx, sel, v)
 }
 
-func (ec *executionContext) unmarshalOAuditAction2ᚕemporiumᚋinternalᚋauditᚐActionᚄ(ctx context.Context, v any) ([]user.AuditAction, error) {
+func (ec *executionContext) unmarshalOAuditAction2ᚕemporiumᚋinternalᚋauditᚐActionᚄ(ctx context.Context, v any) ([]audit.Action, error) {
 	if v == nil {
 		return nil, nil
 	}
 	vSlice := graphql.CoerceList(v)
 	var err error
-	res := make([]user.AuditAction, len(vSlice))
+	res := make([]audit.Action, len(vSlice))
 	for i := range vSlice {
 		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
 		res[i], err = ec.unmarshalNAuditAction2emporiumᚋinternalᚋauditᚐAction(ctx, vSlice[i])
@@ -6127,7 +6127,7 @@ func (ec *executionContext) unmarshalOAuditAction2ᚕemporiumᚋinternalᚋaudit
 	return res, nil
 }
 
-func (ec *executionContext) marshalOAuditAction2ᚕemporiumᚋinternalᚋauditᚐActionᚄ(ctx context.Context, sel ast.SelectionSet, v []user.AuditAction) graphql.Marshaler {
+func (ec *executionContext) marshalOAuditAction2ᚕemporiumᚋinternalᚋauditᚐActionᚄ(ctx context.Context, sel ast.SelectionSet, v []audit.Action) graphql.Marshaler {
 	if v == nil {
 		return graphql.Null
 	}

@@ -30,6 +30,9 @@ func (*bindings) Name() string { return "bindings" }
 func (b *bindings) GenerateCode(data *codegen.Data) error {
 	b.imports = map[string]bool{"context": true, "reflect": true, "emporium/graph/exec": true}
 	b.reads, b.pkg = newReader(data.Config.Packages), data.Config.Exec.Pkg()
+	if err := namedOnce(data); err != nil {
+		return err
+	}
 	var objects []*codegen.Object
 	for _, o := range data.Objects {
 		if !strings.HasPrefix(o.Name, "__") {
@@ -61,6 +64,35 @@ func (b *bindings) GenerateCode(data *codegen.Data) error {
 		return fmt.Errorf("%s: %w\n%s", b.file, err, source.String())
 	}
 	return os.WriteFile(b.file, formatted, 0o644)
+}
+
+// namedOnce refuses Go types that stand for a GraphQL type under two names, an alias and its own: gqlgen writes one function
+// for both, with the name that it happens to meet first, and each run may write another file.
+func namedOnce(data *codegen.Data) error {
+	names := map[string]string{}
+	name := func(where string, ref *config.TypeReference) error {
+		for ; ref != nil; ref = ref.Elem() {
+			key, name := ref.UniquenessKey(), types.TypeString(ref.GO, nil)
+			if before, ok := names[key]; ok && before != name {
+				return fmt.Errorf("%s: its Go type is named %s here and %s elsewhere: use one name", where, name, before)
+			}
+			names[key] = name
+		}
+		return nil
+	}
+	for _, o := range slices.Concat(data.Objects, data.Inputs) {
+		for _, f := range o.Fields {
+			if err := name(o.Name+"."+f.Name, f.TypeReference); err != nil {
+				return err
+			}
+			for _, a := range f.Args {
+				if err := name(o.Name+"."+f.Name+"("+a.Name+":)", a.TypeReference); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func (b *bindings) printf(format string, args ...any) { fmt.Fprintf(&b.out, format, args...) }

@@ -14,33 +14,31 @@ import (
 	"emporium/internal/postgres"
 )
 
-// AuditAction is what was done. Those that are done to accounts are here, those of other services in package audit.
-type AuditAction = audit.Action
-
+// What is done to accounts. The actions of other services are in package audit.
 const (
-	AuditSignedUp          AuditAction = "SIGNED_UP"
-	AuditSignedIn          AuditAction = "SIGNED_IN"
-	AuditSignedOut         AuditAction = "SIGNED_OUT"
-	AuditTokenReused       AuditAction = "TOKEN_REUSED"
-	AuditPasswordChanged   AuditAction = "PASSWORD_CHANGED"
-	AuditProfileUpdated    AuditAction = "PROFILE_UPDATED"
-	AuditAddressCreated    AuditAction = "ADDRESS_CREATED"
-	AuditAddressUpdated    AuditAction = "ADDRESS_UPDATED"
-	AuditAddressDeleted    AuditAction = "ADDRESS_DELETED"
-	AuditDefaultAddressSet AuditAction = "DEFAULT_ADDRESS_SET"
-	AuditDeactivated       AuditAction = "DEACTIVATED"
-	AuditReactivated       AuditAction = "REACTIVATED"
-	AuditRolesSet          AuditAction = "ROLES_SET"
+	AuditSignedUp          audit.Action = "SIGNED_UP"
+	AuditSignedIn          audit.Action = "SIGNED_IN"
+	AuditSignedOut         audit.Action = "SIGNED_OUT"
+	AuditTokenReused       audit.Action = "TOKEN_REUSED"
+	AuditPasswordChanged   audit.Action = "PASSWORD_CHANGED"
+	AuditProfileUpdated    audit.Action = "PROFILE_UPDATED"
+	AuditAddressCreated    audit.Action = "ADDRESS_CREATED"
+	AuditAddressUpdated    audit.Action = "ADDRESS_UPDATED"
+	AuditAddressDeleted    audit.Action = "ADDRESS_DELETED"
+	AuditDefaultAddressSet audit.Action = "DEFAULT_ADDRESS_SET"
+	AuditDeactivated       audit.Action = "DEACTIVATED"
+	AuditReactivated       audit.Action = "REACTIVATED"
+	AuditRolesSet          audit.Action = "ROLES_SET"
 
-	AuditEmailVerified        AuditAction = "EMAIL_VERIFIED"
-	AuditEmailChangeRequested AuditAction = "EMAIL_CHANGE_REQUESTED"
-	AuditEmailChanged         AuditAction = "EMAIL_CHANGED"
-	AuditPasswordReset        AuditAction = "PASSWORD_RESET"
-	AuditCreated              AuditAction = "CREATED"
-	AuditDeleted              AuditAction = "DELETED"
-	AuditExported             AuditAction = "EXPORTED"
-	AuditAPIKeyCreated        AuditAction = "API_KEY_CREATED"
-	AuditAPIKeyRevoked        AuditAction = "API_KEY_REVOKED"
+	AuditEmailVerified        audit.Action = "EMAIL_VERIFIED"
+	AuditEmailChangeRequested audit.Action = "EMAIL_CHANGE_REQUESTED"
+	AuditEmailChanged         audit.Action = "EMAIL_CHANGED"
+	AuditPasswordReset        audit.Action = "PASSWORD_RESET"
+	AuditCreated              audit.Action = "CREATED"
+	AuditDeleted              audit.Action = "DELETED"
+	AuditExported             audit.Action = "EXPORTED"
+	AuditAPIKeyCreated        audit.Action = "API_KEY_CREATED"
+	AuditAPIKeyRevoked        audit.Action = "API_KEY_REVOKED"
 )
 
 // AuditEntry is a line of the audit log: it is there if, and only if, what it tells of was written; of what other services
@@ -50,7 +48,7 @@ type AuditEntry struct {
 	ID        uuid.UUID
 	At        time.Time  // as the ID has it, to the millisecond
 	ActorID   *uuid.UUID // nil when it is not known, or was nobody of the graph
-	Action    AuditAction
+	Action    audit.Action
 	Details   map[string]any // no personal data
 
 	SubjectKind    int16      // an id.Kind
@@ -86,7 +84,7 @@ func (e *AuditEntry) SubjectGlobalID() id.ID {
 type AuditFilter struct {
 	ActorID   *id.ID
 	SubjectID *id.ID
-	Actions   []AuditAction // any of them
+	Actions   []audit.Action // any of them
 	At        *page.TimeRange
 }
 
@@ -151,7 +149,7 @@ func (s *Service) AuditLog(ctx context.Context, f AuditFilter, args page.Args) (
 type details = audit.Details
 
 // record writes an entry of the audit log in the transaction of what it tells of. Actor is uuid.Nil where it is not known.
-func (s *Service) record(ctx context.Context, tx *postgres.Tx, actor, subject uuid.UUID, action AuditAction, d details) error {
+func (s *Service) record(ctx context.Context, tx *postgres.Tx, actor, subject uuid.UUID, action audit.Action, d details) error {
 	var by *uuid.UUID
 	if actor != uuid.Nil {
 		by = &actor

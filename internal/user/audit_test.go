@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"emporium/internal/audit"
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/id"
@@ -161,8 +162,8 @@ func TestAuditLog(t *testing.T) {
 		"subject":           {user.AuditFilter{SubjectID: new(id.Of(id.User, ada.ID))}, []string{all[1], all[4]}},
 		"actor and subject": {user.AuditFilter{ActorID: new(id.Of(id.User, bob.ID)), SubjectID: new(id.Of(id.User, ada.ID))}, []string{}},
 		"not a user":        {user.AuditFilter{SubjectID: &id.ID{Kind: id.Order, Key: ada.ID}}, []string{}},
-		"actions":           {user.AuditFilter{Actions: []user.AuditAction{user.AuditSignedUp, user.AuditSignedIn}}, []string{all[0], all[3], all[4]}},
-		"no action":         {user.AuditFilter{Actions: []user.AuditAction{}}, []string{}},
+		"actions":           {user.AuditFilter{Actions: []audit.Action{user.AuditSignedUp, user.AuditSignedIn}}, []string{all[0], all[3], all[4]}},
+		"no action":         {user.AuditFilter{Actions: []audit.Action{}}, []string{}},
 		"from":              {user.AuditFilter{At: &page.TimeRange{From: of(3, 0)}}, all[:4]},
 		"until":             {user.AuditFilter{At: &page.TimeRange{Until: of(3, 0)}}, all[4:]},
 		"from just after":   {user.AuditFilter{At: &page.TimeRange{From: of(4, 1)}}, all[:4]},

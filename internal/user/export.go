@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"emporium/internal/audit"
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/postgres"
@@ -60,7 +61,7 @@ type ExportedSession struct {
 // ExportedEntry is what was done to the account. Who else did it is theirs, not the user's.
 type ExportedEntry struct {
 	At      time.Time      `json:"at"`
-	Action  AuditAction    `json:"action"`
+	Action  audit.Action   `json:"action"`
 	ByYou   bool           `json:"byYou"`
 	Details map[string]any `json:"details"`
 }
