@@ -24,6 +24,8 @@ type exchange struct {
 	w         http.ResponseWriter
 	r         *http.Request
 	raw       []byte // what was sent; it is used again once the request is answered
+	form      form
+	events    bool // an event stream will do for an answer
 	params    *graphql.RawParams
 	persisted *persisted // nil: the document is not kept
 }

@@ -2,9 +2,7 @@ package graph
 
 import (
 	"context"
-	"mime"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -15,16 +13,6 @@ import (
 
 // eventStream answers a subscription as server-sent events: the protocol graphql-sse, in its mode of distinct connections.
 type eventStream struct{ subscriptions }
-
-// acceptsEvents reports whether a request would be answered by an event stream.
-func acceptsEvents(r *http.Request) bool {
-	for _, accepted := range strings.Split(strings.Join(r.Header.Values("Accept"), ","), ",") {
-		if media, _, err := mime.ParseMediaType(accepted); err == nil && media == "text/event-stream" {
-			return true
-		}
-	}
-	return false
-}
 
 // serve answers one request, as it was before it was given a deadline.
 func (s eventStream) serve(w http.ResponseWriter, r *http.Request, executor graphql.GraphExecutor, params *graphql.RawParams) {

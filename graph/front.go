@@ -51,7 +51,7 @@ func (f *front) remember(request []byte, name string, digest [sha256.Size]byte, 
 }
 
 // serve answers a request if its answer is kept, and reports whether it has; if not, also whether Redis was asked.
-func (f *front) serve(w http.ResponseWriter, r *http.Request, request []byte) (served, fetched bool) {
+func (f *front) serve(w http.ResponseWriter, r *http.Request, request []byte, form form) (served, fetched bool) {
 	q, ok := f.known.GetIfPresent(maphash.Bytes(f.seed, request))
 	if !ok || !bytes.Equal(q.request, request) {
 		return false, false
@@ -72,7 +72,7 @@ func (f *front) serve(w http.ResponseWriter, r *http.Request, request []byte) (s
 	if f.answers.watch.answered != nil {
 		f.answers.watch.answered(r.Context(), level, "")
 	}
-	f.answers.write(w, r, e, q.policy, actor)
+	f.answers.write(w, r, e, q.policy, actor, form)
 	f.answers.metrics.Operation(q.name, "query", "cached", time.Since(start))
 	return true, false
 }
@@ -99,28 +99,31 @@ func (p *policy) key(digest [sha256.Size]byte, actor auth.Actor) cache.Key {
 
 // These are header values that need not be made for each answer.
 var (
-	jsonType   = []string{"application/json"}
 	noStore    = []string{"no-store"}
-	varyCoding = []string{"Accept-Encoding"}
-	varyBoth   = []string{"Accept-Encoding, Authorization"}
+	varyForm   = []string{"Accept, Accept-Encoding"}
+	varyViewer = []string{"Accept, Accept-Encoding, Authorization"}
 )
 
 // write sends an answer that is kept. To a GET it says for how long, and for whom, others may keep it (RFC 9111).
-func (a *answers) write(w http.ResponseWriter, r *http.Request, e *cache.Entry, p *policy, actor auth.Actor) {
+func (a *answers) write(w http.ResponseWriter, r *http.Request, e *cache.Entry, p *policy, actor auth.Actor, form form) {
 	h := w.Header()
 	accepted := ""
 	if v := r.Header["Accept-Encoding"]; len(v) > 0 {
 		accepted = v[0]
 	}
 	body, encoding := e.Variant(accepted)
-	h["Content-Type"] = jsonType
-	h["Vary"] = varyCoding
+	h["Content-Type"] = form.contentType(http.StatusOK)
+	h["Vary"] = varyForm
 	if r.Method == http.MethodPost {
 		h["Cache-Control"] = noStore
-	} else if a.describe(h, e, p, actor, encoding); matches(r.Header.Get("If-None-Match"), e.ETag(encoding)) {
-		h.Del("Content-Type")
-		w.WriteHeader(http.StatusNotModified)
-		return
+	} else {
+		etag := e.ETag(form.variant(encoding))
+		a.describe(h, e, p, actor, etag)
+		if matches(r.Header.Get("If-None-Match"), etag) {
+			h.Del("Content-Type")
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
 	}
 	if encoding != "" {
 		h.Set("Content-Encoding", encoding)
@@ -134,12 +137,12 @@ const maxSurrogateKeys = 250
 
 // describe sets the headers about caching. Caches of clients always ask again, which costs a 304 as long as nothing has
 // changed; those in front of the server may keep public answers for as long as the fields say, if they are told what to drop.
-func (a *answers) describe(h http.Header, e *cache.Entry, p *policy, actor auth.Actor, encoding string) {
-	h.Set("ETag", e.ETag(encoding))
+func (a *answers) describe(h http.Header, e *cache.Entry, p *policy, actor auth.Actor, etag string) {
+	h.Set("ETag", etag)
 	h.Set("Age", strconv.Itoa(int(time.Since(e.Made).Seconds())))
 	s := p.scope(actor)
 	if s != scopePublic {
-		h["Vary"] = varyBoth
+		h["Vary"] = varyViewer
 	}
 	if p.guarded || s == scopeViewer || s == scopeRole && actor.Roles&p.roles != 0 {
 		h.Set("Cache-Control", "private, no-cache")

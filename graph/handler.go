@@ -3,7 +3,6 @@ package graph
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -35,6 +34,7 @@ type Options struct {
 	Metrics       *telemetry.Metrics
 	Introspection Introspection
 	Timeout       time.Duration // of one request; 0: 15 s
+	Draft         bool          // answer as graphql-http's audits want it: see form, and take documents by GET
 	Schema        *ast.Schema   // nil: the generated one; another one in tests of the start-up check
 
 	Streams *Streams // nil: some of its own, which nothing ends
@@ -237,7 +237,6 @@ func (o Options) refuseToken(w http.ResponseWriter, r *http.Request, err error) 
 func (o Options) refuse(w http.ResponseWriter, r *http.Request, status int, err error) {
 	shown := presentError(r.Context(), err)
 	o.count(r.Context(), "none", "none", outcome(gqlerror.List{shown}), 1, 0)
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{"errors": gqlerror.List{shown}})
+	form := form{accept(r.Header["Accept"]).answer, o.Draft}
+	form.send(w, status, appendAnswer(nil, &graphql.Response{Errors: gqlerror.List{shown}}, false))
 }

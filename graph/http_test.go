@@ -29,25 +29,27 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"multipart", "POST", "multipart/form-data; boundary=x", "--x\r\n" + marker, 415},
 		{"plain text, which other sites may send", "POST", "text/plain", `{"query":"{ categories { name } }"}`, 415},
 		{"no content type", "POST", "", `{"query":"{ categories { name } }"}`, 415},
+		{"another charset", "POST", "application/json; charset=iso-8859-1", `{"query":"{ categories { name } }"}`, 415},
 		{"malformed JSON", "POST", "application/json", `{"query": "` + marker, 400},
-		{"a batch", "POST", "application/json", `[{"query":"{ categories { name } }"}]`, 400},
+		{"a batch", "POST", "application/json", `[{"query":"{ categories { name } }"}]`, 422},
 		{"nothing", "POST", "application/json", "", 400},
 		{"blanks", "POST", "application/json", "  \n ", 400},
 		{"too much", "POST", "application/json", `{"query":"` + strings.Repeat("x", 300<<10) + `"}`, 413},
-		{"a document that does not parse", "POST", "application/json", `{"query":"{ categories { "}`, 422},
+		{"a document that does not parse", "POST", "application/json", `{"query":"{ categories { "}`, 400},
 		{"an unknown field", "POST", "application/json", `{"query":"{ nothing }"}`, 422},
-		{"too many tokens", "POST", "application/json", `{"query":"{ ` + strings.Repeat("a:__typename ", 3000) + `}"}`, 422},
-		{"a query that is a number", "POST", "application/json", `{"query":1,"variables":{"password":"` + marker + `"}}`, 400},
-		{"variables that are a list", "POST", "application/json", `{"query":"{ categories { name } }","variables":["` + marker + `"]}`, 400},
-		{"extensions that are a text", "POST", "application/json", `{"query":"{ categories { name } }","extensions":"` + marker + `"}`, 400},
-		{"an operation name that is a list", "POST", "application/json", `{"query":"{ categories { name } }","operationName":["` + marker + `"]}`, 400},
-		{"no query", "POST", "application/json", `{"variables":{"x":"` + marker + `"}}`, 400},
-		{"a GET with a document", "GET", "", "", 400},
+		{"too many tokens", "POST", "application/json", `{"query":"{ ` + strings.Repeat("a:__typename ", 3000) + `}"}`, 400},
+		{"a query that is a number", "POST", "application/json", `{"query":1,"variables":{"password":"` + marker + `"}}`, 422},
+		{"variables that are a list", "POST", "application/json", `{"query":"{ categories { name } }","variables":["` + marker + `"]}`, 422},
+		{"extensions that are a text", "POST", "application/json", `{"query":"{ categories { name } }","extensions":"` + marker + `"}`, 422},
+		{"an operation name that is a list", "POST", "application/json", `{"query":"{ categories { name } }","operationName":["` + marker + `"]}`, 422},
+		{"no query", "POST", "application/json", `{"variables":{"x":"` + marker + `"}}`, 422},
+		{"a GET with a document", "GET", "", "", 422},
 		{"a PUT", "PUT", "application/json", `{"query":"{ categories { name } }"}`, 405},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			r := httptest.NewRequest(c.method, "/graphql?query=mutation%7BsignOut%7BsessionsEnded%7D%7D", strings.NewReader(c.body))
+			r.Header.Set("Accept", "application/graphql-response+json")
 			if c.contentType != "" {
 				r.Header.Set("Content-Type", c.contentType)
 			}

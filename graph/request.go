@@ -38,6 +38,13 @@ var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // ServeHTTP answers a request.
 func (q requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header()["Cache-Control"] = noStore
+	may := accept(r.Header["Accept"])
+	form := form{may.answer, q.Draft}
+	if may.answer == noMedia && !may.events {
+		q.refuse(w, r, http.StatusNotAcceptable, fault.New(fault.BadUserInput,
+			"accept application/graphql-response+json, application/json or text/event-stream"))
+		return
+	}
 	buffer := bodies.Get().(*bytes.Buffer)
 	defer bodies.Put(buffer)
 	buffer.Reset()
@@ -57,9 +64,9 @@ func (q requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	raw := buffer.Bytes()
 	fetched := false
-	if q.front != nil {
+	if q.front != nil && may.answer != noMedia {
 		var served bool
-		if served, fetched = q.front.serve(w, r, raw); served {
+		if served, fetched = q.front.serve(w, r, raw, form); served {
 			return
 		}
 	}
@@ -68,7 +75,7 @@ func (q requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if fetched {
 		ctx = cache.Fetched(ctx)
 	}
-	x := &exchange{w: w, r: r, raw: raw}
+	x := &exchange{w: w, r: r, raw: raw, form: form, events: may.events}
 	if q.params(ctx, w, r, x) {
 		q.next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, exchangeKey{}, x)))
 	}
@@ -77,8 +84,9 @@ func (q requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // readBody reads the body of a POST.
 func readBody(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) (status int, err error) {
 	if kind := r.Header.Get("Content-Type"); kind != "application/json" {
-		if media, _, err := mime.ParseMediaType(kind); err != nil || media != "application/json" {
-			return http.StatusUnsupportedMediaType, fault.New(fault.BadUserInput, "send the request as application/json")
+		media, parameters, err := mime.ParseMediaType(kind)
+		if charset := parameters["charset"]; err != nil || media != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
+			return http.StatusUnsupportedMediaType, fault.New(fault.BadUserInput, "send the request as application/json in UTF-8")
 		}
 	}
 	body := io.Reader(r.Body)
@@ -102,22 +110,30 @@ func (q requests) params(ctx context.Context, w http.ResponseWriter, r *http.Req
 	if r.Method == http.MethodPost {
 		if x.params, ok = decodeParams(x.raw); !ok {
 			// The cause is not wrapped: it may quote what was sent.
-			q.refuse(w, r, http.StatusBadRequest, fault.New(fault.BadUserInput,
+			status := http.StatusBadRequest
+			if json.Valid(x.raw) {
+				status = x.form.status(http.StatusUnprocessableEntity)
+			}
+			q.refuse(w, r, status, fault.New(fault.BadUserInput,
 				"the request is not a JSON object with a `query` and, if there are any, `variables`, `operationName` and `extensions`"))
 			return false
 		}
-	} else if x.params, ok = paramsOf(r.URL.Query()); !ok {
-		q.refuse(w, r, http.StatusBadRequest, fault.New(fault.BadUserInput,
+	} else if x.params, ok = paramsOf(r.URL.Query(), q.Draft); !ok {
+		q.refuse(w, r, x.form.status(http.StatusUnprocessableEntity), fault.New(fault.BadUserInput,
 			"a GET asks for a document that is kept: by `documentId=sha256:…`, or by `extensions` with a persistedQuery, with `variables` and `operationName`"))
 		return false
 	}
 	if x.persisted, ok = persistedQuery(x.params); !ok || x.persisted != nil && x.persisted.keep && sha256.Sum256([]byte(x.params.Query)) != x.persisted.digest {
-		q.refuse(w, r, http.StatusBadRequest, fault.New(fault.BadUserInput, "`extensions.persistedQuery.sha256Hash` is not the SHA-256 of the document, in hexadecimal"))
+		q.refuse(w, r, x.form.status(http.StatusUnprocessableEntity), fault.New(fault.BadUserInput, "`extensions.persistedQuery.sha256Hash` is not the SHA-256 of the document, in hexadecimal"))
 		return false
 	}
 	if x.persisted != nil && !x.persisted.keep {
 		if x.params.Query, ok = q.documents.get(ctx, x.persisted.digest); !ok {
-			writeAnswer(w, http.StatusOK, &graphql.Response{Errors: gqlerror.List{errNotPersisted()}})
+			status := http.StatusNotFound
+			if x.form.media == plainJSON { // as Apollo's servers do, on which older clients rely
+				status = http.StatusOK
+			}
+			x.form.send(w, status, appendAnswer(nil, &graphql.Response{Errors: gqlerror.List{errNotPersisted()}}, false))
 			q.count(ctx, "none", "none", "PERSISTED_QUERY_NOT_FOUND", 1, 0)
 			return false
 		}
@@ -125,8 +141,8 @@ func (q requests) params(ctx context.Context, w http.ResponseWriter, r *http.Req
 	return true
 }
 
-// paramsOf reads the URL of a GET.
-func paramsOf(query url.Values) (*graphql.RawParams, bool) {
+// paramsOf reads the URL of a GET. Only the draft lets it bring a document.
+func paramsOf(query url.Values, draft bool) (*graphql.RawParams, bool) {
 	params := &graphql.RawParams{OperationName: query.Get("operationName")}
 	for name, into := range map[string]*map[string]any{"variables": &params.Variables, "extensions": &params.Extensions} {
 		if text := query.Get(name); text != "" {
@@ -140,5 +156,8 @@ func paramsOf(query url.Values) (*graphql.RawParams, bool) {
 	if digest, ok := strings.CutPrefix(query.Get("documentId"), "sha256:"); ok {
 		params.Extensions = map[string]any{"persistedQuery": map[string]any{"version": 1, "sha256Hash": digest}}
 	}
-	return params, params.Extensions["persistedQuery"] != nil && !query.Has("query")
+	if draft {
+		params.Query = query.Get("query")
+	}
+	return params, params.Query != "" || params.Extensions["persistedQuery"] != nil && !query.Has("query")
 }

@@ -417,7 +417,7 @@ func TestWhoMayFollow(t *testing.T) {
 		request := httptest.NewRequest(http.MethodPost, "/graphql", strings.NewReader(query))
 		request.Header.Set("Content-Type", "application/json")
 		request.Header.Set("Accept", "application/json, text/event-stream")
-		if a := w.send(request); a.status != status || a.header.Get("Content-Type") != "application/json" {
+		if a := w.send(request); a.status != status || !strings.HasSuffix(a.header.Get("Content-Type"), "json; charset=utf-8") {
 			t.Errorf("%s, accepting either: %d %s", query, a.status, a.body)
 		}
 	}

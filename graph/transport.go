@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"strconv"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -53,24 +52,24 @@ func (p post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecu
 	op, errs := exec.CreateOperationContext(ctx, params)
 	if errs != nil {
 		response := exec.DispatchError(graphql.WithOperationContext(ctx, op), errs)
-		writeAnswer(w, http.StatusUnprocessableEntity, response)
+		x.form.send(w, x.form.refused(errs), appendAnswer(nil, response, false))
 		return
 	}
-	if op.Operation.Operation == ast.Subscription {
-		if p.events != nil && acceptsEvents(r) {
+	if op.Operation.Operation == ast.Subscription || x.form.media == noMedia {
+		if p.events != nil && x.events {
 			p.events.serve(w, x.r, exec, params)
 			return
 		}
 		response := exec.DispatchError(graphql.WithOperationContext(ctx, op), gqlerror.List{refused(
 			"a subscription is answered as text/event-stream, which has to be accepted, or over a WebSocket")})
-		writeAnswer(w, http.StatusNotAcceptable, response)
+		x.form.send(w, http.StatusNotAcceptable, appendAnswer(nil, response, false))
 		return
 	}
 	kind := op.Operation.Operation
 	if kind == ast.Mutation && r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		response := exec.DispatchError(graphql.WithOperationContext(ctx, op), gqlerror.List{refused("send mutations by POST")})
-		writeAnswer(w, http.StatusMethodNotAllowed, response)
+		x.form.send(w, http.StatusMethodNotAllowed, appendAnswer(nil, response, false))
 		return
 	}
 	if x.persisted != nil && x.persisted.keep {
@@ -79,9 +78,9 @@ func (p post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecu
 	switch {
 	case p.answers == nil:
 		respond, ctx := exec.DispatchOperation(ctx, op)
-		writeAnswer(w, http.StatusOK, respond(ctx))
+		x.executed(respond(ctx))
 	case kind == ast.Mutation:
-		writeAnswer(w, http.StatusOK, p.answers.mutation(ctx, exec, op))
+		x.executed(p.answers.mutation(ctx, exec, op))
 	default:
 		p.query(w, r, x, exec, op)
 	}
@@ -92,33 +91,27 @@ func (p post) query(w http.ResponseWriter, r *http.Request, x *exchange, exec gr
 	ctx := r.Context()
 	explains := wantsExplanation(r, x.params)
 	if explains && (p.open || auth.Staff(ctx)) {
-		writeBody(w, http.StatusOK, p.answers.explained(ctx, exec, op))
+		x.form.send(w, http.StatusOK, p.answers.explained(ctx, exec, op))
 		return
 	}
 	found, plan, digest := p.answers.query(ctx, exec, op)
 	if found.Entry == nil {
-		writeBody(w, http.StatusOK, found.Value.body)
+		x.form.send(w, x.form.executed(len(found.Value.response.Errors) > 0), found.Value.body)
 		return
 	}
 	if !explains { // or the front would answer those who may ask, too, without looking at who they are
 		p.front.named(x, op, digest, plan)
 	}
-	p.answers.write(w, r, found.Entry, &plan.policy, auth.Peek(ctx))
+	p.answers.write(w, r, found.Entry, &plan.policy, auth.Peek(ctx), x.form)
 	if found.Value.body == nil {
 		p.answers.hit(ctx, op)
 	}
 }
 
-func writeAnswer(w http.ResponseWriter, status int, response *graphql.Response) {
-	b := appendAnswer(make([]byte, 0, len(response.Data)+64), response, status == http.StatusOK)
-	writeBody(w, status, b)
-}
-
-func writeBody(w http.ResponseWriter, status int, b []byte) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
-	w.WriteHeader(status)
-	_, _ = w.Write(b) // whoever does not read the answer has gone
+// executed sends the answer of an operation that has begun.
+func (x *exchange) executed(response *graphql.Response) {
+	body := appendAnswer(make([]byte, 0, len(response.Data)+64), response, true)
+	x.form.send(x.w, x.form.executed(len(response.Errors) > 0), body)
 }
 
 // appendAnswer appends the JSON of an answer, with data even if it is null when the operation has begun.

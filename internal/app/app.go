@@ -294,7 +294,7 @@ func (a *App) routes() (http.Handler, error) {
 	a.streams = graph.NewStreams()
 	api, err := graph.NewHandler(graph.Options{
 		Services: a.services, Streams: a.streams, Queues: a.queues, Verifier: verifier, Metrics: a.metrics, Timeout: a.cfg.OperationTimeout,
-		Introspection: graph.Introspection(a.cfg.Introspection), Cache: a.cache, MaxAge: a.cfg.CacheMaxAge, Purged: a.purger != nil, Documents: a.documents,
+		Introspection: graph.Introspection(a.cfg.Introspection), Draft: a.cfg.HTTPProfile == "audit", Cache: a.cache, MaxAge: a.cfg.CacheMaxAge, Purged: a.purger != nil, Documents: a.documents,
 		Cookies: graph.CookiePolicy{Path: endpoint, MaxAge: a.cfg.SessionTTL, Secure: a.cfg.CookieSecure},
 	})
 	if err != nil {

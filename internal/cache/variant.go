@@ -26,8 +26,9 @@ var encodings = [...]struct {
 	{"gzip", func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil }},
 }
 
-// ETag returns the strong entity tag of the answer in an encoding; "" is none (RFC 9110, 8.8.3): a digest of the content.
-func (e *Entry) ETag(encoding string) string {
+// ETag returns the strong entity tag of a representation of the answer (RFC 9110, 8.8.3): a digest of the content, and what
+// tells the representation from the plain one, whose name is "".
+func (e *Entry) ETag(representation string) string {
 	known := e.etag.Load()
 	if known == nil {
 		sum := sha256.Sum256(e.Body)
@@ -35,10 +36,10 @@ func (e *Entry) ETag(encoding string) string {
 		known = &text
 		e.etag.Store(known)
 	}
-	if encoding == "" {
+	if representation == "" {
 		return `"` + *known + `"`
 	}
-	return `"` + *known + "-" + encoding + `"`
+	return `"` + *known + "-" + representation + `"`
 }
 
 // Variant returns the answer in the best encoding that a client accepts, by its Accept-Encoding (RFC 9110, 12.5.3). Each is

@@ -86,6 +86,7 @@ type Config struct {
 	TrustedProxies []Network  `env:"TRUSTED_PROXIES"`
 	Playground     string     `env:"PLAYGROUND"`
 	Introspection  string     `env:"INTROSPECTION"`
+	HTTPProfile    string     `env:"HTTP_PROFILE" envDefault:"default"`
 	LogLevel       slog.Level `env:"LOG_LEVEL" envDefault:"info"`
 
 	OperationTimeout time.Duration `env:"OPERATION_TIMEOUT" envDefault:"15s"`
@@ -168,6 +169,9 @@ func Load(environ []string) (Config, error) {
 		fail("PLAYGROUND is `on` or `off`")
 	}
 	c.Introspection = c.orDefault(c.Introspection)
+	if c.HTTPProfile != "default" && c.HTTPProfile != "audit" {
+		fail("HTTP_PROFILE is `default` or `audit`")
+	}
 	if c.Introspection != "on" && c.Introspection != "staff" && c.Introspection != "off" {
 		fail("INTROSPECTION is `on`, `staff` or `off`")
 	}

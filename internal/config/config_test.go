@@ -43,7 +43,7 @@ func TestDefaults(t *testing.T) {
 		Currency: "EUR", TaxIncluded: true, PhoneRegion: "DE",
 		MailFrom: "Emporium <shop@example.com>", PublicURL: "http://localhost:8080",
 		TestProviderAddr: "127.0.0.1:8099",
-		Playground:       "on", Introspection: "on", LogLevel: slog.LevelInfo,
+		Playground:       "on", Introspection: "on", HTTPProfile: "default", LogLevel: slog.LevelInfo,
 		OperationTimeout: 15 * time.Second, ShutdownGrace: 20 * time.Second,
 	}
 	if got := load(t); !reflect.DeepEqual(got, want) || !got.Private() {
@@ -74,7 +74,7 @@ func TestEveryVariableIsRead(t *testing.T) {
 		"PAYMENT_PROVIDER=stripe", "STRIPE_API_KEY=sk", "STRIPE_WEBHOOK_SECRET=wh", "STRIPE_API_URL=http://st",
 		"TEST_PROVIDER_URL=http://tp", "TEST_PROVIDER_KEY=tk", "TEST_PROVIDER_WEBHOOK_SECRET=tw", "TEST_PROVIDER_ADDR=127.0.0.1:1",
 		"TLS_CERT_FILE=/c", "TLS_KEY_FILE=/ck", "COOKIE_SECURE=true",
-		"TRUSTED_PROXIES=10.0.0.0/8,192.0.2.7,2001:db8::/32,::1", "PLAYGROUND=on", "INTROSPECTION=staff", "LOG_LEVEL=warn",
+		"TRUSTED_PROXIES=10.0.0.0/8,192.0.2.7,2001:db8::/32,::1", "PLAYGROUND=on", "INTROSPECTION=staff", "HTTP_PROFILE=audit", "LOG_LEVEL=warn",
 		"OPERATION_TIMEOUT=3s", "SHUTDOWN_GRACE=4s",
 	}
 	want := config.Config{
@@ -94,7 +94,7 @@ func TestEveryVariableIsRead(t *testing.T) {
 		TLSCertFile: "/c", TLSKeyFile: "/ck", CookieSecure: true,
 		TrustedProxies: []config.Network{{Prefix: netip.MustParsePrefix("10.0.0.0/8")}, {Prefix: netip.MustParsePrefix("192.0.2.7/32")},
 			{Prefix: netip.MustParsePrefix("2001:db8::/32")}, {Prefix: netip.MustParsePrefix("::1/128")}},
-		Playground: "on", Introspection: "staff", LogLevel: slog.LevelWarn,
+		Playground: "on", Introspection: "staff", HTTPProfile: "audit", LogLevel: slog.LevelWarn,
 		OperationTimeout: 3 * time.Second, ShutdownGrace: 4 * time.Second,
 	}
 	if got := load(t, environ...); !reflect.DeepEqual(got, want) || got.Private() {
@@ -152,6 +152,7 @@ func TestWrongVariablesAreNamed(t *testing.T) {
 		{[]string{"CURRENCY=eur"}, []string{"CURRENCY"}},
 		{[]string{"PHONE_REGION=Germany"}, []string{"PHONE_REGION"}},
 		{[]string{"PHONE_REGION=ZZ"}, []string{"PHONE_REGION"}},
+		{[]string{"HTTP_PROFILE=old"}, []string{"HTTP_PROFILE"}},
 		{[]string{"TLS_CERT_FILE=/cert.pem"}, []string{"TLS_CERT_FILE", "TLS_KEY_FILE"}},
 		{[]string{"TLS_KEY_FILE=/key.pem"}, []string{"TLS_CERT_FILE", "TLS_KEY_FILE"}},
 		{[]string{"COOKIE_SECURE=always"}, []string{"COOKIE_SECURE"}},
