@@ -304,7 +304,11 @@ func TestNoFlightHasTwoViewers(t *testing.T) {
 	go func() { adas <- k.look("ada", query, nil) }()
 	<-g.arrived
 	for _, who := range viewers[2:] {
-		if got, want := k.look(who, query, nil), k.plain.ask(who, query, nil); got.level != cache.Miss || !same(got.answer, want) {
+		got, want := k.look(who, query, nil), k.plain.ask(who, query, nil)
+		for got.level == cache.Bypass { // the cache is not in use for a moment, on a busy machine
+			got = k.look(who, query, nil)
+		}
+		if got.level != cache.Miss || !same(got.answer, want) {
 			t.Errorf("as %q: %s %s; without a cache %s", who, got.level, got.body, want.body)
 		}
 	}
