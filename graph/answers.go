@@ -19,11 +19,12 @@ import (
 
 // answers answers queries from the cache, and makes mutations wait until nothing older is answered from it.
 type answers struct {
-	cache   *cache.Cache
-	schema  executable
-	metrics *telemetry.Metrics
-	purged  bool // a cache in front of the server is told what to drop
-	watch   watch
+	cache    *cache.Cache
+	schema   executable
+	dispatch dispatch
+	metrics  *telemetry.Metrics
+	purged   bool // a cache in front of the server is told what to drop
+	watch    watch
 }
 
 // watch is told what becomes of answers; for tests.
@@ -37,6 +38,7 @@ type watch struct {
 type answered struct {
 	response *graphql.Response
 	body     []byte
+	begun    bool // the operation
 }
 
 // query answers a query. With an entry come the plan and the digest of the question.
@@ -47,9 +49,8 @@ func (a *answers) query(ctx context.Context, exec graphql.GraphExecutor, op *gra
 		defer func() { a.watch.answered(ctx, found.Level, found.Why) }()
 	}
 	respond := func(ctx context.Context) answered {
-		respond, ctx := exec.DispatchOperation(ctx, op)
-		response := respond(ctx)
-		return answered{response, appendAnswer(make([]byte, 0, len(response.Data)+64), response, true)}
+		response, begun := a.dispatch(ctx, exec, op)
+		return answered{response, appendAnswer(make([]byte, 0, len(response.Data)+64), response, begun), begun}
 	}
 	pass := func(why string) cache.Result[answered] {
 		a.metrics.CacheRefused("policy")
@@ -109,15 +110,14 @@ func (a *answers) digest(op *graphql.OperationContext) (digest [sha256.Size]byte
 }
 
 // mutation runs a mutation, and waits.
-func (a *answers) mutation(ctx context.Context, exec graphql.GraphExecutor, op *graphql.OperationContext) *graphql.Response {
+func (a *answers) mutation(ctx context.Context, exec graphql.GraphExecutor, op *graphql.OperationContext) (response *graphql.Response, begun bool) {
 	ctx, recorder := postgres.Record(ctx)
-	respond, ctx := exec.DispatchOperation(ctx, op)
-	response := respond(ctx)
+	response, begun = a.dispatch(ctx, exec, op)
 	if err := a.cache.Await(ctx, recorder.Used()); err != nil {
 		// What was written is written, and leases have run out by now.
 		slog.ErrorContext(ctx, "it could not be found out who follows the database; waited for as long as a lease lasts", "error", err)
 	}
-	return response
+	return response, begun
 }
 
 // hit tells metrics and log of an answer from the cache.

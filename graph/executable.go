@@ -58,6 +58,10 @@ func newExecutable(generated graphql.ExecutableSchema, root ResolverRoot, age ti
 	if err := bindEdges(schema, types); err != nil {
 		return executable{}, err
 	}
+	costs, err := newCosts(schema)
+	if err != nil {
+		return executable{}, err
+	}
 	for _, t := range types {
 		if schema.Types[t.Name] == nil {
 			return executable{}, fmt.Errorf("graph: type %s is bound, but not in the schema", t.Name)
@@ -67,7 +71,7 @@ func newExecutable(generated graphql.ExecutableSchema, root ResolverRoot, age ti
 				if schema.Types[t.Name] == schema.Mutation {
 					bound.Root = forgetful(bound.Root)
 				}
-				var err error
+				bound.Weight = costs[f].weight
 				if bound.Guard, err = guardOf(f); err != nil {
 					return executable{}, err
 				}
@@ -109,7 +113,9 @@ func (e executable) Exec(ctx context.Context) graphql.ResponseHandler {
 		if p.wanted != nil {
 			ctx = postgres.WithWanted(ctx, p.wanted)
 		}
-		return &graphql.Response{Data: e.schema.Run(ctx, p.Plan, op.Variables)}
+		data, cost := e.schema.Run(ctx, p.Plan, op.Variables)
+		op.Stats.SetExtension(actualName, cost)
+		return &graphql.Response{Data: data}
 	}
 }
 

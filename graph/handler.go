@@ -34,6 +34,8 @@ type Options struct {
 	Metrics       *telemetry.Metrics
 	Introspection Introspection
 	Timeout       time.Duration // of one request; 0: 15 s
+	Limits        Limits        // zero: DefaultLimits
+	Points        *auth.Points  // bounds what the operations of a viewer or an address cost; nil: nothing does
 	Draft         bool          // answer as graphql-http's audits want it: see form, and take documents by GET
 	Schema        *ast.Schema   // nil: the generated one; another one in tests of the start-up check
 
@@ -59,9 +61,7 @@ const (
 )
 
 const (
-	maxBody        = 256 << 10 // bytes of a request
-	maxTokens      = 2_000     // of a document; the validator's cost grows with their square
-	cachedQueries  = 1_000     // parsed documents
+	cachedQueries  = 1_000 // parsed documents
 	defaultTimeout = 15 * time.Second
 )
 
@@ -86,6 +86,13 @@ func (o Options) handler(schema graphql.ExecutableSchema) (http.Handler, error) 
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
 	}
+	if o.Limits == (Limits{}) {
+		o.Limits = DefaultLimits()
+	}
+	costs, err := newCosts(schema.Schema())
+	if err != nil {
+		return nil, err
+	}
 
 	// Forms and multipart are not mounted: forms would let other sites send mutations.
 	o.loaders = loader.NewSet(o.Services, o.Metrics.Batch)
@@ -97,21 +104,22 @@ func (o Options) handler(schema graphql.ExecutableSchema) (http.Handler, error) 
 	if err != nil {
 		return nil, err
 	}
-	transport := post{documents: documents, open: o.Introspection == IntrospectionOn}
+	transport := post{dispatch: o.dispatch, documents: documents, open: o.Introspection == IntrospectionOn}
 	if e, ok := schema.(executable); ok {
 		server.AddTransport(socket{subscriptions{o, e}})
 		transport.events = &eventStream{subscriptions{o, e}}
 		if o.Cache != nil {
-			transport.answers = &answers{cache: o.Cache, schema: e, metrics: o.Metrics, purged: o.Purged, watch: o.watch}
+			transport.answers = &answers{cache: o.Cache, schema: e, dispatch: o.dispatch, metrics: o.Metrics, purged: o.Purged, watch: o.watch}
 			if transport.front, err = newFront(transport.answers, o.actor); err != nil {
 				return nil, err
 			}
 		}
 	}
 	server.AddTransport(transport)
-	server.Use(limits{})
-	server.SetQueryCache(lru.New[*ast.QueryDocument](cachedQueries))
-	server.SetParserTokenLimit(maxTokens)
+	queries := lru.New[*ast.QueryDocument](cachedQueries)
+	server.SetQueryCache(queries)
+	server.SetParserTokenLimit(o.Limits.Tokens)
+	server.Use(limiter{o.Limits, costs, queries})
 	server.SetErrorPresenter(presentError)
 	server.SetRecoverFunc(recovered)
 	server.SetDisableSuggestion(o.Introspection != IntrospectionOn)

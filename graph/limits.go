@@ -1,159 +1,187 @@
 package graph
 
 import (
-	"cmp"
 	"context"
-	"strconv"
+	"fmt"
 	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
+	"github.com/vektah/gqlparser/v2/parser"
 
 	"emporium/internal/fault"
 )
 
+// Limits bound what a request may ask for. Those of a document are looked at before it is validated, which costs the square
+// of its length.
+type Limits struct {
+	Body          int64 // bytes of a request
+	Tokens        int   // of a document
+	Depth         int   // fields in one another
+	Introspection int   // fields in one another below __schema and __type
+	Aliases       int   // in a document
+	SameField     int   // aliases of fields of one name
+	Directives    int   // in a document
+	RootFields    int   // of an operation
+	Mutations     int   // of an operation
+	Cost          int   // of an operation, by @cost and @listSize
+	Statements    int   // of SQL, for an operation
+}
+
+// DefaultLimits let through what shops' pages and tools ask for.
+func DefaultLimits() Limits {
+	return Limits{Body: 256 << 10, Tokens: 1_200, Depth: 10, Introspection: 20, Aliases: 15, SameField: 5, Directives: 20,
+		RootFields: 10, Mutations: 3, Cost: 10_000, Statements: 100}
+}
+
 const (
-	maxDepth   = 15      // fields in one another; what is below __schema and __type is not counted
-	maxRoots   = 20      // root fields; each may cost a statement
-	maxObjects = 100_000 // that an operation may be expected to return
-	plainList  = 10      // elements that a list without a page size is expected to have
-	maxPlanned = 20_000  // fields, with fragments written out: what a plan has to be made of
-	maxErrors  = 50      // in an answer
+	maxPlanned = 20_000 // fields, with fragments written out: what a plan has to be made of
+	maxErrors  = 50     // in an answer
+	maxInvalid = 5      // errors of a document
 )
 
-// limits refuses operations that would return too much before any of it is computed: a few bytes of nested lists ask for
-// millions of objects.
-type limits struct{}
+// limiter refuses operations that ask for too much before anything of it is done.
+type limiter struct {
+	Limits
+	costs   costs
+	checked graphql.Cache[*ast.QueryDocument] // documents that have passed
+}
 
-var _ graphql.OperationContextMutator = limits{}
+var (
+	_ graphql.OperationParameterMutator = limiter{}
+	_ graphql.OperationContextMutator   = limiter{}
+)
 
 // ExtensionName names the extension, for gqlgen.
-func (limits) ExtensionName() string { return "Limits" }
+func (limiter) ExtensionName() string { return "Limits" }
 
 // Validate accepts every schema.
-func (limits) Validate(graphql.ExecutableSchema) error { return nil }
+func (limiter) Validate(graphql.ExecutableSchema) error { return nil }
 
-// MutateOperationContext refuses the operation or leaves it as it is.
-func (limits) MutateOperationContext(_ context.Context, op *graphql.OperationContext) *gqlerror.Error {
-	e := estimator{variables: op.Variables, fragments: map[string]estimate{}}
-	total := e.of(op.Operation.SelectionSet)
-	switch {
-	case total.noCondition != "":
-		// Validation lets a variable with a default stand there, whatever its value (specification, 5.8.5).
-		return refused("the condition of @" + total.noCondition + " is null")
-	case total.fields > maxRoots:
-		return refused("the operation has more than " + strconv.Itoa(maxRoots) + " root fields")
-	case total.schema && total.fields > total.schemaFields:
-		// gqlgen answers for the schema, object by object.
-		return refused("ask for the schema in an operation of its own")
-	case total.planned > maxPlanned:
-		return refused("the operation has more than " + strconv.Itoa(maxPlanned) + " fields once its fragments are written out")
-	case total.depth > maxDepth:
-		return refused("the operation is nested deeper than " + strconv.Itoa(maxDepth) + " fields")
-	case total.objects > maxObjects:
-		return refused("the operation could return more than " + strconv.Itoa(maxObjects) +
-			" objects: ask for smaller pages or fewer levels")
+// MutateOperationParameters refuses a document by its form alone. One that does not parse is left to gqlgen.
+func (l limiter) MutateOperationParameters(ctx context.Context, params *graphql.RawParams) *gqlerror.Error {
+	if _, ok := l.checked.Get(ctx, params.Query); ok {
+		return nil
+	}
+	document, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: params.Query}, l.Tokens)
+	if err != nil {
+		return nil
+	}
+	return l.shape(document)
+}
+
+// shape refuses a document by its form. It need not be valid: fragments may be missing, or go round in circles.
+func (l Limits) shape(document *ast.QueryDocument) *gqlerror.Error {
+	m := measurer{document: document, fragments: map[string]reach{}, aliases: map[string]int{}}
+	for _, f := range document.Fragments {
+		m.directives += len(f.Directives)
+		m.count(f.SelectionSet)
+	}
+	for _, op := range document.Operations {
+		m.directives += len(op.Directives)
+		for _, v := range op.VariableDefinitions {
+			m.directives += len(v.Directives)
+		}
+		m.count(op.SelectionSet)
+		of := m.of(op.SelectionSet)
+		roots := l.RootFields
+		if op.Operation == ast.Mutation {
+			roots = l.Mutations
+		}
+		switch {
+		case of.roots > roots:
+			return exceeded("root fields in a "+string(op.Operation), roots)
+		case of.depth > l.Depth:
+			return exceeded("levels of fields", l.Depth)
+		case of.introspection > l.Introspection:
+			return exceeded("levels of fields below the schema", l.Introspection)
+		}
+	}
+	if m.aliased > l.Aliases {
+		return exceeded("aliases", l.Aliases)
+	}
+	for name, n := range m.aliases {
+		if n > l.SameField {
+			return exceeded("aliases of `"+name+"`", l.SameField)
+		}
+	}
+	if m.directives > l.Directives {
+		return exceeded("directives", l.Directives)
 	}
 	return nil
+}
+
+func exceeded(what string, most int) *gqlerror.Error {
+	return refused(fmt.Sprintf("the document has more than %d %s", most, what))
 }
 
 func refused(message string) *gqlerror.Error {
 	return &gqlerror.Error{Err: fault.New(fault.BadUserInput, message), Message: message}
 }
 
-// estimate is what a selection on one object comes to.
-type estimate struct {
-	fields      int
-	depth       int
-	objects     float64 // does not overflow, however deep the document
-	planned     float64 // fields
-	noCondition string  // the directive whose condition is null
-
-	schema       bool // __schema or __type is asked for
-	schemaFields int  // fields that are, or __typename
+// reach is how far a selection reaches.
+type reach struct {
+	roots         int // fields, those of fragments too
+	depth         int
+	introspection int // depth below __schema and __type
 }
 
-// estimator walks each fragment once, however often it is spread: the cost is linear in the document. Fragments have no
-// cycles, which validation has made sure of.
-type estimator struct {
-	variables map[string]any
-	fragments map[string]estimate
+// measurer walks each fragment once, however often it is spread: the time is linear in the document.
+type measurer struct {
+	document  *ast.QueryDocument
+	fragments map[string]reach // those that have been begun, too
+
+	aliased    int
+	aliases    map[string]int // by name of the field
+	directives int
 }
 
-func (e estimator) of(selected ast.SelectionSet) estimate {
-	var sum estimate
-	add := func(other estimate) {
-		sum.fields += other.fields
-		sum.depth = max(sum.depth, other.depth)
-		sum.objects += other.objects
-		sum.planned += other.planned
-		sum.schema = sum.schema || other.schema
-		sum.schemaFields += other.schemaFields
-		sum.noCondition = cmp.Or(sum.noCondition, other.noCondition)
-	}
-	for _, s := range selected {
+// count counts what stands in a selection.
+func (m *measurer) count(set ast.SelectionSet) {
+	for _, s := range set {
 		switch s := s.(type) {
 		case *ast.Field:
-			add(e.conditions(s.Directives))
-			add(e.field(s))
-		case *ast.InlineFragment:
-			add(e.conditions(s.Directives))
-			add(e.of(s.SelectionSet))
-		case *ast.FragmentSpread:
-			add(e.conditions(s.Directives))
-			known, ok := e.fragments[s.Name]
-			if !ok {
-				known = e.of(s.Definition.SelectionSet)
-				e.fragments[s.Name] = known
+			m.directives += len(s.Directives)
+			if s.Alias != s.Name {
+				m.aliased++
+				m.aliases[s.Name]++
 			}
-			add(known)
+			m.count(s.SelectionSet)
+		case *ast.InlineFragment:
+			m.directives += len(s.Directives)
+			m.count(s.SelectionSet)
+		case *ast.FragmentSpread:
+			m.directives += len(s.Directives)
 		}
 	}
-	return sum
 }
 
-// conditions looks for one that is null.
-func (e estimator) conditions(directives ast.DirectiveList) (none estimate) {
-	for _, d := range directives {
-		if (d.Name == "skip" || d.Name == "include") && d.ArgumentMap(e.variables)["if"] == nil {
-			none.noCondition = d.Name
+// of measures a selection.
+func (m *measurer) of(set ast.SelectionSet) (all reach) {
+	for _, s := range set {
+		var one reach
+		switch s := s.(type) {
+		case *ast.Field:
+			below := m.of(s.SelectionSet)
+			one = reach{roots: 1, depth: 1 + below.depth, introspection: below.introspection}
+			if strings.HasPrefix(s.Name, "__") { // tools unwrap types many levels deep
+				one.depth, one.introspection = 1, max(below.depth, below.introspection)
+			}
+		case *ast.InlineFragment:
+			one = m.of(s.SelectionSet)
+		case *ast.FragmentSpread:
+			known, ok := m.fragments[s.Name]
+			if f := m.document.Fragments.ForName(s.Name); !ok && f != nil {
+				m.fragments[s.Name] = reach{} // for those in circles, which validation refuses
+				known = m.of(f.SelectionSet)
+				m.fragments[s.Name] = known
+			}
+			one = known
 		}
+		all.roots += one.roots
+		all.depth = max(all.depth, one.depth)
+		all.introspection = max(all.introspection, one.introspection)
 	}
-	return none
-}
-
-func (e estimator) field(f *ast.Field) estimate {
-	below := e.of(f.SelectionSet)
-	one := estimate{fields: 1, depth: 1 + below.depth, noCondition: below.noCondition}
-	// Below an interface or union a selection is made for each member.
-	one.planned = 1 + below.planned*float64(max(1, len(parsedSchema.PossibleTypes[f.Definition.Type.Name()])))
-	if strings.HasPrefix(f.Name, "__") { // tools unwrap types many levels deep
-		one.depth, one.schema, one.schemaFields = 1, f.Name != "__typename", 1
-	}
-	if len(f.SelectionSet) > 0 {
-		one.objects = e.size(f) * (1 + below.objects)
-	}
-	return one
-}
-
-// size is how many objects a field is expected to return: the page's size for a connection, whose own lists are then no
-// larger, the number of IDs for nodes, or a guess for other lists.
-func (e estimator) size(f *ast.Field) float64 {
-	arguments := f.ArgumentMap(e.variables)
-	for _, name := range []string{"first", "last"} {
-		if n, err := graphql.UnmarshalInt(arguments[name]); arguments[name] != nil && err == nil {
-			return float64(max(n, 1))
-		}
-	}
-	ids, given := arguments["ids"].([]any)
-	page := f.ObjectDefinition.Fields.ForName("pageInfo") != nil
-	switch {
-	case given:
-		return float64(len(ids))
-	case f.Definition.Type.Elem == nil, page && (f.Name == "nodes" || f.Name == "edges"):
-		return 1
-	default:
-		return plainList
-	}
+	return all
 }

@@ -20,7 +20,8 @@ const (
 	generatedDepth  = 7  // fields in one another, at most
 	generatedFields = 60 // of an operation, at most
 	generatedRoots  = 12 // root fields, at most
-	maxInside       = 3  // fragments in one another without a field between them
+	generatedCost   = 100_000
+	maxInside       = 3 // fragments in one another without a field between them
 )
 
 // generator makes random queries that are valid, over the whole contract, with arguments that mostly find something and
@@ -28,6 +29,7 @@ const (
 type generator struct {
 	schema *ast.Schema
 	words  *vocabulary
+	costs  costs
 	r      *rand.Rand
 
 	// Of the operation that is being made.
@@ -59,12 +61,16 @@ type place struct {
 }
 
 func newGenerator(schema *ast.Schema, w *world, r *rand.Rand) *generator {
-	return &generator{schema: schema, words: newVocabulary(w), r: r}
+	costs, err := newCosts(schema)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &generator{schema: schema, words: newVocabulary(w), costs: costs, r: r}
 }
 
 // with returns a generator of the same queries from another source of randomness.
 func (g *generator) with(r *rand.Rand) *generator {
-	return &generator{schema: g.schema, words: g.words, r: r}
+	return &generator{schema: g.schema, words: g.words, costs: g.costs, r: r}
 }
 
 // operation returns a query and its variables.
@@ -75,11 +81,11 @@ func (g *generator) operation() (document string, variables map[string]any) {
 		g.fields = 3 + g.r.IntN(generatedFields-2)
 		g.objects = 2_000
 		if g.chance(5) {
-			g.objects = maxObjects / 4
+			g.objects = generatedCost / 4
 		}
 		selected := g.selections(g.schema.Query, place{depth: 1, times: 1})
-		total := estimator{variables: g.effective, fragments: map[string]estimate{}}.of(selected)
-		if total.fields > generatedRoots || total.depth > maxDepth || total.objects > maxObjects {
+		cost, reached := g.measure(selected)
+		if reached.roots > generatedRoots || reached.depth > wideLimits.Depth || cost > generatedCost {
 			continue
 		}
 		op := &ast.OperationDefinition{Operation: ast.Query, SelectionSet: selected, VariableDefinitions: g.declared}
@@ -184,7 +190,7 @@ func (g *generator) open(f *ast.FieldDefinition, at place) bool {
 	if g.schema.Types[f.Type.Name()].IsLeafType() {
 		return true
 	}
-	return g.fields > 0 && at.depth < generatedDepth && at.times*plainList < g.objects
+	return g.fields > 0 && at.depth < generatedDepth && at.times*unsizedList < g.objects
 }
 
 // condition returns a type whose selections may stand on the type, "" for none.
@@ -202,6 +208,13 @@ func (g *generator) condition(d *ast.Definition, at place) string {
 	return d.Name
 }
 
+// measure returns what a selection costs and how far it reaches.
+func (g *generator) measure(set ast.SelectionSet) (float64, reach) {
+	e := estimator{costs: g.costs, variables: g.effective, fragments: map[string]estimate{}}
+	m := measurer{document: &ast.QueryDocument{Fragments: g.fragments}, fragments: map[string]reach{}}
+	return e.of(set).cost(), m.of(set)
+}
+
 // spread spreads a fragment that is there or a new one. A fragment is there once it is complete, so that there are no
 // cycles.
 func (g *generator) spread(d *ast.Definition, at place) ast.Selection {
@@ -210,9 +223,9 @@ func (g *generator) spread(d *ast.Definition, at place) ast.Selection {
 		if f.TypeCondition != on || g.chance(40) {
 			continue
 		}
-		e := estimator{variables: g.effective, fragments: map[string]estimate{}}.of(f.SelectionSet)
-		if at.depth-1+e.depth <= generatedDepth && at.times*e.objects < g.objects {
-			g.objects -= at.times * e.objects
+		cost, reached := g.measure(f.SelectionSet)
+		if at.depth-1+reached.depth <= generatedDepth && at.times*cost < g.objects {
+			g.objects -= at.times * cost
 			return &ast.FragmentSpread{Name: f.Name, Definition: f, Directives: g.directives()}
 		}
 	}
@@ -249,7 +262,7 @@ func (g *generator) field(d *ast.Definition, f *ast.FieldDefinition, at place) a
 	g.covered[along] = true
 	if target := g.schema.Types[f.Type.Name()]; target.IsCompositeType() {
 		selected.SelectionSet = ast.SelectionSet{nil} // for the estimator a field without selections is no object
-		size := estimator{variables: g.effective}.size(selected)
+		size := g.costs[selected.Definition].size(selected.ArgumentMap(g.effective))
 		g.objects -= at.times * size
 		selected.SelectionSet = g.selections(target, place{depth: at.depth + 1, times: at.times * max(size, 1), likely: g.likely(selected)})
 	}

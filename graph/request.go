@@ -50,7 +50,7 @@ func (q requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	buffer.Reset()
 	switch r.Method {
 	case http.MethodPost:
-		if status, err := readBody(w, r, buffer); err != nil {
+		if status, err := readBody(w, r, q.Limits.Body, buffer); err != nil {
 			q.refuse(w, r, status, err)
 			return
 		}
@@ -81,8 +81,8 @@ func (q requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// readBody reads the body of a POST.
-func readBody(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) (status int, err error) {
+// readBody reads the body of a POST, of so many bytes at most.
+func readBody(w http.ResponseWriter, r *http.Request, most int64, into *bytes.Buffer) (status int, err error) {
 	if kind := r.Header.Get("Content-Type"); kind != "application/json" {
 		media, parameters, err := mime.ParseMediaType(kind)
 		if charset := parameters["charset"]; err != nil || media != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
@@ -90,13 +90,13 @@ func readBody(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) (statu
 		}
 	}
 	body := io.Reader(r.Body)
-	if r.ContentLength < 0 || r.ContentLength > maxBody {
-		body = http.MaxBytesReader(w, r.Body, maxBody)
+	if r.ContentLength < 0 || r.ContentLength > most {
+		body = http.MaxBytesReader(w, r.Body, most)
 	}
 	var tooLarge *http.MaxBytesError
 	switch _, err := into.ReadFrom(body); {
 	case errors.As(err, &tooLarge):
-		return http.StatusRequestEntityTooLarge, fault.New(fault.BadUserInput, "the request is larger than 256 KiB")
+		return http.StatusRequestEntityTooLarge, fault.Newf(fault.BadUserInput, "the request is larger than %d bytes", most)
 	case err != nil:
 		return http.StatusBadRequest, fault.Wrap(fault.BadUserInput, err, "the request could not be read")
 	default:

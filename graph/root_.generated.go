@@ -5921,6 +5921,35 @@ enum CacheControlScope {
 }
 
 `, BuiltIn: false},
+	{Name: "../cost.graphqls", Input: `# ---------------------------------------------------------------------------------------------------------------------
+# Cost
+# ---------------------------------------------------------------------------------------------------------------------
+
+"""
+What a field, or an argument that is given, costs beside the objects that the field returns, which cost one each. Fields of
+` + "`" + `Mutation` + "`" + ` cost 10 without it, other fields nothing. It is a whole number, in a text as IBM's cost directives have it.
+"""
+directive @cost(weight: String!) on FIELD_DEFINITION | ARGUMENT_DEFINITION
+
+"""
+How many elements a list is taken to have before it is read: as many as the first of the arguments says that is given, of
+lists of IDs their length. Without this directive, and without such an argument, a list is taken to have 10.
+"""
+directive @listSize(
+  "The number of elements when no argument says it."
+  assumedSize: Int
+  "Arguments that say how many elements there are at most."
+  slicingArguments: [String!]
+  "The lists in the returned object whose size is meant; without them it is that of the field itself."
+  sizedFields: [String!]
+  "Whether one of the arguments has to be given; the fields of this schema see to that themselves."
+  requireOneSlicingArgument: Boolean = true
+) on FIELD_DEFINITION
+
+"An operation may select the field only once: what it does is worth guessing at."
+directive @once on FIELD_DEFINITION
+
+`, BuiltIn: false},
 	{Name: "../scalars.graphqls", Input: `# ---------------------------------------------------------------------------------------------------------------------
 # Scalars and shared types
 # ---------------------------------------------------------------------------------------------------------------------
@@ -6055,7 +6084,7 @@ type Query {
   nodes(
     "The global IDs."
     ids: [ID!]!
-  ): [Node] @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  ): [Node] @listSize(slicingArguments: ["ids"]) @owner(orRole: [SUPPORT, MANAGER, ADMIN])
 
   "The signed-in user."
   viewer: User @authenticated
@@ -6082,7 +6111,7 @@ type Query {
     filter: UserFilter
     "The order of the list."
     sort: UserSort! = { field: CREATED_AT, direction: DESC }
-  ): UserConnection @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  ): UserConnection @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
   """
   Who has done what, the newest first; for admins: all that was done to accounts, and what staff and machines have done to the
   catalogue, to orders, terms, payments and jobs.
@@ -6098,7 +6127,7 @@ type Query {
     before: String
     "Only entries that match."
     filter: AuditFilter
-  ): AuditConnection @hasRole(anyOf: [ADMIN])
+  ): AuditConnection @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @hasRole(anyOf: [ADMIN])
   "The keys by which machines act, the newest first, those that hold no more too; for admins."
   apiKeys(
     "How many, from the start of the list; at most 100."
@@ -6109,7 +6138,7 @@ type Query {
     last: Int
     "Only what comes before this cursor."
     before: String
-  ): ApiKeyConnection @hasRole(anyOf: [ADMIN])
+  ): ApiKeyConnection @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @hasRole(anyOf: [ADMIN])
 
   "One product by its ID or slug. Give exactly one argument."
   product(
@@ -6141,7 +6170,7 @@ type Query {
     filter: ProductFilter
     "The order of the list. Without it: by relevance when there is a ` + "`" + `query` + "`" + `, otherwise the newest first."
     sort: ProductSort
-  ): ProductConnection! @public
+  ): ProductConnection! @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @public
   "Completions of what somebody has begun to type, best first."
   productSuggest(
     "What was typed so far."
@@ -6175,7 +6204,7 @@ type Query {
     last: Int
     "Only what comes before this cursor."
     before: String
-  ): CollectionConnection! @public
+  ): CollectionConnection! @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @public
 
   "The cart of a token; without one the viewer's own. Null if there is none."
   cart(
@@ -6192,7 +6221,7 @@ type Query {
     last: Int
     "Only what comes before this cursor."
     before: String
-  ): DiscountConnection @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  ): DiscountConnection @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
   "All shipping methods, in the shop's order; for staff."
   shippingMethods: [ShippingMethod!] @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
   "The taxes of all countries that have one; for staff."
@@ -6219,7 +6248,7 @@ type Query {
     filter: OrderFilter
     "The order of the list."
     sort: OrderSort! = { field: CREATED_AT, direction: DESC }
-  ): OrderConnection @authenticated
+  ): OrderConnection @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @authenticated
 
   "One payment."
   payment(
@@ -6240,7 +6269,7 @@ type Query {
     filter: PaymentFilter
     "The order of the list."
     sort: PaymentSort! = { field: CREATED_AT, direction: DESC }
-  ): PaymentConnection @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  ): PaymentConnection @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
   "Where the books of payment providers and the shop's own differ, or did, newest first; for staff."
   paymentDifferences(
     "How many, from the start of the list; at most 100."
@@ -6253,7 +6282,7 @@ type Query {
     before: String
     "Only differences that match."
     filter: PaymentDifferenceFilter
-  ): PaymentDifferenceConnection @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
+  ): PaymentDifferenceConnection @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
 
   "The background jobs of a domain, the newest first; for managers and admins. What is done is kept for a day, what was given up for a week."
   jobs(
@@ -6269,7 +6298,7 @@ type Query {
     before: String
     "Only jobs that match."
     filter: JobFilter
-  ): JobConnection @hasRole(anyOf: [MANAGER, ADMIN])
+  ): JobConnection @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @hasRole(anyOf: [MANAGER, ADMIN])
 }
 
 "The way into the graph for writing."
@@ -6278,17 +6307,17 @@ type Mutation {
   signUp(
     "Who, and with which password."
     input: SignUpInput!
-  ): SignInPayload @public
+  ): SignInPayload @public @once
   "Signs in with e-mail address and password."
   signIn(
     "Who, and with which password."
     input: SignInInput!
-  ): SignInPayload @public
+  ): SignInPayload @public @once
   "Exchanges a refresh token for new tokens. Each refresh token works once; a second use ends the whole session."
   tokenRefresh(
     "The refresh token, unless it comes in the cookie."
     input: TokenRefreshInput! = {}
-  ): SignInPayload @public
+  ): SignInPayload @public @once
   "Ends the session of the access token."
   signOut: SignOutPayload @authenticated
   "Ends all sessions of the viewer, on every device."
@@ -6297,7 +6326,7 @@ type Mutation {
   passwordChange(
     "The old and the new password."
     input: PasswordChangeInput!
-  ): PasswordChangePayload @authenticated
+  ): PasswordChangePayload @authenticated @once
   """
   Sends a mail by which a new password can be chosen, if there is an account with the e-mail address. The answer is the
   same, and comes as fast, when there is none.
@@ -6305,19 +6334,19 @@ type Mutation {
   passwordResetRequest(
     "Whose."
     input: PasswordResetRequestInput!
-  ): PasswordResetRequestPayload @public
+  ): PasswordResetRequestPayload @public @once
   "Sets the password of whoever has got the mail, and ends all their sessions. An invitation is answered by this, too."
   passwordReset(
     "The token of the mail, and the new password."
     input: PasswordResetInput!
-  ): PasswordResetPayload @public
+  ): PasswordResetPayload @public @once
   "Sends the viewer a mail by which the e-mail address is verified. Signing up does so, too."
-  emailVerificationRequest: EmailVerificationRequestPayload @authenticated
+  emailVerificationRequest: EmailVerificationRequestPayload @authenticated @once
   "Verifies the e-mail address of whoever has got the mail."
   emailVerify(
     "The token of the mail."
     input: EmailVerifyInput!
-  ): EmailVerifyPayload @public
+  ): EmailVerifyPayload @public @once
   """
   Sends a mail to the e-mail address that the viewer wants to have, after a warning to the one so far. Nothing changes until
   ` + "`" + `emailChangeConfirm` + "`" + `.
@@ -6325,12 +6354,12 @@ type Mutation {
   emailChangeRequest(
     "The new address, and the viewer's password."
     input: EmailChangeRequestInput!
-  ): EmailChangeRequestPayload @authenticated
+  ): EmailChangeRequestPayload @authenticated @once
   "Gives an account the e-mail address to which the mail has gone, and ends all its sessions but the viewer's."
   emailChangeConfirm(
     "The token of the mail."
     input: EmailChangeConfirmInput!
-  ): EmailChangeConfirmPayload @public
+  ): EmailChangeConfirmPayload @public @once
   "All that is known of the viewer, as JSON: the account with its address book, sessions and history, the cart, orders, payments."
   accountExport: AccountExportPayload @authenticated
   """
@@ -6340,7 +6369,7 @@ type Mutation {
   accountDelete(
     "The viewer's password."
     input: AccountDeleteInput!
-  ): AccountDeletePayload @authenticated
+  ): AccountDeletePayload @authenticated @once
 
   "Changes the viewer's profile."
   profileUpdate(
@@ -6675,7 +6704,7 @@ type Mutation {
   cartDiscountApply(
     "Which cart, and which code."
     input: CartDiscountApplyInput!
-  ): CartPayload @public
+  ): CartPayload @public @once
   "Takes the discount from a cart."
   cartDiscountRemove(
     "Which cart."
@@ -6841,7 +6870,7 @@ type User implements Node {
     last: Int
     "Only what comes before this cursor."
     before: String
-  ): OrderConnection @owner(orRole: [SUPPORT, MANAGER, ADMIN])
+  ): OrderConnection @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @owner(orRole: [SUPPORT, MANAGER, ADMIN])
   "When the account was opened."
   createdAt: DateTime!
 }
@@ -7672,7 +7701,7 @@ type Variant implements Node @open @cacheControl(scope: ROLE) {
     last: Int
     "Only what comes before this cursor."
     before: String
-  ): PriceChangeConnection @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
+  ): PriceChangeConnection @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
   "The picture of this variant."
   image: Media
   "What it is a variant of."
@@ -7713,7 +7742,7 @@ type Inventory {
     last: Int
     "Only what comes before this cursor."
     before: String
-  ): StockMovementConnection @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
+  ): StockMovementConnection @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
 }
 
 "An entry of the ledger of the stock; never changed."
@@ -7852,7 +7881,7 @@ type Category implements Node @open {
     before: String
     "The order of the list."
     sort: ProductSort
-  ): ProductConnection!
+  ): ProductConnection! @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false)
 }
 
 "A hand-picked set of products."
@@ -7877,7 +7906,7 @@ type Collection implements Node @open {
     before: String
     "The order of the list."
     sort: ProductSort
-  ): ProductConnection!
+  ): ProductConnection! @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false)
 }
 
 "A page of collections."

@@ -60,7 +60,7 @@ func (s socket) Do(w http.ResponseWriter, r *http.Request, executor graphql.Grap
 		return // it has been answered
 	}
 	defer func() { _ = conn.CloseNow() }()
-	conn.SetReadLimit(maxBody)
+	conn.SetReadLimit(s.Limits.Body)
 	ctx, cancel := context.WithCancel(r.Context())
 	c := &connection{socket: s, executor: executor, conn: conn, running: map[string]*operation{}}
 	defer c.group.Wait()

@@ -289,7 +289,7 @@ func TestSocketCloseCodes(t *testing.T) {
 		"pings alone":                           {[]string{`{"type":"ping"}`}, 4408},
 		"the same ID twice":                     {[]string{init, subscribe, subscribe}, 4409},
 		"introduced twice":                      {[]string{init, init}, 4429},
-		"a message that is too large":           {[]string{init, `{"type":"ping","payload":"` + strings.Repeat("x", maxBody) + `"}`}, 1009},
+		"a message that is too large":           {[]string{init, `{"type":"ping","payload":"` + strings.Repeat("x", 256<<10) + `"}`}, 1009},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

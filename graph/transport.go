@@ -3,6 +3,7 @@ package graph
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 
@@ -32,6 +33,7 @@ func decodeParams(body []byte) (*graphql.RawParams, bool) {
 // A subscription is answered as an event stream if the request accepts one. Clients that can read either say so of queries
 // too, whose answers are JSON all the same.
 type post struct {
+	dispatch  dispatch
 	events    *eventStream // nil: subscriptions are refused
 	answers   *answers     // nil: nothing is kept
 	front     *front
@@ -51,6 +53,7 @@ func (p post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecu
 	params.ReadTime = graphql.TraceTiming{Start: graphql.Now(), End: graphql.Now()}
 	op, errs := exec.CreateOperationContext(ctx, params)
 	if errs != nil {
+		errs = errs[:min(len(errs), maxInvalid)]
 		response := exec.DispatchError(graphql.WithOperationContext(ctx, op), errs)
 		x.form.send(w, x.form.refused(errs), appendAnswer(nil, response, false))
 		return
@@ -77,10 +80,11 @@ func (p post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecu
 	}
 	switch {
 	case p.answers == nil:
-		respond, ctx := exec.DispatchOperation(ctx, op)
-		x.executed(respond(ctx))
+		response, begun := p.dispatch(ctx, exec, op)
+		x.answer(response, begun)
 	case kind == ast.Mutation:
-		x.executed(p.answers.mutation(ctx, exec, op))
+		response, begun := p.answers.mutation(ctx, exec, op)
+		x.answer(response, begun)
 	default:
 		p.query(w, r, x, exec, op)
 	}
@@ -96,7 +100,7 @@ func (p post) query(w http.ResponseWriter, r *http.Request, x *exchange, exec gr
 	}
 	found, plan, digest := p.answers.query(ctx, exec, op)
 	if found.Entry == nil {
-		x.form.send(w, x.form.executed(len(found.Value.response.Errors) > 0), found.Value.body)
+		x.send(found.Value.response, found.Value.begun, found.Value.body)
 		return
 	}
 	if !explains { // or the front would answer those who may ask, too, without looking at who they are
@@ -108,10 +112,19 @@ func (p post) query(w http.ResponseWriter, r *http.Request, x *exchange, exec gr
 	}
 }
 
-// executed sends the answer of an operation that has begun.
-func (x *exchange) executed(response *graphql.Response) {
-	body := appendAnswer(make([]byte, 0, len(response.Data)+64), response, true)
-	x.form.send(x.w, x.form.executed(len(response.Errors) > 0), body)
+// answer sends the answer of an operation.
+func (x *exchange) answer(response *graphql.Response, begun bool) {
+	x.send(response, begun, appendAnswer(make([]byte, 0, len(response.Data)+64), response, begun))
+}
+
+// send sends the answer of an operation that has begun, or was not let in.
+func (x *exchange) send(response *graphql.Response, begun bool, body []byte) {
+	status := x.form.executed(len(response.Errors) > 0)
+	if !begun {
+		status = http.StatusTooManyRequests
+		x.w.Header().Set("Retry-After", fmt.Sprint(response.Errors[0].Extensions["retryAfter"]))
+	}
+	x.form.send(x.w, status, body)
 }
 
 // appendAnswer appends the JSON of an answer, with data even if it is null when the operation has begun.

@@ -62,6 +62,22 @@ func newWorld(t testing.TB, size int) *world {
 	return newWorldIn(t, pgtest.New(t), size)
 }
 
+// wideLimits let tests ask for whatever there is.
+var wideLimits = Limits{Body: 256 << 10, Tokens: 5_000, Depth: 15, Introspection: 20, Aliases: 1_000, SameField: 1_000,
+	Directives: 1_000, RootFields: 20, Mutations: 20, Cost: generatedCost, Statements: 1_000}
+
+// limited returns a world with the limits of production.
+func (w *world) limited() *world {
+	w.t.Helper()
+	own := *w
+	own.options.Limits = DefaultLimits()
+	var err error
+	if own.handler, err = NewHandler(own.options); err != nil {
+		w.t.Fatal(err)
+	}
+	return &own
+}
+
 func newWorldIn(t testing.TB, dbs *pgtest.Databases, size int) *world {
 	t.Helper()
 	sealer, err := seal.NewSealer(seal.New())
@@ -93,7 +109,7 @@ func newWorldIn(t testing.TB, dbs *pgtest.Databases, size int) *world {
 		t.Fatal(err)
 	}
 	w.options = Options{Services: w.services, Queues: queues, Verifier: verifier, Metrics: telemetry.NewMetrics(),
-		Introspection: IntrospectionOn, Cookies: CookiePolicy{Path: "/graphql", MaxAge: time.Hour}}
+		Limits: wideLimits, Introspection: IntrospectionOn, Cookies: CookiePolicy{Path: "/graphql", MaxAge: time.Hour}}
 	if w.handler, err = NewHandler(w.options); err != nil {
 		t.Fatal(err)
 	}

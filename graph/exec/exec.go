@@ -50,6 +50,8 @@ type Field struct {
 	// Guard decides who may have the field; nil for everybody.
 	Guard Guard
 
+	// Weight is what the field costs each time, beside the objects in it.
+	Weight int
 	// Reads names the Go fields of the object that the field is made of; All when that is not known.
 	Reads Reads
 	// MadeOf is the Go type of what is loaded, when the value is made of it: who else asks for some of it may not leave out

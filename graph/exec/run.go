@@ -16,17 +16,18 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 )
 
-// Run executes a plan and returns the answer's data. Errors go to the response that the context carries, as those of
+// Run executes a plan and returns the answer's data, and its cost: an object counts one, a field its weight. Errors go to the response that the context carries, as those of
 // gqlgen's executor do. The variables are those of the operation, coerced.
-func (s *Schema) Run(ctx context.Context, p *Plan, variables map[string]any) []byte {
-	data, _ := s.run(ctx, p, variables, nil)
-	return data
+func (s *Schema) Run(ctx context.Context, p *Plan, variables map[string]any) (data []byte, cost int) {
+	data, cost, _ = s.run(ctx, p, variables, nil)
+	return data, cost
 }
 
 // RunEvent is Run of a subscription for one of its events. It also reports whether the event has come through: after one
 // that the guard has kept back there is nothing more for the viewer.
 func (s *Schema) RunEvent(ctx context.Context, p *Plan, variables map[string]any, event any) (data []byte, came bool) {
-	return s.run(ctx, p, variables, event)
+	data, _, came = s.run(ctx, p, variables, event)
+	return data, came
 }
 
 // Subscribe returns the events of a subscription's plan. An error goes to the response that the context carries; there
@@ -65,7 +66,7 @@ func (s *Schema) Permitted(ctx context.Context, p *Plan) error {
 	return ask(ctx, p.root.deep[0].def.Guard).err
 }
 
-func (s *Schema) run(ctx context.Context, p *Plan, variables map[string]any, event any) (data []byte, came bool) {
+func (s *Schema) run(ctx context.Context, p *Plan, variables map[string]any, event any) (data []byte, cost int, came bool) {
 	x := pool.Get().(*execution)
 	defer x.release()
 	x.schema, x.plan, x.ctx, x.variables, x.event = s, p, ctx, variables, event
@@ -77,13 +78,13 @@ func (s *Schema) run(ctx context.Context, p *Plan, variables map[string]any, eve
 		x.load(st.levels)
 		x.write(st.fields)
 	}
-	data = x.end()
+	data, cost = x.end(), x.written+x.weight
 	if deep := p.root.deep; len(deep) > 0 && deep[0].def.Source != nil {
 		v := &x.values[deep[0].id]
 		came = v.results[0].Err == nil && v.results[0].Value != nil && (deep[0].def.Spread == nil || v.children[0].from >= 0)
 	}
 	x.report()
-	return data, came
+	return data, cost, came
 }
 
 // execution is one run of a plan. It is reused.
@@ -104,6 +105,7 @@ type execution struct {
 	failures []failure
 	careful  bool // each leaf is written under a recover of its own
 	written  int  // objects
+	weight   int  // of the fields
 	void     bool // data is null
 	stopped  error
 }

@@ -299,7 +299,8 @@ func (y *toy) run(t testing.TB, document string, variables map[string]any) outco
 
 func (y *toy) runPlan(ctx context.Context, p *exec.Plan, variables map[string]any) outcome {
 	ctx = y.context(ctx)
-	o := outcome{data: string(y.schema.Run(ctx, p, variables))}
+	data, _ := y.schema.Run(ctx, p, variables)
+	o := outcome{data: string(data)}
 	for _, err := range graphql.GetErrors(ctx) {
 		at := "-"
 		if len(err.Locations) == 1 {

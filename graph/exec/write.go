@@ -25,10 +25,10 @@ func (x *execution) write(fields []*field) {
 	if len(x.buffer) > 1 {
 		x.buffer = append(x.buffer, ',')
 	}
-	buffer, failures, written, stopped := len(x.buffer), len(x.failures), x.written, x.stopped
+	buffer, failures, written, weight, stopped := len(x.buffer), len(x.failures), x.written, x.weight, x.stopped
 	whole, done := x.attempt(fields)
 	if !done {
-		x.buffer, x.failures, x.written, x.stopped = x.buffer[:buffer], x.failures[:failures], written, stopped
+		x.buffer, x.failures, x.written, x.weight, x.stopped = x.buffer[:buffer], x.failures[:failures], written, weight, stopped
 		x.path, x.stack = x.path[:0], x.stack[:0]
 		x.careful = true
 		whole, _ = x.attempt(fields)
@@ -96,6 +96,7 @@ func (x *execution) field(f *field, o any, at int) (some bool) {
 		x.buffer = append(x.buffer, f.typename...)
 		return true
 	case f.id >= 0:
+		x.weight += f.def.Weight
 		v := &x.values[f.id]
 		r := &v.results[at]
 		switch {

@@ -26,6 +26,9 @@ const (
 	ThrottleAccount = "account"
 	ThrottleAddress = "address"
 	ThrottleMail    = "mail"
+
+	ThrottleViewerPoints  = "viewer-points"  // of the cost of operations, by viewer
+	ThrottleAddressPoints = "address-points" // and by address, of those who are not signed in
 )
 
 const (
@@ -39,6 +42,9 @@ type Limit struct {
 	Burst int
 	Every time.Duration
 }
+
+// PerSecond is the limit of so many a second, twenty seconds' worth of them at once.
+func PerSecond(n int) Limit { return Limit{Burst: 20 * n, Every: time.Second / time.Duration(n)} }
 
 // DefaultLimits are 10 attempts and one each 30 s for an account, 30 and one each 2 s for an address, and
 // 5 and one each 10 min for mails to a recipient.
@@ -81,8 +87,8 @@ func NewThrottle(cfg ThrottleConfig) (*Throttle, error) {
 		cfg.Limits = DefaultLimits()
 	}
 	for kind, l := range cfg.Limits {
-		if l.Burst < 1 || l.Every < time.Millisecond {
-			return nil, fmt.Errorf("auth: throttle %q: needs a burst of 1 and a refill of 1 ms, at least", kind)
+		if l.Burst < 1 || l.Every < time.Microsecond {
+			return nil, fmt.Errorf("auth: throttle %q: needs a burst of 1 and a refill of 1 µs, at least", kind)
 		}
 	}
 	if cfg.Log == nil {
@@ -98,30 +104,41 @@ func NewThrottle(cfg ThrottleConfig) (*Throttle, error) {
 	}, nil
 }
 
-// allowScript keeps the time, in ms of Redis's clock, at which the bucket will be full again. It returns 0, or how long
-// to wait, in ms.
-var allowScript = redis.NewScript(`
+// takeScript keeps the time, in µs of Redis's clock, at which the bucket will be full again. It takes as much as is wanted and
+// there, and returns that; or nothing if it is less than what is needed, and returns how long to wait, in µs, below 0.
+var takeScript = redis.NewScript(`
 local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local every, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
-local full = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now) + every
-local wait = full - now - every * burst
-if wait > 0 then return wait end
-redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', full - now)
-return 0`)
+local now = clock[1] * 1000000 + clock[2]
+local every, burst, need, want = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local full = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
+local wait = full - now + need * every - burst * every
+if wait > 0 then return -wait end
+local take = math.min(want, math.floor((burst * every - (full - now)) / every))
+full = full + take * every
+redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
+return take`)
 
 // Allow takes an attempt from the bucket of kind and key. If there is none left, it takes nothing, and returns how long it
 // is until there is one. A kind without a limit is never allowed. It takes 25 ms at most, whatever ctx says.
 func (t *Throttle) Allow(ctx context.Context, kind, key string) (ok bool, retryAfter time.Duration) {
+	taken, wait := t.Take(ctx, kind, key, 1, 1)
+	return taken > 0, wait
+}
+
+// Take is Allow for several at once: it takes as many as are wanted and there, or none if there are fewer than needed.
+func (t *Throttle) Take(ctx context.Context, kind, key string, need, want int) (taken int, retryAfter time.Duration) {
 	limit, known := t.limits[kind]
-	if !known {
-		return false, time.Minute
+	if !known || need > limit.Burst {
+		return 0, time.Minute
 	}
 	name := t.name(kind, key)
-	if wait, ok := t.remote(ctx, func(ctx context.Context) (int64, error) {
-		return allowScript.Run(ctx, t.redis, []string{name}, limit.Every.Milliseconds(), limit.Burst).Int64()
+	if n, ok := t.remote(ctx, func(ctx context.Context) (int64, error) {
+		return takeScript.Run(ctx, t.redis, []string{name}, limit.Every.Microseconds(), limit.Burst, need, want).Int64()
 	}); ok {
-		return wait <= 0, time.Duration(wait) * time.Millisecond
+		if n < 0 {
+			return 0, time.Duration(-n) * time.Microsecond
+		}
+		return int(n), 0
 	}
 	bucket, found := t.local.Get(name)
 	if !found {
@@ -131,12 +148,12 @@ func (t *Throttle) Allow(ctx context.Context, kind, key string) (ok bool, retryA
 		}
 	}
 	now := time.Now()
-	r := bucket.ReserveN(now, 1)
+	r := bucket.ReserveN(now, need)
 	if wait := r.DelayFrom(now); wait > 0 {
 		r.CancelAt(now)
-		return false, wait
+		return 0, wait
 	}
-	return true, 0
+	return need, 0
 }
 
 // Reset fills the bucket again, for an account after it has signed in. It takes 25 ms at most.
@@ -184,7 +201,7 @@ func (t *Throttle) remote(ctx context.Context, call func(context.Context) (int64
 
 // name is what stands in Redis for a key.
 func (t *Throttle) name(kind, key string) string {
-	if kind == ThrottleAddress {
+	if kind == ThrottleAddress || kind == ThrottleAddressPoints {
 		key = network(key)
 	}
 	mac := hmac.New(sha256.New, t.secret)

@@ -133,7 +133,7 @@ func (db *DB) Stat() PoolStat {
 
 // Querier is a DB or a Tx.
 type Querier interface {
-	begin(ctx context.Context, s Stmt, args []any) (context.Context, func(error))
+	begin(ctx context.Context, s Stmt, args []any) (context.Context, func(error), error)
 	query(ctx context.Context, sql string, args []any) (pgx.Rows, error)
 }
 
@@ -181,15 +181,18 @@ func encodable(args []any) []any {
 	return out
 }
 
-func (tx *Tx) begin(ctx context.Context, s Stmt, args []any) (context.Context, func(error)) {
+func (tx *Tx) begin(ctx context.Context, s Stmt, args []any) (context.Context, func(error), error) {
 	return tx.db.start(ctx, s, args, tx)
 }
 
-func (db *DB) begin(ctx context.Context, s Stmt, args []any) (context.Context, func(error)) {
+func (db *DB) begin(ctx context.Context, s Stmt, args []any) (context.Context, func(error), error) {
 	return db.start(ctx, s, args, db)
 }
 
-func (db *DB) start(ctx context.Context, s Stmt, args []any, on Querier) (context.Context, func(error)) {
+func (db *DB) start(ctx context.Context, s Stmt, args []any, on Querier) (context.Context, func(error), error) {
+	if err := spend(ctx); err != nil {
+		return nil, nil, err
+	}
 	if db.explain != nil {
 		db.explain(ctx, s, args, func(ctx context.Context, sql string, args ...any) (string, error) {
 			rows, err := on.query(ctx, sql, args)
@@ -210,12 +213,15 @@ func (db *DB) start(ctx context.Context, s Stmt, args []any, on Querier) (contex
 	return ctx, func(err error) {
 		cancel()
 		db.observe(s.Name, time.Since(began), err)
-	}
+	}, nil
 }
 
 // Select runs a statement and returns its rows, each read by scan (for example pgx.RowToAddrOfStructByName).
 func Select[T any](ctx context.Context, q Querier, s Stmt, scan pgx.RowToFunc[T], args ...any) (found []T, err error) {
-	ctx, done := q.begin(ctx, s, args)
+	ctx, done, err := q.begin(ctx, s, args)
+	if err != nil {
+		return nil, err
+	}
 	defer func() { done(err) }()
 	rows, err := q.query(ctx, s.SQL, args)
 	if err != nil {
@@ -263,7 +269,10 @@ func First[T any](ctx context.Context, q Querier, s Stmt, scan pgx.RowToFunc[T],
 
 // Exec runs a statement and returns how many rows it touched.
 func Exec(ctx context.Context, q Querier, s Stmt, args ...any) (touched int64, err error) {
-	ctx, done := q.begin(ctx, s, args)
+	ctx, done, err := q.begin(ctx, s, args)
+	if err != nil {
+		return 0, err
+	}
 	defer func() { done(err) }()
 	rows, err := q.query(ctx, s.SQL, args)
 	if err != nil {

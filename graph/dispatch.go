@@ -1,0 +1,74 @@
+package graph
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"emporium/internal/auth"
+	"emporium/internal/fault"
+	"emporium/internal/postgres"
+	"emporium/internal/telemetry"
+)
+
+// dispatch executes an operation, if whoever asks has points enough left. Otherwise it has not begun.
+type dispatch func(ctx context.Context, exec graphql.GraphExecutor, op *graphql.OperationContext) (response *graphql.Response, begun bool)
+
+func (o Options) dispatch(ctx context.Context, exec graphql.GraphExecutor, op *graphql.OperationContext) (*graphql.Response, bool) {
+	estimated := max(estimatedCost(op), 1)
+	kind, payer := payer(ctx)
+	if o.Points != nil {
+		if ok, wait := o.Points.Reserve(ctx, kind, payer, estimated); !ok {
+			return throttled(ctx, exec, op, wait), false
+		}
+	}
+	if op.Operation.Operation == ast.Query { // a mutation is not left half done
+		ctx = postgres.WithBudget(ctx, o.Limits.Statements)
+	}
+	respond, ctx := exec.DispatchOperation(ctx, op)
+	response := respond(ctx)
+	if o.Points != nil {
+		o.Points.Settle(kind, payer, estimated-max(actualCost(op), 1))
+	}
+	return response, true
+}
+
+// payer is by whom the points of an operation are counted.
+func payer(ctx context.Context) (kind, key string) {
+	if actor := auth.Peek(ctx); actor.SignedIn() {
+		return auth.ThrottleViewerPoints, actor.ID.String()
+	}
+	return auth.ThrottleAddressPoints, telemetry.RequestFrom(ctx).ClientAddress
+}
+
+// throttled answers an operation that is not let in.
+func throttled(ctx context.Context, exec graphql.GraphExecutor, op *graphql.OperationContext, wait time.Duration) *graphql.Response {
+	seconds := int(math.Ceil(wait.Seconds()))
+	err := fault.Newf(fault.RateLimited, "this costs more points than are left for now: come again in %d s", seconds)
+	response := exec.DispatchError(graphql.WithOperationContext(ctx, op), gqlerror.List{{Err: err, Message: err.Error()}})
+	response.Errors[0].Extensions["retryAfter"] = seconds
+	return response
+}
+
+// These are the costs of an operation, as they are kept by gqlgen beside it.
+const (
+	estimatedName = "estimatedCost"
+	actualName    = "actualCost"
+)
+
+func estimatedCost(op *graphql.OperationContext) int {
+	n, _ := op.Stats.GetExtension(estimatedName).(int)
+	return n
+}
+
+// actualCost is known when the operation is over. Introspection costs what was estimated.
+func actualCost(op *graphql.OperationContext) int {
+	if n, ok := op.Stats.GetExtension(actualName).(int); ok {
+		return n
+	}
+	return estimatedCost(op)
+}
