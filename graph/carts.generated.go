@@ -4,6 +4,7 @@ package graph
 
 import (
 	"context"
+	"emporium/graph/scalar"
 	"emporium/internal/fault"
 	"emporium/internal/id"
 	"emporium/internal/money"
@@ -4660,14 +4661,14 @@ func (ec *executionContext) unmarshalNCartMergeInput2emporiumᚋinternalᚋorder
 }
 
 func (ec *executionContext) unmarshalNCartStatus2emporiumᚋinternalᚋorderᚐCartStatus(ctx context.Context, v any) (order.CartStatus, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := order.CartStatus(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNCartStatus2emporiumᚋinternalᚋorderᚐCartStatus(ctx context.Context, sel ast.SelectionSet, v order.CartStatus) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "CartStatus!")
 	}
@@ -4704,14 +4705,14 @@ func (ec *executionContext) marshalNCartWarning2ᚖemporiumᚋinternalᚋorder�
 }
 
 func (ec *executionContext) unmarshalNCartWarningCode2emporiumᚋinternalᚋorderᚐCartWarningCode(ctx context.Context, v any) (order.CartWarningCode, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := order.CartWarningCode(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNCartWarningCode2emporiumᚋinternalᚋorderᚐCartWarningCode(ctx context.Context, sel ast.SelectionSet, v order.CartWarningCode) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "CartWarningCode!")
 	}
@@ -4745,14 +4746,14 @@ func (ec *executionContext) marshalNDiscountEdge2ᚖemporiumᚋinternalᚋpage�
 }
 
 func (ec *executionContext) unmarshalNDiscountKind2emporiumᚋinternalᚋorderᚐDiscountKind(ctx context.Context, v any) (order.DiscountKind, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := order.DiscountKind(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNDiscountKind2emporiumᚋinternalᚋorderᚐDiscountKind(ctx context.Context, sel ast.SelectionSet, v order.DiscountKind) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "DiscountKind!")
 	}

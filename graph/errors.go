@@ -31,7 +31,10 @@ func presentError(ctx context.Context, err error) *gqlerror.Error {
 	var shown *gqlerror.Error
 	var coded *fault.Error
 	var omitted exec.Omitted
+	var refusals violations
 	switch {
+	case errors.As(err, &refusals):
+		return &gqlerror.Error{Err: refusals} // for oneByOne
 	case errors.As(err, &omitted):
 		return &gqlerror.Error{Err: omitted} // for fewErrors
 	case errors.As(err, &coded):

@@ -120,6 +120,11 @@ func (o Options) handler(schema graphql.ExecutableSchema) (http.Handler, error) 
 	server.SetQueryCache(queries)
 	server.SetParserTokenLimit(o.Limits.Tokens)
 	server.Use(limiter{o.Limits, costs, queries})
+	constraints, err := newConstraints(schema.Schema())
+	if err != nil {
+		return nil, err
+	}
+	server.Use(constraints)
 	server.SetErrorPresenter(presentError)
 	server.SetRecoverFunc(recovered)
 	server.SetDisableSuggestion(o.Introspection != IntrospectionOn)
@@ -162,7 +167,7 @@ func (o Options) response(ctx context.Context, next graphql.ResponseHandler) *gr
 	if response == nil {
 		return nil
 	}
-	response.Errors = fewErrors(response.Errors)
+	response.Errors = oneByOne(fewErrors(response.Errors))
 	name, kind, took := "none", "none", time.Duration(0)
 	if graphql.HasOperationContext(ctx) {
 		op := graphql.GetOperationContext(ctx)

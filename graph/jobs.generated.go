@@ -4,6 +4,7 @@ package graph
 
 import (
 	"context"
+	"emporium/graph/scalar"
 	"emporium/internal/fault"
 	"emporium/internal/id"
 	"emporium/internal/jobs"
@@ -914,14 +915,14 @@ func (ec *executionContext) marshalNJob2ᚖemporiumᚋinternalᚋjobsᚐJob(ctx 
 }
 
 func (ec *executionContext) unmarshalNJobDomain2emporiumᚋinternalᚋjobsᚐDomain(ctx context.Context, v any) (jobs.Domain, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := jobs.Domain(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNJobDomain2emporiumᚋinternalᚋjobsᚐDomain(ctx context.Context, sel ast.SelectionSet, v jobs.Domain) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "JobDomain!")
 	}
@@ -942,14 +943,14 @@ func (ec *executionContext) unmarshalNJobRetryInput2emporiumᚋinternalᚋjobs�
 }
 
 func (ec *executionContext) unmarshalNJobState2emporiumᚋinternalᚋjobsᚐState(ctx context.Context, v any) (jobs.State, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := jobs.State(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNJobState2emporiumᚋinternalᚋjobsᚐState(ctx context.Context, sel ast.SelectionSet, v jobs.State) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "JobState!")
 	}

@@ -4,6 +4,7 @@ package graph
 
 import (
 	"context"
+	"emporium/graph/scalar"
 	"emporium/internal/fault"
 	"emporium/internal/id"
 	"emporium/internal/money"
@@ -5225,14 +5226,14 @@ func (ec *executionContext) unmarshalNFulfillmentShipInput2emporiumᚋinternal�
 }
 
 func (ec *executionContext) unmarshalNFulfillmentStatus2emporiumᚋinternalᚋorderᚐParcelStatus(ctx context.Context, v any) (order.ParcelStatus, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := order.ParcelStatus(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNFulfillmentStatus2emporiumᚋinternalᚋorderᚐParcelStatus(ctx context.Context, sel ast.SelectionSet, v order.ParcelStatus) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "FulfillmentStatus!")
 	}
@@ -5362,14 +5363,14 @@ func (ec *executionContext) marshalNOrderEvent2ᚖemporiumᚋinternalᚋorderᚐ
 }
 
 func (ec *executionContext) unmarshalNOrderEventKind2emporiumᚋinternalᚋorderᚐEventKind(ctx context.Context, v any) (order.EventKind, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := order.EventKind(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNOrderEventKind2emporiumᚋinternalᚋorderᚐEventKind(ctx context.Context, sel ast.SelectionSet, v order.EventKind) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "OrderEventKind!")
 	}
@@ -5382,14 +5383,14 @@ func (ec *executionContext) unmarshalNOrderFulfillInput2emporiumᚋinternalᚋor
 }
 
 func (ec *executionContext) unmarshalNOrderFulfillmentStatus2emporiumᚋinternalᚋorderᚐFulfillmentStatus(ctx context.Context, v any) (order.FulfillmentStatus, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := order.FulfillmentStatus(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNOrderFulfillmentStatus2emporiumᚋinternalᚋorderᚐFulfillmentStatus(ctx context.Context, sel ast.SelectionSet, v order.FulfillmentStatus) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "OrderFulfillmentStatus!")
 	}
@@ -5434,14 +5435,14 @@ func (ec *executionContext) unmarshalNOrderPayInput2emporiumᚋinternalᚋorder�
 }
 
 func (ec *executionContext) unmarshalNOrderPaymentStatus2emporiumᚋinternalᚋorderᚐPaymentStatus(ctx context.Context, v any) (order.PaymentStatus, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := order.PaymentStatus(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNOrderPaymentStatus2emporiumᚋinternalᚋorderᚐPaymentStatus(ctx context.Context, sel ast.SelectionSet, v order.PaymentStatus) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "OrderPaymentStatus!")
 	}
@@ -5464,14 +5465,14 @@ func (ec *executionContext) unmarshalNOrderSort2emporiumᚋinternalᚋorderᚐSo
 }
 
 func (ec *executionContext) unmarshalNOrderSortField2emporiumᚋinternalᚋorderᚐSortField(ctx context.Context, v any) (order.SortField, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := order.SortField(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNOrderSortField2emporiumᚋinternalᚋorderᚐSortField(ctx context.Context, sel ast.SelectionSet, v order.SortField) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "OrderSortField!")
 	}
@@ -5479,14 +5480,14 @@ func (ec *executionContext) marshalNOrderSortField2emporiumᚋinternalᚋorder�
 }
 
 func (ec *executionContext) unmarshalNOrderStatus2emporiumᚋinternalᚋorderᚐStatus(ctx context.Context, v any) (order.Status, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := order.Status(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNOrderStatus2emporiumᚋinternalᚋorderᚐStatus(ctx context.Context, sel ast.SelectionSet, v order.Status) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "OrderStatus!")
 	}
@@ -5612,7 +5613,7 @@ func (ec *executionContext) unmarshalOOrderCancelReason2ᚖemporiumᚋinternal�
 	if v == nil {
 		return nil, nil
 	}
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := order.CancelReason(tmp)
 	return &res, graphql.ErrorOnPath(ctx, err)
 }
@@ -5623,7 +5624,7 @@ func (ec *executionContext) marshalOOrderCancelReason2ᚖemporiumᚋinternalᚋo
 	}
 	_ = sel
 	_ = ctx
-	res := graphql.MarshalString(string(*v))
+	res := scalar.MarshalString(string(*v))
 	return res
 }
 

@@ -4,6 +4,7 @@ package graph
 
 import (
 	"context"
+	"emporium/graph/scalar"
 	"emporium/internal/fault"
 	"emporium/internal/id"
 	"emporium/internal/money"
@@ -3360,14 +3361,14 @@ func (ec *executionContext) marshalNPaymentCommand2ᚖemporiumᚋinternalᚋpaym
 }
 
 func (ec *executionContext) unmarshalNPaymentCommandKind2emporiumᚋinternalᚋpaymentᚐCommandKind(ctx context.Context, v any) (payment.CommandKind, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := payment.CommandKind(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNPaymentCommandKind2emporiumᚋinternalᚋpaymentᚐCommandKind(ctx context.Context, sel ast.SelectionSet, v payment.CommandKind) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "PaymentCommandKind!")
 	}
@@ -3395,14 +3396,14 @@ func (ec *executionContext) marshalNPaymentCommandLine2ᚕemporiumᚋinternalᚋ
 }
 
 func (ec *executionContext) unmarshalNPaymentCommandStatus2emporiumᚋinternalᚋpaymentᚐCommandStatus(ctx context.Context, v any) (payment.CommandStatus, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := payment.CommandStatus(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNPaymentCommandStatus2emporiumᚋinternalᚋpaymentᚐCommandStatus(ctx context.Context, sel ast.SelectionSet, v payment.CommandStatus) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "PaymentCommandStatus!")
 	}
@@ -3426,14 +3427,14 @@ func (ec *executionContext) marshalNPaymentDifferenceEdge2ᚖemporiumᚋinternal
 }
 
 func (ec *executionContext) unmarshalNPaymentDifferenceKind2emporiumᚋinternalᚋpaymentᚐDifferenceKind(ctx context.Context, v any) (payment.DifferenceKind, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := payment.DifferenceKind(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNPaymentDifferenceKind2emporiumᚋinternalᚋpaymentᚐDifferenceKind(ctx context.Context, sel ast.SelectionSet, v payment.DifferenceKind) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "PaymentDifferenceKind!")
 	}
@@ -3457,14 +3458,14 @@ func (ec *executionContext) marshalNPaymentEvent2ᚖemporiumᚋinternalᚋpaymen
 }
 
 func (ec *executionContext) unmarshalNPaymentEventKind2emporiumᚋinternalᚋpaymentᚐEventKind(ctx context.Context, v any) (payment.EventKind, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := payment.EventKind(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNPaymentEventKind2emporiumᚋinternalᚋpaymentᚐEventKind(ctx context.Context, sel ast.SelectionSet, v payment.EventKind) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "PaymentEventKind!")
 	}
@@ -3491,14 +3492,14 @@ func (ec *executionContext) unmarshalNPaymentSort2emporiumᚋinternalᚋpayment�
 }
 
 func (ec *executionContext) unmarshalNPaymentSortField2emporiumᚋinternalᚋpaymentᚐSortField(ctx context.Context, v any) (payment.SortField, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := payment.SortField(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNPaymentSortField2emporiumᚋinternalᚋpaymentᚐSortField(ctx context.Context, sel ast.SelectionSet, v payment.SortField) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "PaymentSortField!")
 	}
@@ -3506,14 +3507,14 @@ func (ec *executionContext) marshalNPaymentSortField2emporiumᚋinternalᚋpayme
 }
 
 func (ec *executionContext) unmarshalNPaymentStatus2emporiumᚋinternalᚋpaymentᚐStatus(ctx context.Context, v any) (payment.Status, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := payment.Status(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNPaymentStatus2emporiumᚋinternalᚋpaymentᚐStatus(ctx context.Context, sel ast.SelectionSet, v payment.Status) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "PaymentStatus!")
 	}
@@ -3556,14 +3557,14 @@ func (ec *executionContext) unmarshalNPaymentVoidInput2emporiumᚋinternalᚋpay
 }
 
 func (ec *executionContext) unmarshalNRefundReason2emporiumᚋinternalᚋpaymentᚐRefundReason(ctx context.Context, v any) (payment.RefundReason, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := payment.RefundReason(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNRefundReason2emporiumᚋinternalᚋpaymentᚐRefundReason(ctx context.Context, sel ast.SelectionSet, v payment.RefundReason) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "RefundReason!")
 	}
@@ -3863,7 +3864,7 @@ func (ec *executionContext) unmarshalORefundReason2ᚖemporiumᚋinternalᚋpaym
 	if v == nil {
 		return nil, nil
 	}
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := payment.RefundReason(tmp)
 	return &res, graphql.ErrorOnPath(ctx, err)
 }
@@ -3874,7 +3875,7 @@ func (ec *executionContext) marshalORefundReason2ᚖemporiumᚋinternalᚋpaymen
 	}
 	_ = sel
 	_ = ctx
-	res := graphql.MarshalString(string(*v))
+	res := scalar.MarshalString(string(*v))
 	return res
 }
 

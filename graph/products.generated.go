@@ -4,6 +4,7 @@ package graph
 
 import (
 	"context"
+	"emporium/graph/scalar"
 	"emporium/internal/fault"
 	"emporium/internal/id"
 	"emporium/internal/money"
@@ -9405,14 +9406,14 @@ func (ec *executionContext) marshalNMedia2ᚖemporiumᚋinternalᚋproductᚐMed
 }
 
 func (ec *executionContext) unmarshalNMediaKind2emporiumᚋinternalᚋproductᚐMediaKind(ctx context.Context, v any) (product.MediaKind, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := product.MediaKind(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNMediaKind2emporiumᚋinternalᚋproductᚐMediaKind(ctx context.Context, sel ast.SelectionSet, v product.MediaKind) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "MediaKind!")
 	}
@@ -9686,14 +9687,14 @@ func (ec *executionContext) unmarshalNProductScheduleInput2emporiumᚋinternal�
 }
 
 func (ec *executionContext) unmarshalNProductSortField2emporiumᚋinternalᚋproductᚐSortField(ctx context.Context, v any) (product.SortField, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := product.SortField(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNProductSortField2emporiumᚋinternalᚋproductᚐSortField(ctx context.Context, sel ast.SelectionSet, v product.SortField) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "ProductSortField!")
 	}
@@ -9701,14 +9702,14 @@ func (ec *executionContext) marshalNProductSortField2emporiumᚋinternalᚋprodu
 }
 
 func (ec *executionContext) unmarshalNProductStatus2emporiumᚋinternalᚋproductᚐStatus(ctx context.Context, v any) (product.Status, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := product.Status(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNProductStatus2emporiumᚋinternalᚋproductᚐStatus(ctx context.Context, sel ast.SelectionSet, v product.Status) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "ProductStatus!")
 	}
@@ -9759,14 +9760,14 @@ func (ec *executionContext) unmarshalNStockAdjustInput2emporiumᚋinternalᚋpro
 }
 
 func (ec *executionContext) unmarshalNStockAdjustReason2emporiumᚋinternalᚋproductᚐStockReason(ctx context.Context, v any) (product.StockReason, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := product.StockReason(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNStockAdjustReason2emporiumᚋinternalᚋproductᚐStockReason(ctx context.Context, sel ast.SelectionSet, v product.StockReason) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "StockAdjustReason!")
 	}
@@ -9790,14 +9791,14 @@ func (ec *executionContext) marshalNStockMovementEdge2ᚖemporiumᚋinternalᚋp
 }
 
 func (ec *executionContext) unmarshalNStockReason2emporiumᚋinternalᚋproductᚐStockReason(ctx context.Context, v any) (product.StockReason, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := product.StockReason(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNStockReason2emporiumᚋinternalᚋproductᚐStockReason(ctx context.Context, sel ast.SelectionSet, v product.StockReason) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "StockReason!")
 	}

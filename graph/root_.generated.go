@@ -5858,6 +5858,9 @@ Emporium: one graph over the users, products, orders and payments of a shop.
 
 Access: every field of ` + "`" + `Query` + "`" + `, ` + "`" + `Mutation` + "`" + ` and ` + "`" + `Subscription` + "`" + `, and every field that leads to a type that is not marked ` + "`" + `@open` + "`" + `,
 carries exactly one of ` + "`" + `@public` + "`" + `, ` + "`" + `@authenticated` + "`" + `, ` + "`" + `@hasRole` + "`" + ` and ` + "`" + `@owner` + "`" + `. The server refuses to start otherwise.
+
+Input: what arguments may hold at most is said by ` + "`" + `@constraint` + "`" + ` and by the scalars, and is looked at before anything is done.
+Within that, what a user can mend is told in the ` + "`" + `userErrors` + "`" + ` of a payload.
 """
 schema {
   query: Query
@@ -5953,6 +5956,35 @@ directive @once on FIELD_DEFINITION
 	{Name: "../scalars.graphqls", Input: `# ---------------------------------------------------------------------------------------------------------------------
 # Scalars and shared types
 # ---------------------------------------------------------------------------------------------------------------------
+
+"""
+What an argument or input field may hold. It is checked, for values in the document, variables, defaults and everything in
+them, before anything of the operation is executed: one that breaks a bound is refused as a whole, with an error of the code
+` + "`" + `BAD_USER_INPUT` + "`" + ` for each of the first five places, whose ` + "`" + `extensions.field` + "`" + ` leads from the argument to the value. The value
+itself is not repeated.
+
+Every text is Unicode in normalisation form C; what is not is brought into it. Refused, also without bounds, are control
+characters other than tab, line feed and carriage return, the marks that turn the direction of writing (U+202A to U+202E,
+U+2066 to U+2069), code points that are no characters, and U+FFFD, which stands for what was not Unicode.
+
+Each String, Int and list that a client can send has bounds, but for ` + "`" + `first` + "`" + ` and ` + "`" + `last` + "`" + `, which are at most 100.
+"""
+directive @constraint(
+  "The fewest Unicode code points of a text, in a list of each."
+  minLength: Int
+  "The most Unicode code points of a text, in a list of each."
+  maxLength: Int
+  "The least number."
+  min: Float
+  "The greatest number."
+  max: Float
+  "A regular expression of RE2 that has to match somewhere in a text, in a list in each."
+  pattern: String
+  "The fewest items of a list."
+  minItems: Int
+  "The most items of a list."
+  maxItems: Int
+) on ARGUMENT_DEFINITION | INPUT_FIELD_DEFINITION
 
 "An instant in UTC as RFC 3339, for example ` + "`" + `2026-05-04T10:00:00Z` + "`" + `."
 scalar DateTime @specifiedBy(url: "https://www.rfc-editor.org/rfc/rfc3339")
@@ -6083,7 +6115,7 @@ type Query {
   "Several objects by their global IDs, in the order asked for; at most 100. What does not exist and what is not yours is null."
   nodes(
     "The global IDs."
-    ids: [ID!]!
+    ids: [ID!]! @constraint(maxItems: 100)
   ): [Node] @listSize(slicingArguments: ["ids"]) @owner(orRole: [SUPPORT, MANAGER, ADMIN])
 
   "The signed-in user."
@@ -6095,18 +6127,18 @@ type Query {
     "The exact e-mail address."
     email: EmailAddress
     "The number of one of the user's orders."
-    orderNumber: String
+    orderNumber: String @constraint(maxLength: 500)
   ): User @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
   "All users, for staff."
   users(
     "How many, from the start of the list; at most 100."
     first: Int
     "Only what comes after this cursor."
-    after: String
+    after: String @constraint(maxLength: 4096)
     "How many, from the end of the list; at most 100."
     last: Int
     "Only what comes before this cursor."
-    before: String
+    before: String @constraint(maxLength: 4096)
     "Only users that match."
     filter: UserFilter
     "The order of the list."
@@ -6120,11 +6152,11 @@ type Query {
     "How many, from the start of the list; at most 100."
     first: Int
     "Only what comes after this cursor."
-    after: String
+    after: String @constraint(maxLength: 4096)
     "How many, from the end of the list; at most 100."
     last: Int
     "Only what comes before this cursor."
-    before: String
+    before: String @constraint(maxLength: 4096)
     "Only entries that match."
     filter: AuditFilter
   ): AuditConnection @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @hasRole(anyOf: [ADMIN])
@@ -6133,11 +6165,11 @@ type Query {
     "How many, from the start of the list; at most 100."
     first: Int
     "Only what comes after this cursor."
-    after: String
+    after: String @constraint(maxLength: 4096)
     "How many, from the end of the list; at most 100."
     last: Int
     "Only what comes before this cursor."
-    before: String
+    before: String @constraint(maxLength: 4096)
   ): ApiKeyConnection @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @hasRole(anyOf: [ADMIN])
 
   "One product by its ID or slug. Give exactly one argument."
@@ -6145,27 +6177,27 @@ type Query {
     "The global ID."
     id: ID
     "The name in addresses, for example ` + "`" + `linen-shirt` + "`" + `."
-    slug: String
+    slug: String @constraint(maxLength: 500)
   ): Product @public
   "One variant by its ID or SKU. Give exactly one argument."
   variant(
     "The global ID."
     id: ID
     "The stock keeping unit."
-    sku: String
+    sku: String @constraint(maxLength: 500)
   ): Variant @public
   "The catalogue: searched, filtered, sorted, with facets."
   products(
     "How many, from the start of the list; at most 100."
     first: Int
     "Only what comes after this cursor."
-    after: String
+    after: String @constraint(maxLength: 4096)
     "How many, from the end of the list; at most 100."
     last: Int
     "Only what comes before this cursor."
-    before: String
+    before: String @constraint(maxLength: 4096)
     "Words to search for in title, vendor, type, tags and description; tolerates typing errors in titles."
-    query: String
+    query: String @constraint(maxLength: 500)
     "Only products that match."
     filter: ProductFilter
     "The order of the list. Without it: by relevance when there is a ` + "`" + `query` + "`" + `, otherwise the newest first."
@@ -6174,7 +6206,7 @@ type Query {
   "Completions of what somebody has begun to type, best first."
   productSuggest(
     "What was typed so far."
-    prefix: String!
+    prefix: String! @constraint(maxLength: 500)
     "How many, at most 20."
     first: Int! = 10
   ): [ProductSuggestion!]! @public
@@ -6183,7 +6215,7 @@ type Query {
     "The global ID."
     id: ID
     "The name in addresses."
-    slug: String
+    slug: String @constraint(maxLength: 500)
   ): Category @public
   "The categories at the top of the tree, in the shop's order."
   categories: [Category!]! @public
@@ -6192,35 +6224,35 @@ type Query {
     "The global ID."
     id: ID
     "The name in addresses."
-    slug: String
+    slug: String @constraint(maxLength: 500)
   ): Collection @public
   "All collections, by title."
   collections(
     "How many, from the start of the list; at most 100."
     first: Int
     "Only what comes after this cursor."
-    after: String
+    after: String @constraint(maxLength: 4096)
     "How many, from the end of the list; at most 100."
     last: Int
     "Only what comes before this cursor."
-    before: String
+    before: String @constraint(maxLength: 4096)
   ): CollectionConnection! @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @public
 
   "The cart of a token; without one the viewer's own. Null if there is none."
   cart(
     "The token that came with the cart."
-    token: String
+    token: String @constraint(maxLength: 1000)
   ): Cart @owner
   "All discounts, the newest first; for staff."
   discounts(
     "How many, from the start of the list; at most 100."
     first: Int
     "Only what comes after this cursor."
-    after: String
+    after: String @constraint(maxLength: 4096)
     "How many, from the end of the list; at most 100."
     last: Int
     "Only what comes before this cursor."
-    before: String
+    before: String @constraint(maxLength: 4096)
   ): DiscountConnection @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
   "All shipping methods, in the shop's order; for staff."
   shippingMethods: [ShippingMethod!] @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
@@ -6232,18 +6264,18 @@ type Query {
     "The global ID."
     id: ID
     "The number printed on the order, for example ` + "`" + `EM-7K3P-Q9XD` + "`" + `."
-    number: String
+    number: String @constraint(maxLength: 500)
   ): Order @owner(orRole: [SUPPORT, MANAGER, ADMIN])
   "The viewer's own orders; for staff the orders of everybody."
   orders(
     "How many, from the start of the list; at most 100."
     first: Int
     "Only what comes after this cursor."
-    after: String
+    after: String @constraint(maxLength: 4096)
     "How many, from the end of the list; at most 100."
     last: Int
     "Only what comes before this cursor."
-    before: String
+    before: String @constraint(maxLength: 4096)
     "Only orders that match."
     filter: OrderFilter
     "The order of the list."
@@ -6260,11 +6292,11 @@ type Query {
     "How many, from the start of the list; at most 100."
     first: Int
     "Only what comes after this cursor."
-    after: String
+    after: String @constraint(maxLength: 4096)
     "How many, from the end of the list; at most 100."
     last: Int
     "Only what comes before this cursor."
-    before: String
+    before: String @constraint(maxLength: 4096)
     "Only payments that match."
     filter: PaymentFilter
     "The order of the list."
@@ -6275,11 +6307,11 @@ type Query {
     "How many, from the start of the list; at most 100."
     first: Int
     "Only what comes after this cursor."
-    after: String
+    after: String @constraint(maxLength: 4096)
     "How many, from the end of the list; at most 100."
     last: Int
     "Only what comes before this cursor."
-    before: String
+    before: String @constraint(maxLength: 4096)
     "Only differences that match."
     filter: PaymentDifferenceFilter
   ): PaymentDifferenceConnection @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
@@ -6291,11 +6323,11 @@ type Query {
     "How many, from the start of the list; at most 100."
     first: Int
     "Only what comes after this cursor."
-    after: String
+    after: String @constraint(maxLength: 4096)
     "How many, from the end of the list; at most 100."
     last: Int
     "Only what comes before this cursor."
-    before: String
+    before: String @constraint(maxLength: 4096)
     "Only jobs that match."
     filter: JobFilter
   ): JobConnection @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @hasRole(anyOf: [MANAGER, ADMIN])
@@ -6436,21 +6468,21 @@ type Mutation {
     "What, and how it is paid."
     input: OrderPlaceInput!
     "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is done twice."
-    idempotencyKey: String!
+    idempotencyKey: String! @constraint(maxLength: 255, pattern: "^[!-~]*$")
   ): OrderPlacePayload @public
   "Pays what is still owed for an order that was placed."
   orderPay(
     "Which order, and how it is paid."
     input: OrderPayInput!
     "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is done twice."
-    idempotencyKey: String!
+    idempotencyKey: String! @constraint(maxLength: 255, pattern: "^[!-~]*$")
   ): OrderPayload @authenticated
   "Cancels an order of which nothing was sent. Customers may until the shop has begun to work on it, and get their money back; managers and admins say what becomes of goods and money."
   orderCancel(
     "Which order, and why."
     input: OrderCancelInput!
     "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is done twice."
-    idempotencyKey: String!
+    idempotencyKey: String! @constraint(maxLength: 255, pattern: "^[!-~]*$")
   ): OrderPayload @authenticated
   "Says that the shop works on an order from now on."
   orderConfirm(
@@ -6462,7 +6494,7 @@ type Mutation {
     "What goes into the parcel."
     input: OrderFulfillInput!
     "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is done twice. Without it each request packs another parcel."
-    idempotencyKey: String
+    idempotencyKey: String @constraint(maxLength: 255, pattern: "^[!-~]*$")
   ): FulfillmentPayload @hasRole(anyOf: [MANAGER, ADMIN])
   "Says that a parcel is on its way."
   fulfillmentShip(
@@ -6484,14 +6516,14 @@ type Mutation {
     "What has come back."
     input: OrderReturnInput!
     "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is done twice."
-    idempotencyKey: String!
+    idempotencyKey: String! @constraint(maxLength: 255, pattern: "^[!-~]*$")
   ): OrderPayload @hasRole(anyOf: [MANAGER, ADMIN])
   "Changes the lines of an order that was placed, or says what that would come to."
   orderEdit(
     "What changes."
     input: OrderEditInput!
     "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is done twice."
-    idempotencyKey: String!
+    idempotencyKey: String! @constraint(maxLength: 255, pattern: "^[!-~]*$")
   ): OrderEditPayload @hasRole(anyOf: [MANAGER, ADMIN])
   "Writes something down about an order. Its customer reads it too."
   orderNoteAdd(
@@ -6503,7 +6535,7 @@ type Mutation {
     "The draft."
     input: OrderDraftInput!
     "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is done twice."
-    idempotencyKey: String!
+    idempotencyKey: String! @constraint(maxLength: 255, pattern: "^[!-~]*$")
   ): OrderPayload @hasRole(anyOf: [MANAGER, ADMIN])
   "Writes a draft anew."
   orderDraftUpdate(
@@ -6515,7 +6547,7 @@ type Mutation {
     "Which draft, and how it is paid."
     input: OrderDraftPlaceInput!
     "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is done twice."
-    idempotencyKey: String!
+    idempotencyKey: String! @constraint(maxLength: 255, pattern: "^[!-~]*$")
   ): OrderPayload @hasRole(anyOf: [MANAGER, ADMIN])
 
   "Lets a job that has failed, was given up or waits run at once."
@@ -6529,14 +6561,14 @@ type Mutation {
     "Of what, by how much, and why."
     input: StockAdjustInput!
     "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is changed twice."
-    idempotencyKey: String!
+    idempotencyKey: String! @constraint(maxLength: 255, pattern: "^[!-~]*$")
   ): StockAdjustPayload @hasRole(anyOf: [MANAGER, ADMIN, SERVICE])
   "Says how much of a variant is on hand, if there is as much by now as the viewer believes; never below what orders hold."
   stockSet(
     "Of what, how much, and how much there was."
     input: StockSetInput!
     "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is changed twice."
-    idempotencyKey: String!
+    idempotencyKey: String! @constraint(maxLength: 255, pattern: "^[!-~]*$")
   ): StockSetPayload @hasRole(anyOf: [MANAGER, ADMIN, SERVICE])
 
   "Makes a product, which is a draft."
@@ -6757,21 +6789,21 @@ type Mutation {
     "Of what, and how much."
     input: PaymentCaptureInput!
     "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is moved twice."
-    idempotencyKey: String!
+    idempotencyKey: String! @constraint(maxLength: 255, pattern: "^[!-~]*$")
   ): PaymentCapturePayload @hasRole(anyOf: [MANAGER, ADMIN])
   "Gives back what a payment's provider has promised and the shop has not collected, or cancels a payment that is under way."
   paymentVoid(
     "Of what."
     input: PaymentVoidInput!
     "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is moved twice."
-    idempotencyKey: String!
+    idempotencyKey: String! @constraint(maxLength: 255, pattern: "^[!-~]*$")
   ): PaymentVoidPayload @hasRole(anyOf: [MANAGER, ADMIN])
   "Pays back what was collected, or a part of it: an amount, or what lines of the order are worth."
   paymentRefund(
     "Of what, how much, and why."
     input: PaymentRefundInput!
     "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is moved twice."
-    idempotencyKey: String!
+    idempotencyKey: String! @constraint(maxLength: 255, pattern: "^[!-~]*$")
   ): PaymentRefundPayload @hasRole(anyOf: [MANAGER, ADMIN])
 }
 
@@ -6795,7 +6827,7 @@ type Subscription {
   """
   ordersChanged(
     "Only what comes after this cursor, what happened during a break too; by default what happens from now on."
-    after: String
+    after: String @constraint(maxLength: 4096)
   ): OrderChange @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN])
   """
   The stock of variants: each of them to begin with, then each time that what can be had of it has changed. Variants that do
@@ -6803,7 +6835,7 @@ type Subscription {
   """
   stockChanged(
     "The global IDs; at most 100."
-    variantIds: [ID!]!
+    variantIds: [ID!]! @constraint(maxItems: 100)
   ): StockChange @public
 }
 
@@ -6865,11 +6897,11 @@ type User implements Node {
     "How many, from the start of the list; at most 100."
     first: Int
     "Only what comes after this cursor."
-    after: String
+    after: String @constraint(maxLength: 4096)
     "How many, from the end of the list; at most 100."
     last: Int
     "Only what comes before this cursor."
-    before: String
+    before: String @constraint(maxLength: 4096)
   ): OrderConnection @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @owner(orRole: [SUPPORT, MANAGER, ADMIN])
   "When the account was opened."
   createdAt: DateTime!
@@ -6924,9 +6956,9 @@ input UserFilter {
   "The exact e-mail address."
   email: EmailAddress
   "The exact telephone number, in E.164 or with a leading ` + "`" + `+` + "`" + `."
-  phone: String
+  phone: String @constraint(maxLength: 500)
   "The number of one of the user's orders."
-  orderNumber: String
+  orderNumber: String @constraint(maxLength: 500)
   "Has this role."
   role: Role
   "Has this status."
@@ -6954,9 +6986,9 @@ input SignUpInput {
   "The e-mail address."
   email: EmailAddress!
   "The password, 8 to 128 characters."
-  password: String!
+  password: String! @constraint(maxLength: 1000)
   "The full name."
-  name: String!
+  name: String! @constraint(maxLength: 500)
   "Also set the refresh token as an HttpOnly cookie, and leave it out of the answer; for web clients."
   cookie: Boolean! = false
 }
@@ -6966,7 +6998,7 @@ input SignInInput {
   "The e-mail address."
   email: EmailAddress!
   "The password."
-  password: String!
+  password: String! @constraint(maxLength: 1000)
   "Also set the refresh token as an HttpOnly cookie, and leave it out of the answer; for web clients."
   cookie: Boolean! = false
 }
@@ -6974,15 +7006,15 @@ input SignInInput {
 "What is exchanged for new tokens."
 input TokenRefreshInput {
   "The refresh token; null when it comes in the cookie."
-  refreshToken: String
+  refreshToken: String @constraint(maxLength: 1000)
 }
 
 "The viewer's old and new password."
 input PasswordChangeInput {
   "The password so far."
-  currentPassword: String!
+  currentPassword: String! @constraint(maxLength: 1000)
   "The password from now on, 8 to 128 characters."
-  newPassword: String!
+  newPassword: String! @constraint(maxLength: 1000)
 }
 
 "The outcome of signing in."
@@ -7026,9 +7058,9 @@ type PasswordResetRequestPayload @open {
 "What a mail that sets a password holds, and the password."
 input PasswordResetInput {
   "The token of the mail; works once."
-  token: String!
+  token: String! @constraint(maxLength: 1000)
   "The password from now on, 8 to 128 characters."
-  newPassword: String!
+  newPassword: String! @constraint(maxLength: 1000)
 }
 
 "The outcome of setting a password by mail."
@@ -7050,7 +7082,7 @@ type EmailVerificationRequestPayload @open {
 "What a mail that verifies an e-mail address holds."
 input EmailVerifyInput {
   "The token of the mail; works once."
-  token: String!
+  token: String! @constraint(maxLength: 1000)
 }
 
 "The outcome of verifying an e-mail address."
@@ -7066,7 +7098,7 @@ input EmailChangeRequestInput {
   "The new address."
   newEmail: EmailAddress!
   "The viewer's password."
-  password: String!
+  password: String! @constraint(maxLength: 1000)
 }
 
 "The outcome of asking for another e-mail address."
@@ -7080,7 +7112,7 @@ type EmailChangeRequestPayload @open {
 "What the mail to a new e-mail address holds."
 input EmailChangeConfirmInput {
   "The token of the mail; works once."
-  token: String!
+  token: String! @constraint(maxLength: 1000)
 }
 
 "The outcome of confirming another e-mail address."
@@ -7102,7 +7134,7 @@ type AccountExportPayload @open {
 "The proof that whoever deletes an account is its user."
 input AccountDeleteInput {
   "The viewer's password."
-  password: String!
+  password: String! @constraint(maxLength: 1000)
 }
 
 "The outcome of deleting an account."
@@ -7116,9 +7148,9 @@ type AccountDeletePayload @open {
 "What changes of the viewer's profile: what is absent stays as it is, null clears."
 input ProfileUpdateInput {
   "The full name, 1 to 200 characters."
-  name: String
+  name: String @constraint(maxLength: 500)
   "The telephone number, with a leading ` + "`" + `+` + "`" + ` and the country code."
-  phone: String
+  phone: String @constraint(maxLength: 500)
 }
 
 "The outcome of changing the profile."
@@ -7140,25 +7172,25 @@ enum AddressPurpose {
 "A new address. Optional texts that are blank are as good as null."
 input AddressCreateInput {
   "The name of the recipient, at most 200 characters."
-  name: String!
+  name: String! @constraint(maxLength: 500)
   "The company of the recipient, at most 200 characters."
-  company: String
+  company: String @constraint(maxLength: 500)
   "The street and house number, at most 200 characters."
-  line1: String!
+  line1: String! @constraint(maxLength: 500)
   "More of the address, at most 200 characters."
-  line2: String
+  line2: String @constraint(maxLength: 500)
   "The city, at most 100 characters."
-  city: String!
+  city: String! @constraint(maxLength: 500)
   "The state, province or region, at most 100 characters."
-  region: String
+  region: String @constraint(maxLength: 500)
   "The postal code, at most 20 characters."
-  postalCode: String
+  postalCode: String @constraint(maxLength: 500)
   "The country."
   country: CountryCode!
   "The telephone number for the carrier; without a country code it is one of the country of the address."
-  phone: String
+  phone: String @constraint(maxLength: 500)
   "Makes it the default for these."
-  defaultFor: [AddressPurpose!]! = []
+  defaultFor: [AddressPurpose!]! = [] @constraint(maxItems: 100)
 }
 
 """
@@ -7169,23 +7201,23 @@ input AddressUpdateInput {
   "Which address."
   addressId: ID!
   "The name of the recipient, at most 200 characters; can not be cleared."
-  name: String
+  name: String @constraint(maxLength: 500)
   "The company of the recipient, at most 200 characters."
-  company: String
+  company: String @constraint(maxLength: 500)
   "The street and house number, at most 200 characters; can not be cleared."
-  line1: String
+  line1: String @constraint(maxLength: 500)
   "More of the address, at most 200 characters."
-  line2: String
+  line2: String @constraint(maxLength: 500)
   "The city, at most 100 characters; can not be cleared."
-  city: String
+  city: String @constraint(maxLength: 500)
   "The state, province or region, at most 100 characters."
-  region: String
+  region: String @constraint(maxLength: 500)
   "The postal code, at most 20 characters."
-  postalCode: String
+  postalCode: String @constraint(maxLength: 500)
   "The country; can not be cleared."
   country: CountryCode
   "The telephone number for the carrier; without a country code it is one of the country of the address."
-  phone: String
+  phone: String @constraint(maxLength: 500)
 }
 
 "The address that goes."
@@ -7227,9 +7259,9 @@ input UserCreateInput {
   "The e-mail address, to which the invitation goes."
   email: EmailAddress!
   "The full name, 1 to 200 characters."
-  name: String!
+  name: String! @constraint(maxLength: 500)
   "The roles; one at least."
-  roles: [Role!]! = [CUSTOMER]
+  roles: [Role!]! = [CUSTOMER] @constraint(maxItems: 100)
 }
 
 "The account that is closed."
@@ -7249,7 +7281,7 @@ input UserSetRolesInput {
   "Which user."
   userId: ID!
   "The roles; one at least, and for guests ` + "`" + `CUSTOMER` + "`" + ` alone."
-  roles: [Role!]!
+  roles: [Role!]! @constraint(maxItems: 100)
 }
 
 "The outcome of what staff does to an account."
@@ -7465,7 +7497,7 @@ input AuditFilter {
   "Was done to the account of this user, or to this object of any kind."
   subjectId: ID
   "Is one of these."
-  actions: [AuditAction!]
+  actions: [AuditAction!] @constraint(maxItems: 100)
   "Was done in this span."
   at: DateTimeRange
 }
@@ -7509,7 +7541,7 @@ type ApiKeyEdge {
 "A new key."
 input ApiKeyCreateInput {
   "What it is for, 1 to 100 characters."
-  name: String!
+  name: String! @constraint(maxLength: 500)
   "When it ends by itself; null: never."
   expiresAt: DateTime
 }
@@ -7696,11 +7728,11 @@ type Variant implements Node @open @cacheControl(scope: ROLE) {
     "How many, from the start of the list; at most 100."
     first: Int
     "Only what comes after this cursor."
-    after: String
+    after: String @constraint(maxLength: 4096)
     "How many, from the end of the list; at most 100."
     last: Int
     "Only what comes before this cursor."
-    before: String
+    before: String @constraint(maxLength: 4096)
   ): PriceChangeConnection @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
   "The picture of this variant."
   image: Media
@@ -7737,11 +7769,11 @@ type Inventory {
     "How many, from the start of the list; at most 100."
     first: Int
     "Only what comes after this cursor."
-    after: String
+    after: String @constraint(maxLength: 4096)
     "How many, from the end of the list; at most 100."
     last: Int
     "Only what comes before this cursor."
-    before: String
+    before: String @constraint(maxLength: 4096)
   ): StockMovementConnection @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false) @hasRole(anyOf: [SUPPORT, MANAGER, ADMIN, SERVICE])
 }
 
@@ -7806,11 +7838,11 @@ input StockAdjustInput {
   "The variant."
   variantId: ID!
   "By how much; negative takes away."
-  delta: Int!
+  delta: Int! @constraint(min: -2000000000, max: 2000000000)
   "Why."
   reason: StockAdjustReason!
   "What is written down with it, at most 1,000 characters."
-  note: String
+  note: String @constraint(maxLength: 5000)
 }
 
 "Why staff changes stock by an amount."
@@ -7830,11 +7862,11 @@ input StockSetInput {
   "The variant."
   variantId: ID!
   "How much is on hand."
-  quantity: Int!
+  quantity: Int! @constraint(min: -2000000000, max: 2000000000)
   "How much the viewer believes to be on hand by now; with another number nothing is changed, and the answer is ` + "`" + `STALE` + "`" + `."
-  compareQuantity: Int!
+  compareQuantity: Int! @constraint(min: -2000000000, max: 2000000000)
   "What is written down with it, at most 1,000 characters."
-  note: String
+  note: String @constraint(maxLength: 5000)
 }
 
 "The outcome of adjusting stock."
@@ -7874,11 +7906,11 @@ type Category implements Node @open {
     "How many, from the start of the list; at most 100."
     first: Int
     "Only what comes after this cursor."
-    after: String
+    after: String @constraint(maxLength: 4096)
     "How many, from the end of the list; at most 100."
     last: Int
     "Only what comes before this cursor."
-    before: String
+    before: String @constraint(maxLength: 4096)
     "The order of the list."
     sort: ProductSort
   ): ProductConnection! @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false)
@@ -7899,11 +7931,11 @@ type Collection implements Node @open {
     "How many, from the start of the list; at most 100."
     first: Int
     "Only what comes after this cursor."
-    after: String
+    after: String @constraint(maxLength: 4096)
     "How many, from the end of the list; at most 100."
     last: Int
     "Only what comes before this cursor."
-    before: String
+    before: String @constraint(maxLength: 4096)
     "The order of the list."
     sort: ProductSort
   ): ProductConnection! @listSize(slicingArguments: ["first", "last"], sizedFields: ["nodes", "edges"], requireOneSlicingArgument: false)
@@ -8010,25 +8042,25 @@ input ProductFilter {
   "Is in this collection."
   collectionId: ID
   "Is made by one of these."
-  vendors: [String!]
+  vendors: [String!] @constraint(maxLength: 500, maxItems: 100)
   "Is of one of these kinds."
-  types: [String!]
+  types: [String!] @constraint(maxLength: 500, maxItems: 100)
   "Has all of these tags."
-  tags: [String!]
+  tags: [String!] @constraint(maxLength: 500, maxItems: 100)
   "For each option: has a variant with one of the values."
-  options: [OptionFilter!]
+  options: [OptionFilter!] @constraint(maxItems: 100)
   "Can be bought (` + "`" + `true` + "`" + `) or is sold out (` + "`" + `false` + "`" + `)."
   inStock: Boolean
   "Has one of these statuses; shoppers may ask for ` + "`" + `ACTIVE` + "`" + ` only, staff sees all when it is left out."
-  statuses: [ProductStatus!]
+  statuses: [ProductStatus!] @constraint(maxItems: 100)
 }
 
 "An option with the values that match."
 input OptionFilter {
   "The option, for example ` + "`" + `Size` + "`" + `."
-  name: String!
+  name: String! @constraint(maxLength: 500)
   "One of these values."
-  values: [String!]!
+  values: [String!]! @constraint(maxLength: 500, maxItems: 100)
 }
 
 "The order of a list of products."
@@ -8092,17 +8124,17 @@ type PriceChangeEdge {
 "A new product."
 input ProductCreateInput {
   "The name."
-  title: String!
+  title: String! @constraint(maxLength: 500)
   "The name in addresses; made of the title when it is left out."
-  slug: String
+  slug: String @constraint(maxLength: 500)
   "The description as HTML; what is dangerous is taken out."
-  descriptionHtml: String
+  descriptionHtml: String @constraint(maxLength: 250000)
   "Who makes it."
-  vendor: String
+  vendor: String @constraint(maxLength: 500)
   "What kind of thing it is."
-  type: String
+  type: String @constraint(maxLength: 500)
   "Words by which it is found."
-  tags: [String!]
+  tags: [String!] @constraint(maxLength: 500, maxItems: 100)
   "Where it stands in the shop."
   categoryId: ID
   "What search engines are shown."
@@ -8110,51 +8142,51 @@ input ProductCreateInput {
   "What the shop keeps with the product; at most 100,000 characters of JSON."
   metadata: JSON
   "What a buyer chooses between, in order; at most 3."
-  options: [ProductOptionInput!]
+  options: [ProductOptionInput!] @constraint(maxItems: 100)
   "The variants, in order; at most 250."
-  variants: [VariantInput!]
+  variants: [VariantInput!] @constraint(maxItems: 500)
   "The pictures and films, in order; at most 250."
-  media: [ProductMediaInput!]
+  media: [ProductMediaInput!] @constraint(maxItems: 500)
 }
 
 "What search engines are shown. What is absent stays, null clears."
 input SeoInput {
   "The title; the product's own when null."
-  title: String
+  title: String @constraint(maxLength: 250000)
   "The description; the product's own when null."
-  description: String
+  description: String @constraint(maxLength: 250000)
 }
 
 "An option of a new product."
 input ProductOptionInput {
   "What is chosen, for example ` + "`" + `Size` + "`" + `."
-  name: String!
+  name: String! @constraint(maxLength: 500)
   "Between what, in order. Values of variants that are missing are added."
-  values: [String!]! = []
+  values: [String!]! = [] @constraint(maxLength: 500, maxItems: 500)
 }
 
 "A variant of a new product."
 input VariantInput {
   "A value for each of the product's options."
-  optionValues: [OptionValueInput!]! = []
+  optionValues: [OptionValueInput!]! = [] @constraint(maxItems: 100)
   "The stock keeping unit, unique."
-  sku: String
+  sku: String @constraint(maxLength: 500)
   "The bar code: EAN, UPC, ISBN."
-  barcode: String
+  barcode: String @constraint(maxLength: 500)
   "What it costs, in the currency of the product's other variants, otherwise the shop's."
   price: Decimal!
   "What it cost before, when it is reduced."
   compareAtPrice: Decimal
   "The weight in grams."
-  weightGrams: Int
+  weightGrams: Int @constraint(min: -2000000000, max: 2000000000)
 }
 
 "An option with the value chosen."
 input OptionValueInput {
   "The option, for example ` + "`" + `Size` + "`" + `."
-  name: String!
+  name: String! @constraint(maxLength: 500)
   "The value, for example ` + "`" + `M` + "`" + `."
-  value: String!
+  value: String! @constraint(maxLength: 500)
 }
 
 "A picture or film of a new product."
@@ -8162,13 +8194,13 @@ input ProductMediaInput {
   "Where it is."
   url: URL!
   "What it shows, in words."
-  alt: String
+  alt: String @constraint(maxLength: 5000)
   "What it is."
   kind: MediaKind! = IMAGE
   "The width in pixels, where known; then the height too."
-  width: Int
+  width: Int @constraint(min: -1000000, max: 1000000)
   "The height in pixels, where known; then the width too."
-  height: Int
+  height: Int @constraint(min: -1000000, max: 1000000)
 }
 
 "What changes of a product: what is absent stays, null clears."
@@ -8176,17 +8208,17 @@ input ProductUpdateInput {
   "Which product."
   productId: ID!
   "The name; can not be cleared."
-  title: String
+  title: String @constraint(maxLength: 500)
   "The name in addresses; can not be cleared."
-  slug: String
+  slug: String @constraint(maxLength: 500)
   "The description as HTML; what is dangerous is taken out."
-  descriptionHtml: String
+  descriptionHtml: String @constraint(maxLength: 250000)
   "Who makes it."
-  vendor: String
+  vendor: String @constraint(maxLength: 500)
   "What kind of thing it is."
-  type: String
+  type: String @constraint(maxLength: 500)
   "Words by which it is found, in place of those so far."
-  tags: [String!]
+  tags: [String!] @constraint(maxLength: 500, maxItems: 100)
   "Where it stands in the shop."
   categoryId: ID
   "What search engines are shown."
@@ -8234,27 +8266,27 @@ input ProductOptionsSetInput {
   "Which product."
   productId: ID!
   "The options, in order; at most 3."
-  options: [ProductOptionSetInput!]!
+  options: [ProductOptionSetInput!]! @constraint(maxItems: 100)
 }
 
 "An option as it becomes: the one that is named ` + "`" + `was` + "`" + ` so far, otherwise the one that has the name already, otherwise a new one."
 input ProductOptionSetInput {
   "What is chosen, for example ` + "`" + `Size` + "`" + `."
-  name: String!
+  name: String! @constraint(maxLength: 500)
   "The name that it has so far, when that changes."
-  was: String
+  was: String @constraint(maxLength: 500)
   "Between what, in order."
-  values: [ProductOptionValueSetInput!]!
+  values: [ProductOptionValueSetInput!]! @constraint(maxItems: 500)
   "Of a new option: the value that the variants that there are get; the first when it is left out."
-  variantsValue: String
+  variantsValue: String @constraint(maxLength: 500)
 }
 
 "A value as it becomes, found like its option."
 input ProductOptionValueSetInput {
   "The value, for example ` + "`" + `M` + "`" + `."
-  value: String!
+  value: String! @constraint(maxLength: 500)
   "What it is so far, when that changes."
-  was: String
+  was: String @constraint(maxLength: 500)
 }
 
 "A picture or film that a product gets."
@@ -8264,13 +8296,13 @@ input ProductMediaAddInput {
   "Where it is."
   url: URL!
   "What it shows, in words."
-  alt: String
+  alt: String @constraint(maxLength: 5000)
   "What it is."
   kind: MediaKind! = IMAGE
   "The width in pixels, where known; then the height too."
-  width: Int
+  width: Int @constraint(min: -1000000, max: 1000000)
   "The height in pixels, where known; then the width too."
-  height: Int
+  height: Int @constraint(min: -1000000, max: 1000000)
 }
 
 "What changes of a picture or film: what is absent stays, null clears."
@@ -8280,7 +8312,7 @@ input ProductMediaUpdateInput {
   "Where it is; can not be cleared. The width and the height are unknown then."
   url: URL
   "What it shows, in words."
-  alt: String
+  alt: String @constraint(maxLength: 5000)
 }
 
 "The picture or film that goes."
@@ -8294,7 +8326,7 @@ input ProductMediaReorderInput {
   "Which product."
   productId: ID!
   "All of its media, each once."
-  mediaIds: [ID!]!
+  mediaIds: [ID!]! @constraint(maxItems: 500)
 }
 
 "A new variant of a product."
@@ -8304,17 +8336,17 @@ input VariantCreateInput {
   "The picture, one of the product's media."
   imageId: ID
   "A value for each of the product's options."
-  optionValues: [OptionValueInput!]! = []
+  optionValues: [OptionValueInput!]! = [] @constraint(maxItems: 100)
   "The stock keeping unit, unique."
-  sku: String
+  sku: String @constraint(maxLength: 500)
   "The bar code: EAN, UPC, ISBN."
-  barcode: String
+  barcode: String @constraint(maxLength: 500)
   "What it costs, in the currency of the product's other variants, otherwise the shop's."
   price: Decimal!
   "What it cost before, when it is reduced."
   compareAtPrice: Decimal
   "The weight in grams."
-  weightGrams: Int
+  weightGrams: Int @constraint(min: -2000000000, max: 2000000000)
 }
 
 "What changes of a variant: what is absent stays, null clears."
@@ -8322,17 +8354,17 @@ input VariantUpdateInput {
   "Which variant."
   variantId: ID!
   "Values of options; the others stay."
-  optionValues: [OptionValueInput!]
+  optionValues: [OptionValueInput!] @constraint(maxItems: 100)
   "The stock keeping unit, unique."
-  sku: String
+  sku: String @constraint(maxLength: 500)
   "The bar code: EAN, UPC, ISBN."
-  barcode: String
+  barcode: String @constraint(maxLength: 500)
   "What it costs, in its currency; can not be cleared."
   price: Decimal
   "What it cost before, when it is reduced."
   compareAtPrice: Decimal
   "The weight in grams."
-  weightGrams: Int
+  weightGrams: Int @constraint(min: -2000000000, max: 2000000000)
   "The picture, one of the product's media."
   imageId: ID
 }
@@ -8348,23 +8380,23 @@ input VariantsReorderInput {
   "Which product."
   productId: ID!
   "All of its variants, each once."
-  variantIds: [ID!]!
+  variantIds: [ID!]! @constraint(maxItems: 500)
 }
 
 "What changes of many variants."
 input VariantsBulkUpdateInput {
   "At most 100."
-  variants: [VariantUpdateInput!]!
+  variants: [VariantUpdateInput!]! @constraint(maxItems: 500)
 }
 
 "A new category."
 input CategoryCreateInput {
   "The name."
-  name: String!
+  name: String! @constraint(maxLength: 500)
   "The name in addresses; made of the name when it is left out."
-  slug: String
+  slug: String @constraint(maxLength: 500)
   "What is found here."
-  description: String
+  description: String @constraint(maxLength: 250000)
   "The category above; the top when it is left out."
   parentId: ID
 }
@@ -8374,11 +8406,11 @@ input CategoryUpdateInput {
   "Which category."
   categoryId: ID!
   "The name; can not be cleared."
-  name: String
+  name: String @constraint(maxLength: 500)
   "The name in addresses; can not be cleared."
-  slug: String
+  slug: String @constraint(maxLength: 500)
   "What is found here."
-  description: String
+  description: String @constraint(maxLength: 250000)
 }
 
 "Where a category comes."
@@ -8394,7 +8426,7 @@ input CategoriesReorderInput {
   "The category above; the top when it is left out."
   parentId: ID
   "All categories directly below it, each once."
-  categoryIds: [ID!]!
+  categoryIds: [ID!]! @constraint(maxItems: 1000)
 }
 
 "The category that goes."
@@ -8406,11 +8438,11 @@ input CategoryDeleteInput {
 "A new collection."
 input CollectionCreateInput {
   "The name."
-  title: String!
+  title: String! @constraint(maxLength: 500)
   "The name in addresses; made of the title when it is left out."
-  slug: String
+  slug: String @constraint(maxLength: 500)
   "What holds it together."
-  description: String
+  description: String @constraint(maxLength: 250000)
 }
 
 "What changes of a collection: what is absent stays, null clears."
@@ -8418,11 +8450,11 @@ input CollectionUpdateInput {
   "Which collection."
   collectionId: ID!
   "The name; can not be cleared."
-  title: String
+  title: String @constraint(maxLength: 500)
   "The name in addresses; can not be cleared."
-  slug: String
+  slug: String @constraint(maxLength: 500)
   "What holds it together."
-  description: String
+  description: String @constraint(maxLength: 250000)
 }
 
 "The collection that goes."
@@ -8436,7 +8468,7 @@ input CollectionProductsAddInput {
   "Which collection."
   collectionId: ID!
   "Which products; at most 100."
-  productIds: [ID!]!
+  productIds: [ID!]! @constraint(maxItems: 500)
 }
 
 "Products that go out of a collection."
@@ -8444,7 +8476,7 @@ input CollectionProductsRemoveInput {
   "Which collection."
   collectionId: ID!
   "Which products; at most 100."
-  productIds: [ID!]!
+  productIds: [ID!]! @constraint(maxItems: 500)
 }
 
 "Products that come to the front of a collection, in order."
@@ -8452,7 +8484,7 @@ input CollectionProductsReorderInput {
   "Which collection."
   collectionId: ID!
   "Which products; at most 100."
-  productIds: [ID!]!
+  productIds: [ID!]! @constraint(maxItems: 500)
 }
 
 "The outcome of editing a product."
@@ -8726,9 +8758,9 @@ type CartPayload @open {
 "What comes into a cart."
 input CartLinesAddInput {
   "The token of the cart; without one it is the viewer's own. If there is none, a cart is made."
-  token: String
+  token: String @constraint(maxLength: 1000)
   "The lines, 1 to 100."
-  lines: [CartLineInput!]!
+  lines: [CartLineInput!]! @constraint(maxItems: 100)
 }
 
 "How many of a variant are added."
@@ -8736,15 +8768,15 @@ input CartLineInput {
   "The variant."
   variantId: ID!
   "How many, 1 to 9999; so is what the line comes to."
-  quantity: Int! = 1
+  quantity: Int! = 1 @constraint(min: -1000000, max: 1000000)
 }
 
 "How many of lines are wanted."
 input CartLinesUpdateInput {
   "The token of the cart; without one it is the viewer's own."
-  token: String
+  token: String @constraint(maxLength: 1000)
   "The lines, 1 to 100."
-  lines: [CartLineUpdateInput!]!
+  lines: [CartLineUpdateInput!]! @constraint(maxItems: 100)
 }
 
 "How many of a line are wanted."
@@ -8752,21 +8784,21 @@ input CartLineUpdateInput {
   "The line."
   lineId: ID!
   "How many, up to 9999; 0 takes the line out."
-  quantity: Int!
+  quantity: Int! @constraint(min: -1000000, max: 1000000)
 }
 
 "Lines that go."
 input CartLinesRemoveInput {
   "The token of the cart; without one it is the viewer's own."
-  token: String
+  token: String @constraint(maxLength: 1000)
   "The lines, 1 to 100. One that is not there any more is no mistake."
-  lineIds: [ID!]!
+  lineIds: [ID!]! @constraint(maxItems: 100)
 }
 
 "What changes of a cart; what is absent stays, null clears."
 input CartUpdateInput {
   "The token of the cart; without one it is the viewer's own."
-  token: String
+  token: String @constraint(maxLength: 1000)
   "Where the shop writes to."
   email: EmailAddress
   "Where the goods go."
@@ -8780,49 +8812,49 @@ input CartUpdateInput {
   "How the goods are sent: one of the cart's ` + "`" + `shippingMethods` + "`" + `."
   shippingMethodId: ID
   "What the shop should know; up to 2000 characters."
-  note: String
+  note: String @constraint(maxLength: 5000)
 }
 
 "An address as people write it."
 input PostalAddressInput {
   "Who gets it."
-  name: String!
+  name: String! @constraint(maxLength: 500)
   "The company."
-  company: String
+  company: String @constraint(maxLength: 500)
   "Street and number."
-  line1: String!
+  line1: String! @constraint(maxLength: 500)
   "Whatever else the carrier should know."
-  line2: String
+  line2: String @constraint(maxLength: 500)
   "The city."
-  city: String!
+  city: String! @constraint(maxLength: 500)
   "The state, province or region."
-  region: String
+  region: String @constraint(maxLength: 500)
   "The postal code."
-  postalCode: String
+  postalCode: String @constraint(maxLength: 500)
   "The country."
   country: CountryCode!
   "Where the carrier can call."
-  phone: String
+  phone: String @constraint(maxLength: 500)
 }
 
 "The code of a discount."
 input CartDiscountApplyInput {
   "The token of the cart; without one it is the viewer's own."
-  token: String
+  token: String @constraint(maxLength: 1000)
   "The code, in any case."
-  code: String!
+  code: String! @constraint(maxLength: 500)
 }
 
 "The cart that goes without its discount."
 input CartDiscountRemoveInput {
   "The token of the cart; without one it is the viewer's own."
-  token: String
+  token: String @constraint(maxLength: 1000)
 }
 
 "The cart that goes into the viewer's."
 input CartMergeInput {
   "The token of the cart that was filled before signing in."
-  token: String!
+  token: String! @constraint(maxLength: 1000)
 }
 
 "What a discount takes off."
@@ -8886,11 +8918,11 @@ type DiscountEdge {
 "A new discount."
 input DiscountCreateInput {
   "The code: 3 to 32 letters, digits, - and _, in any case."
-  code: String!
+  code: String! @constraint(maxLength: 500)
   "What is taken off."
   kind: DiscountKind!
   "Of a ` + "`" + `PERCENTAGE` + "`" + `, in hundredths of a percent: 1000 is 10 %."
-  basisPoints: Int
+  basisPoints: Int @constraint(min: -1000000, max: 1000000)
   "Of a ` + "`" + `FIXED` + "`" + ` discount, in the main unit of the shop's currency."
   amount: Decimal
   "What the goods have to cost at least, in the main unit of the shop's currency."
@@ -8900,9 +8932,9 @@ input DiscountCreateInput {
   "Up to when, exclusive; without: for ever."
   endsAt: DateTime
   "How many orders may take it in all; without: any number."
-  usageLimit: Int
+  usageLimit: Int @constraint(min: -2000000000, max: 2000000000)
   "How many orders of one customer may take it; without: any number. A guest is a new customer each time."
-  customerLimit: Int
+  customerLimit: Int @constraint(min: -2000000000, max: 2000000000)
 }
 
 "What changes of a discount; what is absent stays, null clears."
@@ -8910,7 +8942,7 @@ input DiscountUpdateInput {
   "The discount."
   discountId: ID!
   "Of a ` + "`" + `PERCENTAGE` + "`" + `, in hundredths of a percent."
-  basisPoints: Int
+  basisPoints: Int @constraint(min: -1000000, max: 1000000)
   "Of a ` + "`" + `FIXED` + "`" + ` discount, in the main unit of the shop's currency."
   amount: Decimal
   "What the goods have to cost at least, in the main unit of the shop's currency."
@@ -8920,9 +8952,9 @@ input DiscountUpdateInput {
   "Up to when, exclusive."
   endsAt: DateTime
   "How many orders may take it in all."
-  usageLimit: Int
+  usageLimit: Int @constraint(min: -2000000000, max: 2000000000)
   "How many orders of one customer may take it."
-  customerLimit: Int
+  customerLimit: Int @constraint(min: -2000000000, max: 2000000000)
   "Whether it is given."
   active: Boolean
 }
@@ -8982,15 +9014,15 @@ input ShippingRateInput {
 "A new shipping method."
 input ShippingMethodCreateInput {
   "The name."
-  name: String!
+  name: String! @constraint(maxLength: 500)
   "What customers should know about it."
-  description: String
+  description: String @constraint(maxLength: 5000)
   "Where it goes to; empty: everywhere."
-  countries: [CountryCode!]! = []
+  countries: [CountryCode!]! = [] @constraint(maxItems: 500)
   "The place in the shop's order."
-  position: Int! = 0
+  position: Int! = 0 @constraint(min: -2000000000, max: 2000000000)
   "What it costs, 1 to 20 rates. For a subtotal without a rate it can not be had."
-  rates: [ShippingRateInput!]!
+  rates: [ShippingRateInput!]! @constraint(maxItems: 100)
 }
 
 "What changes of a shipping method; what is absent stays, a null description clears."
@@ -8998,15 +9030,15 @@ input ShippingMethodUpdateInput {
   "The shipping method."
   shippingMethodId: ID!
   "The name."
-  name: String
+  name: String @constraint(maxLength: 500)
   "What customers should know about it."
-  description: String
+  description: String @constraint(maxLength: 5000)
   "Where it goes to, in place of all countries so far; empty: everywhere."
-  countries: [CountryCode!]
+  countries: [CountryCode!] @constraint(maxItems: 500)
   "The place in the shop's order."
-  position: Int
+  position: Int @constraint(min: -2000000000, max: 2000000000)
   "What it costs, in place of all rates so far."
-  rates: [ShippingRateInput!]
+  rates: [ShippingRateInput!] @constraint(maxItems: 100)
   "Whether it is offered."
   active: Boolean
 }
@@ -9042,9 +9074,9 @@ input TaxRateSetInput {
   "The country that goods are sent to."
   country: CountryCode!
   "The name, for example ` + "`" + `VAT` + "`" + `."
-  name: String!
+  name: String! @constraint(maxLength: 500)
   "The rate in hundredths of a percent, 0 to 10000."
-  basisPoints: Int!
+  basisPoints: Int! @constraint(min: -1000000, max: 1000000)
   "Whether shipping bears it, too."
   appliesToShipping: Boolean! = true
 }
@@ -9373,11 +9405,11 @@ type OrderEdge {
 "Which orders; all that is given has to match."
 input OrderFilter {
   "Has one of these statuses."
-  statuses: [OrderStatus!]
+  statuses: [OrderStatus!] @constraint(maxItems: 100)
   "Its money is in one of these statuses."
-  paymentStatuses: [OrderPaymentStatus!]
+  paymentStatuses: [OrderPaymentStatus!] @constraint(maxItems: 100)
   "Its goods are in one of these statuses."
-  fulfillmentStatuses: [OrderFulfillmentStatus!]
+  fulfillmentStatuses: [OrderFulfillmentStatus!] @constraint(maxItems: 100)
   "Was begun in this span."
   createdAt: DateTimeRange
   "Its total is in this range, in the shop's currency."
@@ -9385,7 +9417,7 @@ input OrderFilter {
   "Was bought by this user."
   customerId: ID
   "Has exactly this number."
-  number: String
+  number: String @constraint(maxLength: 500)
   "Was bought with exactly this e-mail address."
   email: EmailAddress
 }
@@ -9409,11 +9441,11 @@ enum OrderSortField {
 "What is ordered, and how it is paid."
 input OrderPlaceInput {
   "The token of the cart, for somebody without an account. Given by a viewer who is signed in, the cart is merged into theirs first."
-  cartToken: String
+  cartToken: String @constraint(maxLength: 1000)
   "The total that the customer was shown; if it is another one by now, nothing is ordered."
   expectedTotal: Decimal!
   "What the payment provider's form has given for the customer's card. Not needed for what costs nothing."
-  paymentMethod: String
+  paymentMethod: String @constraint(maxLength: 1000)
   "Where the customer comes back to after an action, for example at their bank."
   returnUrl: URL
 }
@@ -9441,7 +9473,7 @@ input OrderPayInput {
   "Which order."
   orderId: ID!
   "What the payment provider's form has given for the customer's card."
-  paymentMethod: String!
+  paymentMethod: String! @constraint(maxLength: 1000)
   "Where the customer comes back to after an action, for example at their bank."
   returnUrl: URL
 }
@@ -9461,7 +9493,7 @@ input OrderCancelInput {
   "Why; of customers it is ` + "`" + `CUSTOMER` + "`" + `."
   reason: OrderCancelReason
   "What the customer reads about it."
-  note: String
+  note: String @constraint(maxLength: 5000)
   "Puts the goods back on sale; of customers always."
   restock: Boolean! = true
   "Pays back what was captured; of customers always. What was authorized is given back in any case."
@@ -9479,7 +9511,7 @@ input OrderLineQuantityInput {
   "Which line."
   orderLineId: ID!
   "How many."
-  quantity: Int!
+  quantity: Int! @constraint(min: -1000000, max: 1000000)
 }
 
 "What goes into a parcel."
@@ -9487,11 +9519,11 @@ input OrderFulfillInput {
   "Of which order."
   orderId: ID!
   "Which lines; all that is left if it is left out."
-  lines: [OrderLineQuantityInput!]
+  lines: [OrderLineQuantityInput!] @constraint(maxItems: 500)
   "Who carries it."
-  carrier: String
+  carrier: String @constraint(maxLength: 500)
   "Its number at the carrier."
-  trackingNumber: String
+  trackingNumber: String @constraint(maxLength: 500)
   "Where it can be followed."
   trackingUrl: URL
   "It leaves at once."
@@ -9503,9 +9535,9 @@ input FulfillmentShipInput {
   "Which parcel."
   fulfillmentId: ID!
   "Who carries it."
-  carrier: String
+  carrier: String @constraint(maxLength: 500)
   "Its number at the carrier."
-  trackingNumber: String
+  trackingNumber: String @constraint(maxLength: 500)
   "Where it can be followed."
   trackingUrl: URL
 }
@@ -9537,9 +9569,9 @@ input OrderReturnInput {
   "Of which order."
   orderId: ID!
   "Which lines."
-  lines: [OrderLineQuantityInput!]!
+  lines: [OrderLineQuantityInput!]! @constraint(maxItems: 500)
   "Why."
-  reason: String
+  reason: String @constraint(maxLength: 5000)
   "Puts the goods back on sale."
   restock: Boolean! = true
 }
@@ -9549,11 +9581,11 @@ input OrderEditInput {
   "Which order."
   orderId: ID!
   "What comes in addition, at the price of today."
-  add: [OrderEditAddInput!]! = []
+  add: [OrderEditAddInput!]! = [] @constraint(maxItems: 500)
   "How many of a line remain: no fewer than were sent."
-  reduce: [OrderLineQuantityInput!]! = []
+  reduce: [OrderLineQuantityInput!]! = [] @constraint(maxItems: 500)
   "Why; its customer reads it."
-  reason: String
+  reason: String @constraint(maxLength: 5000)
   "Says what it would come to, and changes nothing."
   dryRun: Boolean! = false
 }
@@ -9563,7 +9595,7 @@ input OrderEditAddInput {
   "Which variant."
   variantId: ID!
   "How many."
-  quantity: Int!
+  quantity: Int! @constraint(min: -1000000, max: 1000000)
 }
 
 "The outcome of editing an order."
@@ -9595,7 +9627,7 @@ input OrderNoteAddInput {
   "Which order."
   orderId: ID!
   "What; at most 1,000 characters."
-  message: String!
+  message: String! @constraint(maxLength: 5000)
 }
 
 "An order that the shop writes for a customer."
@@ -9605,19 +9637,19 @@ input OrderDraftInput {
   "Where messages go; without it to the customer's address."
   email: EmailAddress
   "What is bought; at most 100 lines."
-  lines: [OrderDraftLineInput!]!
+  lines: [OrderDraftLineInput!]! @constraint(maxItems: 500)
   "Where the goods go."
   shippingAddress: PostalAddressInput
   "Where the invoice goes; without it to the same address."
   billingAddress: PostalAddressInput
   "The name of the shipping method."
-  shippingMethod: String
+  shippingMethod: String @constraint(maxLength: 500)
   "What shipping costs, in the shop's currency."
   shippingTotal: Decimal
   "What is taken off the goods, in the shop's currency."
   discount: Decimal
   "What is to be known."
-  note: String
+  note: String @constraint(maxLength: 5000)
 }
 
 "A line of a draft."
@@ -9625,7 +9657,7 @@ input OrderDraftLineInput {
   "Which variant."
   variantId: ID!
   "How many."
-  quantity: Int!
+  quantity: Int! @constraint(min: -1000000, max: 1000000)
   "What one costs, in the shop's currency; without it as much as today."
   unitPrice: Decimal
 }
@@ -9643,7 +9675,7 @@ input OrderDraftPlaceInput {
   "Which draft."
   orderId: ID!
   "What the payment provider's form has given; without it the order is placed unpaid, and ` + "`" + `orderPay` + "`" + ` pays it."
-  paymentMethod: String
+  paymentMethod: String @constraint(maxLength: 1000)
   "Where the customer comes back to after an action, for example at their bank."
   returnUrl: URL
 }
@@ -9828,11 +9860,11 @@ input PaymentRefundInput {
   "How much, in the payment's currency."
   amount: Decimal
   "The lines of the order, and how many of each; at most 250."
-  lines: [PaymentRefundLineInput!]
+  lines: [PaymentRefundLineInput!] @constraint(maxItems: 500)
   "Why."
   reason: RefundReason!
   "What is written down with it, at most 1,000 characters."
-  note: String
+  note: String @constraint(maxLength: 5000)
 }
 
 "A part of a line of the order that is to be paid back."
@@ -9840,7 +9872,7 @@ input PaymentRefundLineInput {
   "The line."
   orderLineId: ID!
   "How many."
-  quantity: Int!
+  quantity: Int! @constraint(min: -1000000, max: 1000000)
 }
 
 "The outcome of collecting."
@@ -9926,7 +9958,7 @@ input PaymentDifferenceFilter {
   "Whether it is no longer so."
   resolved: Boolean
   "Is one of these kinds."
-  kinds: [PaymentDifferenceKind!]
+  kinds: [PaymentDifferenceKind!] @constraint(maxItems: 100)
 }
 
 "How the provider knows a payment."
@@ -9988,9 +10020,9 @@ type PaymentEdge {
 "Which payments; all that is given has to match."
 input PaymentFilter {
   "Is in one of these statuses."
-  statuses: [PaymentStatus!]
+  statuses: [PaymentStatus!] @constraint(maxItems: 100)
   "Is moved by this provider."
-  provider: String
+  provider: String @constraint(maxLength: 500)
   "Began in this span."
   createdAt: DateTimeRange
   "Its amount is in this range, in the shop's currency."
@@ -10097,9 +10129,9 @@ type JobEdge {
 "Which jobs; all that is given has to match."
 input JobFilter {
   "Is in one of these states. ` + "`" + `[RETRYABLE, CANCELLED, DISCARDED]` + "`" + ` are those that have failed."
-  states: [JobState!]
+  states: [JobState!] @constraint(maxItems: 100)
   "Is of this kind."
-  kind: String
+  kind: String @constraint(maxLength: 500)
 }
 
 "Which job runs at once."

@@ -10640,14 +10640,14 @@ func (ec *executionContext) marshalNPageInfo2emporiumᚋinternalᚋpageᚐInfo(c
 }
 
 func (ec *executionContext) unmarshalNSortDirection2emporiumᚋinternalᚋpageᚐDirection(ctx context.Context, v any) (page.Direction, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := page.Direction(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNSortDirection2emporiumᚋinternalᚋpageᚐDirection(ctx context.Context, sel ast.SelectionSet, v page.Direction) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "SortDirection!")
 	}
@@ -10689,14 +10689,14 @@ func (ec *executionContext) marshalNUserError2ᚕemporiumᚋinternalᚋfaultᚐP
 }
 
 func (ec *executionContext) unmarshalNUserErrorCode2emporiumᚋinternalᚋfaultᚐProblemCode(ctx context.Context, v any) (fault.ProblemCode, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := fault.ProblemCode(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNUserErrorCode2emporiumᚋinternalᚋfaultᚐProblemCode(ctx context.Context, sel ast.SelectionSet, v fault.ProblemCode) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "UserErrorCode!")
 	}

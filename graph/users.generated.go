@@ -5718,14 +5718,14 @@ func (ec *executionContext) unmarshalNAddressDeleteInput2emporiumᚋinternalᚋu
 }
 
 func (ec *executionContext) unmarshalNAddressPurpose2emporiumᚋinternalᚋuserᚐAddressPurpose(ctx context.Context, v any) (user.AddressPurpose, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := user.AddressPurpose(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNAddressPurpose2emporiumᚋinternalᚋuserᚐAddressPurpose(ctx context.Context, sel ast.SelectionSet, v user.AddressPurpose) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "AddressPurpose!")
 	}
@@ -5799,14 +5799,14 @@ func (ec *executionContext) unmarshalNApiKeyRevokeInput2emporiumᚋinternalᚋus
 }
 
 func (ec *executionContext) unmarshalNAuditAction2emporiumᚋinternalᚋauditᚐAction(ctx context.Context, v any) (audit.Action, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := audit.Action(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNAuditAction2emporiumᚋinternalᚋauditᚐAction(ctx context.Context, sel ast.SelectionSet, v audit.Action) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "AuditAction!")
 	}
@@ -5961,14 +5961,14 @@ func (ec *executionContext) unmarshalNUserSort2emporiumᚋinternalᚋuserᚐSort
 }
 
 func (ec *executionContext) unmarshalNUserSortField2emporiumᚋinternalᚋuserᚐSortField(ctx context.Context, v any) (user.SortField, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := user.SortField(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNUserSortField2emporiumᚋinternalᚋuserᚐSortField(ctx context.Context, sel ast.SelectionSet, v user.SortField) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "UserSortField!")
 	}
@@ -5976,14 +5976,14 @@ func (ec *executionContext) marshalNUserSortField2emporiumᚋinternalᚋuserᚐS
 }
 
 func (ec *executionContext) unmarshalNUserStatus2emporiumᚋinternalᚋuserᚐStatus(ctx context.Context, v any) (user.Status, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := user.Status(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNUserStatus2emporiumᚋinternalᚋuserᚐStatus(ctx context.Context, sel ast.SelectionSet, v user.Status) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := scalar.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "UserStatus!")
 	}
@@ -6370,7 +6370,7 @@ func (ec *executionContext) unmarshalOUserStatus2ᚖemporiumᚋinternalᚋuser�
 	if v == nil {
 		return nil, nil
 	}
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := scalar.UnmarshalString(v)
 	res := user.Status(tmp)
 	return &res, graphql.ErrorOnPath(ctx, err)
 }
@@ -6381,7 +6381,7 @@ func (ec *executionContext) marshalOUserStatus2ᚖemporiumᚋinternalᚋuserᚐS
 	}
 	_ = sel
 	_ = ctx
-	res := graphql.MarshalString(string(*v))
+	res := scalar.MarshalString(string(*v))
 	return res
 }
 

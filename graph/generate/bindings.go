@@ -6,7 +6,6 @@ import (
 	"go/types"
 	"maps"
 	"os"
-	"path"
 	"slices"
 	"strings"
 
@@ -292,7 +291,7 @@ func (b *bindings) scalar(ref *config.TypeReference, value string) (string, erro
 		value = b.name(ref.Target) + "(" + value + ")"
 	}
 	from, scalar := ref.Marshaler.Pkg(), strings.TrimPrefix(ref.Marshaler.Name(), "Marshal")
-	if path.Base(from.Path()) == "graphql" && slices.Contains([]string{"String", "Int", "Boolean"}, scalar) {
+	if slices.Contains([]string{"String", "Int", "Boolean"}, scalar) {
 		return "exec.Append" + scalar + "(b, " + value + ")", nil
 	}
 	b.imports[from.Path()] = true
