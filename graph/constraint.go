@@ -202,7 +202,7 @@ func (c *compilation) defaults() (faults []error) {
 	for _, g := range c.given {
 		var found walk
 		if v, err := g.value.Value(nil); err == nil {
-			found.value(g.of, g.of.typ, v, origin{}, &step{name: g.of.name})
+			found.value(g.of, g.of.typ, v)
 		}
 		for _, e := range found.told {
 			faults = append(faults, fmt.Errorf("constraint: %s: the default: %s", g.place, e.Message))
@@ -219,8 +219,8 @@ func (constraints) Validate(graphql.ExecutableSchema) error { return nil }
 
 // MutateOperationContext refuses the operation or leaves it as it is.
 func (c constraints) MutateOperationContext(_ context.Context, op *graphql.OperationContext) *gqlerror.Error {
-	w := walk{constraints: c, variables: op.Variables}
-	w.selection(op.Operation.SelectionSet, nil)
+	w := walk{constraints: c, variables: op.Variables, steps: make([]step, 0, usualSteps)}
+	w.selection(op.Operation.SelectionSet)
 	if w.count == 0 {
 		return nil
 	}
@@ -252,53 +252,62 @@ type walk struct {
 	constraints
 	variables map[string]any
 	fragments []*ast.FragmentDefinition // that it has been through
+	steps     []step                    // to where it is
+	field     *ast.Field                // whose arguments it looks at
+	depth     int                       // the steps to that field
 	told      []*gqlerror.Error
 	count     int
 }
 
-// step leads to a field or a value, from the one that it is in: by its name, or as an item of a list. Steps stay on the stack,
-// as long as nothing of them is kept.
+// step leads on by a name, or to an item of a list.
 type step struct {
-	up    *step
-	name  string
-	item  bool
-	index int
+	name string
+	item int // -1 for a name
 }
 
-// origin is a field, and what leads to it.
-type origin struct {
-	field *ast.Field
-	path  *step
-}
+const usualSteps = 16
 
-func (w *walk) selection(set ast.SelectionSet, at *step) {
+func (w *walk) into(name string)  { w.steps = append(w.steps, step{name, -1}) }
+func (w *walk) intoItem(item int) { w.steps = append(w.steps, step{"", item}) }
+func (w *walk) back()             { w.steps = w.steps[:len(w.steps)-1] }
+
+func (w *walk) selection(set ast.SelectionSet) {
 	for _, s := range set {
 		switch s := s.(type) {
 		case *ast.Field:
 			if w.skipped(s.Directives) {
 				continue
 			}
-			here := &step{up: at, name: s.Alias}
+			w.into(s.Alias)
 			if len(s.Arguments) > 0 {
-				of := origin{s, here}
-				for _, b := range w.fields[s.Definition] {
-					if a := s.Arguments.ForName(b.name); a != nil {
-						if v, err := a.Value.Value(w.variables); err == nil { // or it is refused by its scalar
-							w.value(b, b.typ, v, of, &step{name: b.name})
-						}
-					}
-				}
+				w.arguments(s)
 			}
-			w.selection(s.SelectionSet, here)
+			w.selection(s.SelectionSet)
+			w.back()
 		case *ast.InlineFragment:
 			if !w.skipped(s.Directives) {
-				w.selection(s.SelectionSet, at)
+				w.selection(s.SelectionSet)
 			}
 		case *ast.FragmentSpread:
 			if !w.skipped(s.Directives) && !slices.Contains(w.fragments, s.Definition) {
 				w.fragments = append(w.fragments, s.Definition)
-				w.selection(s.Definition.SelectionSet, at)
+				w.selection(s.Definition.SelectionSet)
 			}
+		}
+	}
+}
+
+func (w *walk) arguments(f *ast.Field) {
+	w.field, w.depth = f, len(w.steps)
+	for _, b := range w.fields[f.Definition] {
+		a := f.Arguments.ForName(b.name)
+		if a == nil {
+			continue
+		}
+		if v, err := a.Value.Value(w.variables); err == nil { // or its scalar refuses it
+			w.into(b.name)
+			w.value(b, b.typ, v)
+			w.back()
 		}
 	}
 }
@@ -317,44 +326,48 @@ func (w *walk) skipped(directives ast.DirectiveList) bool {
 }
 
 // value checks one of a type that the bounds are about, or of its items. What is not of the type at all is for the scalar.
-func (w *walk) value(b *bounds, t *ast.Type, v any, of origin, at *step) {
+func (w *walk) value(b *bounds, t *ast.Type, v any) {
 	switch {
 	case v == nil:
 	case t.Elem != nil:
 		items := graphql.CoerceList(v)
 		switch {
 		case len(items) < b.minItems:
-			w.report(of, at, fmt.Sprintf("fewer items than %d", b.minItems))
+			w.report(fmt.Sprintf("this has fewer than %d items", b.minItems))
 		case len(items) > b.maxItems:
-			w.report(of, at, fmt.Sprintf("more items than %d", b.maxItems))
+			w.report(fmt.Sprintf("this has more than %d items", b.maxItems))
 			return
 		}
 		for i, item := range items {
-			w.value(b, t.Elem, item, of, &step{up: at, item: true, index: i})
+			w.intoItem(i)
+			w.value(b, t.Elem, item)
+			w.back()
 		}
 	case b.object != nil:
 		object, _ := v.(map[string]any)
 		for _, f := range *b.object {
 			if member, ok := object[f.name]; ok {
-				w.value(f, f.typ, member, of, &step{up: at, name: f.name})
+				w.into(f.name)
+				w.value(f, f.typ, member)
+				w.back()
 			}
 		}
 	case b.leaf == leafText:
-		w.text(b, v, of, at)
+		w.text(b, v)
 	case b.leaf == leafNumber:
 		switch n, ok := numberOf(v); {
 		case !ok:
 		case b.min != nil && n.LessThan(*b.min):
-			w.report(of, at, "less than "+b.min.String())
+			w.report("this is less than " + b.min.String())
 		case b.max != nil && n.GreaterThan(*b.max):
-			w.report(of, at, "more than "+b.max.String())
+			w.report("this is more than " + b.max.String())
 		}
 	case b.leaf == leafJSON:
-		w.json(v, of, at)
+		w.json(v)
 	}
 }
 
-func (w *walk) text(b *bounds, v any, of origin, at *step) {
+func (w *walk) text(b *bounds, v any) {
 	text, ok := v.(string)
 	if n, is := v.(json.Number); is { // which gqlgen takes for a String too
 		text, ok = string(n), true
@@ -368,38 +381,42 @@ func (w *walk) text(b *bounds, v any, of origin, at *step) {
 	}
 	switch {
 	case length < b.minLength:
-		w.report(of, at, fmt.Sprintf("fewer characters than %d", b.minLength))
+		w.report(fmt.Sprintf("this has fewer than %d characters", b.minLength))
 	case length > b.maxLength:
-		w.report(of, at, fmt.Sprintf("more characters than %d", b.maxLength))
+		w.report(fmt.Sprintf("this has more than %d characters", b.maxLength))
 	case b.pattern != nil && !b.pattern.MatchString(text):
-		w.report(of, at, "not of the form "+b.pattern.String())
+		w.report("this is not of the form " + b.pattern.String())
 	default:
-		w.characters(text, of, at)
+		w.characters(text)
 	}
 }
 
-func (w *walk) characters(text string, of origin, at *step) {
+func (w *walk) characters(text string) {
 	if err := scalar.CheckText(text); err != nil {
-		w.report(of, at, err.Error())
+		w.report(err.Error())
 	}
 }
 
 // json checks the texts in a JSON value.
-func (w *walk) json(v any, of origin, at *step) {
+func (w *walk) json(v any) {
 	switch v := v.(type) {
 	case string:
-		w.characters(v, of, at)
+		w.characters(v)
 	case []any:
 		for i, item := range v {
-			w.json(item, of, &step{up: at, item: true, index: i})
+			w.intoItem(i)
+			w.json(item)
+			w.back()
 		}
 	case map[string]any:
 		for _, name := range slices.Sorted(maps.Keys(v)) {
-			if scalar.CheckText(name) != nil {
-				w.report(of, at, "a name of a member is no text") // and does not belong into an answer
+			if err := scalar.CheckText(name); err != nil { // such a name does not belong into an answer
+				w.report("the name of a member: " + err.Error())
 				continue
 			}
-			w.json(v[name], of, &step{up: at, name: name})
+			w.into(name)
+			w.json(v[name])
+			w.back()
 		}
 	}
 }
@@ -422,30 +439,27 @@ func numberOf(v any) (n decimal.Decimal, ok bool) {
 }
 
 // report notes a violation at a place in the arguments of the field.
-func (w *walk) report(of origin, at *step, message string) {
+func (w *walk) report(message string) {
 	if w.count++; w.count > maxViolations {
 		return
 	}
 	e := &gqlerror.Error{Err: fault.New(fault.BadUserInput, message), Message: message, Extensions: map[string]any{"code": string(fault.BadUserInput)}}
-	for _, name := range names(of.path) {
+	for _, name := range names(w.steps[:w.depth]) {
 		e.Path = append(e.Path, ast.PathName(name))
 	}
-	e.Extensions["field"] = names(at)
-	if of.field != nil { // it is no default of the schema
-		e.Locations = []gqlerror.Location{{Line: of.field.Position.Line, Column: of.field.Position.Column}}
+	e.Extensions["field"] = names(w.steps[w.depth:])
+	if w.field != nil { // it is no default of the schema
+		e.Locations = []gqlerror.Location{{Line: w.field.Position.Line, Column: w.field.Position.Column}}
 	}
 	w.told = append(w.told, e)
 }
 
-// names are those of the steps to a place, beginning with the first.
-func names(at *step) (all []string) {
-	for ; at != nil; at = at.up {
-		name := strings.Clone(at.name)
-		if at.item {
-			name = strconv.Itoa(at.index)
+func names(steps []step) []string {
+	all := make([]string, len(steps))
+	for i, s := range steps {
+		if all[i] = s.name; s.item >= 0 {
+			all[i] = strconv.Itoa(s.item)
 		}
-		all = append(all, name)
 	}
-	slices.Reverse(all)
 	return all
 }

@@ -7,8 +7,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/99designs/gqlgen/graphql"
+	"golang.org/x/text/unicode/norm"
 
 	"emporium/graph/scalar"
 	"emporium/internal/fault"
@@ -225,4 +228,33 @@ func TestJSON(t *testing.T) {
 			t.Errorf("%#v is read as %v: %s", in, got, m)
 		}
 	}
+}
+
+// FuzzText wants a text to come back in normalisation form C, or to be refused for something that is in it.
+func FuzzText(f *testing.F) {
+	for _, text := range []string{"", "a\tb\r\n", "e\u0301", "\u212b", "\x00", "\x7f", "\u0085", "\xff", "\ufffd", "\uffff", "\U0010fffe", "\ufdd0", "\u202e", "\u2066", "\u200f", "🧵", "각", "\u0344"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		bad := !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool {
+			return unicode.Is(unicode.Cc, r) && !strings.ContainsRune("\t\n\r", r) || r == '\ufffd' || unicode.Is(unicode.Noncharacter_Code_Point, r) ||
+				unicode.Is(unicode.Bidi_Control, r) && r != '\u061c' && r != '\u200e' && r != '\u200f'
+		})
+		if err := scalar.CheckText(text); (err != nil) != bad {
+			t.Fatalf("%q: %v", text, err)
+		} else if bad {
+			return
+		}
+		got, err := scalar.UnmarshalString(text)
+		if err != nil || !norm.NFC.IsNormalString(got) || scalar.CheckText(got) != nil {
+			t.Fatalf("%q became %q, %v", text, got, err)
+		}
+		if again, _ := scalar.UnmarshalString(got); again != got {
+			t.Fatalf("%q became %q, then %q", text, got, again)
+		}
+		object, err := scalar.UnmarshalJSON(map[string]any{text: []any{text}})
+		if err != nil || object[got].([]any)[0] != got {
+			t.Fatalf("%q became %v, %v", text, object, err)
+		}
+	})
 }
