@@ -19,13 +19,12 @@ import (
 const defaultMutation = 10
 
 // costs are what fields cost, drawn from @cost and @listSize as in IBM's GraphQL Cost Directives specification: the type
-// cost, in which each object counts 1, plus the weights that fields and arguments have been given.
+// cost, in which each object counts 1, plus the weights that fields have been given.
 type costs map[*ast.FieldDefinition]cost
 
 type cost struct {
-	weight    int            // of the field, for each object that it is asked of
-	arguments map[string]int // weights of arguments, if they are given
-	once      bool           // an operation may select it once
+	weight int  // of the field, for each object that it is asked of
+	once   bool // an operation may select it once
 
 	list    bool
 	assumed int      // elements of a list
@@ -74,23 +73,14 @@ func newCosts(schema *ast.Schema) (costs, error) {
 // fieldCost reads the directives of a field; below are the lists whose size it says.
 func fieldCost(schema *ast.Schema, t *ast.Definition, f *ast.FieldDefinition) (c cost, below []*ast.FieldDefinition, err error) {
 	var faults []error
-	weight := func(d *ast.Directive) int {
-		n, err := strconv.Atoi(d.Arguments.ForName("weight").Value.Raw)
-		if err != nil || n < 0 {
-			faults = append(faults, fmt.Errorf("the weight %q is no whole number", d.Arguments.ForName("weight").Value.Raw))
-		}
-		return n
-	}
-	c = cost{list: f.Type.Elem != nil, arguments: map[string]int{}, once: f.Directives.ForName("once") != nil}
+	c = cost{list: f.Type.Elem != nil, once: f.Directives.ForName("once") != nil}
 	if t == schema.Mutation {
 		c.weight = defaultMutation
 	}
 	if d := f.Directives.ForName("cost"); d != nil {
-		c.weight = weight(d)
-	}
-	for _, a := range f.Arguments {
-		if d := a.Directives.ForName("cost"); d != nil {
-			c.arguments[a.Name] = weight(d)
+		text := d.Arguments.ForName("weight").Value.Raw
+		if c.weight, err = strconv.Atoi(text); err != nil || c.weight < 0 {
+			faults = append(faults, fmt.Errorf("the weight %q is no whole number", text))
 		}
 	}
 	d := f.Directives.ForName("listSize")
@@ -160,7 +150,7 @@ func (l limiter) MutateOperationContext(_ context.Context, op *graphql.Operation
 const introspectionCost = 100
 
 // unsizedList is how many elements a list has whose size nothing above it says: one that an interface leads to.
-const unsizedList = 10
+const unsizedList = 5
 
 // estimate is what a selection on one object comes to.
 type estimate struct {
@@ -251,33 +241,22 @@ func (e *estimator) field(f *ast.Field) estimate {
 		}
 	}
 	one.fixed = float64(c.weight)
-	if len(c.slicing)+len(c.arguments) == 0 {
-		e.objects(&one, c, below, f, nil)
-	} else {
-		e.objects(&one, c, below, f, f.ArgumentMap(e.variables))
-	}
-	return one
-}
-
-// objects adds the objects of a field, and what is below them.
-func (e *estimator) objects(one *estimate, c cost, below estimate, f *ast.Field, arguments map[string]any) {
-	for name, weight := range c.arguments {
-		if arguments[name] != nil {
-			one.fixed += float64(weight)
-		}
-	}
 	if len(f.SelectionSet) == 0 {
-		return
+		return one
 	}
-	size := c.size(arguments)
+	var arguments map[string]any
+	if len(c.slicing) > 0 {
+		arguments = f.ArgumentMap(e.variables)
+	}
 	switch {
 	case c.bySize:
 		one.each = 1 + below.cost()
 	case c.sized:
-		one.fixed += 1 + below.fixed + size*below.each
+		one.fixed += 1 + below.fixed + c.size(arguments)*below.each
 	default:
-		one.fixed += size * (1 + below.cost())
+		one.fixed += c.size(arguments) * (1 + below.cost())
 	}
+	return one
 }
 
 // size is how many elements a field has at most, as far as that is known.

@@ -20,7 +20,7 @@ import (
 func guardOf(f *ast.FieldDefinition) (guard exec.Guard, err error) {
 	for _, d := range f.Directives {
 		switch d.Name {
-		case "public", "deprecated", "cacheControl":
+		case "public", "deprecated", "cacheControl", "cost", "listSize", "once":
 		case "authenticated":
 			guard = authenticated
 		case "hasRole":

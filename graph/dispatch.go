@@ -32,9 +32,26 @@ func (o Options) dispatch(ctx context.Context, exec graphql.GraphExecutor, op *g
 	respond, ctx := exec.DispatchOperation(ctx, op)
 	response := respond(ctx)
 	if o.Points != nil {
-		o.Points.Settle(kind, payer, estimated-max(actualCost(op), 1))
+		o.Points.Settle(ctx, kind, payer, estimated-max(actualCost(op), 1))
 	}
 	return response, true
+}
+
+// explainedCost is what an operation costs: `extensions.cost` of the answer to a POST whose `extensions.cost.explain` is true.
+type explainedCost struct {
+	Estimated int `json:"estimated"` // before it was executed
+	Actual    int `json:"actual"`
+}
+
+// costed executes an operation, whatever is kept, and tells in its answer what it costs.
+func (p post) costed(ctx context.Context, exec graphql.GraphExecutor, op *graphql.OperationContext) (response *graphql.Response, begun bool, body []byte) {
+	if p.answers != nil && op.Operation.Operation == ast.Mutation {
+		response, begun = p.answers.mutation(ctx, exec, op)
+	} else {
+		response, begun = p.dispatch(ctx, exec, op)
+	}
+	body = appendAnswer(nil, response, begun)
+	return response, begun, withExtension(body, "cost", explainedCost{estimatedCost(op), actualCost(op)})
 }
 
 // payer is by whom the points of an operation are counted.

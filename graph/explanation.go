@@ -30,9 +30,9 @@ type explanation struct {
 	Reason   string   `json:"reason,omitempty"`
 }
 
-// wantsExplanation reports whether a request asks how its answer is come by.
-func wantsExplanation(r *http.Request, params *graphql.RawParams) bool {
-	asked, _ := params.Extensions["cache"].(map[string]any)
+// wantsExplanation reports whether a request asks how its answer is come by, or what it costs.
+func wantsExplanation(r *http.Request, params *graphql.RawParams, of string) bool {
+	asked, _ := params.Extensions[of].(map[string]any)
 	return r.Method == http.MethodPost && asked["explain"] == true
 }
 

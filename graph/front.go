@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"hash/maphash"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -113,23 +114,36 @@ func (a *answers) write(w http.ResponseWriter, r *http.Request, e *cache.Entry, 
 	}
 	body, encoding := e.Variant(accepted)
 	h["Content-Type"] = form.contentType(http.StatusOK)
-	h["Vary"] = varyForm
+	vary := varyForm
 	if r.Method == http.MethodPost {
 		h["Cache-Control"] = noStore
 	} else {
 		etag := e.ETag(form.variant(encoding))
+		if p.scope(actor) != scopePublic {
+			vary = varyViewer
+		}
 		a.describe(h, e, p, actor, etag)
 		if matches(r.Header.Get("If-None-Match"), etag) {
+			addVary(h, vary)
 			h.Del("Content-Type")
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
 	}
+	addVary(h, vary)
 	if encoding != "" {
 		h.Set("Content-Encoding", encoding)
 	}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	_, _ = w.Write(body) // whoever does not read the answer has gone
+}
+
+// addVary sets the header, or adds to what it says of origins.
+func addVary(h http.Header, vary []string) {
+	if of := h["Vary"]; len(of) > 0 {
+		vary = append(slices.Clip(of), vary...)
+	}
+	h["Vary"] = vary
 }
 
 // maxSurrogateKeys bounds the header; what depends on more is not left to a cache on the way.
@@ -141,9 +155,6 @@ func (a *answers) describe(h http.Header, e *cache.Entry, p *policy, actor auth.
 	h.Set("ETag", etag)
 	h.Set("Age", strconv.Itoa(int(time.Since(e.Made).Seconds())))
 	s := p.scope(actor)
-	if s != scopePublic {
-		h["Vary"] = varyViewer
-	}
 	if p.guarded || s == scopeViewer || s == scopeRole && actor.Roles&p.roles != 0 {
 		h.Set("Cache-Control", "private, no-cache")
 		return

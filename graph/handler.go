@@ -21,6 +21,7 @@ import (
 	"emporium/internal/cache"
 	"emporium/internal/cache/remote"
 	"emporium/internal/fault"
+	"emporium/internal/httpserver"
 	"emporium/internal/jobs"
 	"emporium/internal/telemetry"
 )
@@ -36,6 +37,7 @@ type Options struct {
 	Timeout       time.Duration // of one request; 0: 15 s
 	Limits        Limits        // zero: DefaultLimits
 	Points        *auth.Points  // bounds what the operations of a viewer or an address cost; nil: nothing does
+	Origins       []string      // of pages that may ask, beside those of the server's own
 	Draft         bool          // answer as graphql-http's audits want it: see form, and take documents by GET
 	Schema        *ast.Schema   // nil: the generated one; another one in tests of the start-up check
 
@@ -135,12 +137,16 @@ func (o Options) handler(schema graphql.ExecutableSchema) (http.Handler, error) 
 	server.AroundResponses(o.response)
 	server.AroundFields(generatedField)
 	checked := requests{Options: o, front: transport.front, documents: documents, next: o.viewer(server)}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	all := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if opensSocket(r) { // the viewer is told in its first message
 			server.ServeHTTP(w, r)
 			return
 		}
 		checked.ServeHTTP(w, r)
+	})
+	return httpserver.CrossSite(all, o.Origins, func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Cache-Control"] = noStore
+		o.refuse(w, r, http.StatusForbidden, fault.New(fault.Forbidden, "pages of this origin may not ask"))
 	}), nil
 }
 

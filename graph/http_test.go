@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/99designs/gqlgen/graphql/introspection"
-
 	"emporium/internal/postgres"
 )
 
@@ -62,49 +60,6 @@ func TestRequestsThatAreRefused(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestLimits sends small documents that ask for much, and wants them refused before anything is read.
-func TestLimits(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, 1)
-	doubling := "query { ...F0 }\n"
-	for i := range 30 {
-		doubling += fmt.Sprintf("fragment F%d on Query { ...F%d ...F%d }\n", i, i+1, i+1)
-	}
-	doubling += "fragment F30 on Query { categories { name } }"
-	for name, c := range map[string]struct {
-		query, says string
-		variables   map[string]any
-	}{
-		"lists in lists":                   {query: `{ products(first: 100) { nodes { variants { product { variants { product { variants { product { variants { id } } } } } } } } } }`, says: "objects"},
-		"pages in pages":                   {query: `query($n: Int = 100) { users(first: $n) { nodes { orders(first: $n) { nodes { lines { id } } } } } }`, says: "objects"},
-		"many nodes":                       {query: `query { ` + strings.Repeat(`a: nodes(ids: []) { id } `, 1) + strings.Repeat("x: viewer { id } ", 21) + ` }`, says: "root fields"},
-		"depth":                            {query: `{ viewer { ` + strings.Repeat("orders(first: 1) { nodes { customer { ", 5) + "id" + strings.Repeat(" } } }", 5) + ` } }`, says: "deeper"},
-		"types in types":                   {query: `{ __schema { types ` + strings.Repeat("{ fields { type ", 5) + "{ name }" + strings.Repeat(" } }", 5) + ` } }`, says: "introspection depth"},
-		"doubling fragments":               {query: doubling, says: "root fields"},
-		"fields in fragments in fragments": {query: wide(), says: "20000 fields"},
-		"the schema among other things":    {query: `{ __schema { queryType { name } } viewer { id } }`, says: "operation of its own"},
-		"a condition that is null": {query: `query($b: Boolean = true) { categories @skip(if: $b) { name } }`, says: "@skip",
-			variables: map[string]any{"b": nil}},
-		"a condition that is null in a fragment": {query: `query($b: Boolean = true) { categories { ...F } } fragment F on Category { ... @include(if: $b) { name } }`,
-			says: "@include", variables: map[string]any{"b": nil}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			a := w.ask("admin", c.query, c.variables)
-			if !strings.Contains(a.body, c.says) || strings.Join(a.codes(), "") != "BAD_USER_INPUT " || strings.Contains(a.body, `"data"`) || a.status != 422 {
-				t.Errorf("%d %.300s", a.status, a.body)
-			}
-			if slices.ContainsFunc(a.statements, func(s string) bool { return s != "users.check_session" }) {
-				t.Errorf("statements were run: %v", a.statements)
-			}
-		})
-	}
-	// What real pages and tools ask for passes.
-	w.data("", introspection.Query, nil)
-	w.data("admin", `{ orders(first: 100) { nodes { number customer { name addresses { city } } lines { title variant { sku product { title media { url } } } }
-		payments { status events { kind } } fulfillments { lines { line { title } } } events { kind } } } }`, nil)
 }
 
 // wide is a small document of 9 to the power of 5 fields, which asks for nothing that there is.

@@ -32,7 +32,7 @@ type Limits struct {
 // DefaultLimits let through what shops' pages and tools ask for.
 func DefaultLimits() Limits {
 	return Limits{Body: 256 << 10, Tokens: 1_200, Depth: 10, Introspection: 20, Aliases: 15, SameField: 5, Directives: 20,
-		RootFields: 10, Mutations: 3, Cost: 10_000, Statements: 100}
+		RootFields: 10, Mutations: 3, Cost: 20_000, Statements: 100}
 }
 
 const (

@@ -5929,14 +5929,14 @@ enum CacheControlScope {
 # ---------------------------------------------------------------------------------------------------------------------
 
 """
-What a field, or an argument that is given, costs beside the objects that the field returns, which cost one each. Fields of
-` + "`" + `Mutation` + "`" + ` cost 10 without it, other fields nothing. It is a whole number, in a text as IBM's cost directives have it.
+What a field costs beside the objects that it returns, which cost one each. Fields of ` + "`" + `Mutation` + "`" + ` cost 10 without it, other
+fields nothing. It is a whole number, in a text as IBM's cost directives have it.
 """
-directive @cost(weight: String!) on FIELD_DEFINITION | ARGUMENT_DEFINITION
+directive @cost(weight: String!) on FIELD_DEFINITION
 
 """
 How many elements a list is taken to have before it is read: as many as the first of the arguments says that is given, of
-lists of IDs their length. Without this directive, and without such an argument, a list is taken to have 10.
+lists of IDs their length. Without this directive, and without such an argument, a list is taken to have 5.
 """
 directive @listSize(
   "The number of elements when no argument says it."
@@ -6339,12 +6339,12 @@ type Mutation {
   signUp(
     "Who, and with which password."
     input: SignUpInput!
-  ): SignInPayload @public @once
+  ): SignInPayload @public @once @cost(weight: "100")
   "Signs in with e-mail address and password."
   signIn(
     "Who, and with which password."
     input: SignInInput!
-  ): SignInPayload @public @once
+  ): SignInPayload @public @once @cost(weight: "100")
   "Exchanges a refresh token for new tokens. Each refresh token works once; a second use ends the whole session."
   tokenRefresh(
     "The refresh token, unless it comes in the cookie."
@@ -6358,7 +6358,7 @@ type Mutation {
   passwordChange(
     "The old and the new password."
     input: PasswordChangeInput!
-  ): PasswordChangePayload @authenticated @once
+  ): PasswordChangePayload @authenticated @once @cost(weight: "100")
   """
   Sends a mail by which a new password can be chosen, if there is an account with the e-mail address. The answer is the
   same, and comes as fast, when there is none.
@@ -6371,7 +6371,7 @@ type Mutation {
   passwordReset(
     "The token of the mail, and the new password."
     input: PasswordResetInput!
-  ): PasswordResetPayload @public @once
+  ): PasswordResetPayload @public @once @cost(weight: "100")
   "Sends the viewer a mail by which the e-mail address is verified. Signing up does so, too."
   emailVerificationRequest: EmailVerificationRequestPayload @authenticated @once
   "Verifies the e-mail address of whoever has got the mail."
@@ -6386,14 +6386,14 @@ type Mutation {
   emailChangeRequest(
     "The new address, and the viewer's password."
     input: EmailChangeRequestInput!
-  ): EmailChangeRequestPayload @authenticated @once
+  ): EmailChangeRequestPayload @authenticated @once @cost(weight: "100")
   "Gives an account the e-mail address to which the mail has gone, and ends all its sessions but the viewer's."
   emailChangeConfirm(
     "The token of the mail."
     input: EmailChangeConfirmInput!
   ): EmailChangeConfirmPayload @public @once
   "All that is known of the viewer, as JSON: the account with its address book, sessions and history, the cart, orders, payments."
-  accountExport: AccountExportPayload @authenticated
+  accountExport: AccountExportPayload @authenticated @cost(weight: "100")
   """
   Deletes the viewer's account: name, e-mail address, telephone number, address book, sessions and cart are erased. Orders stay as
   they were placed, as the law asks. This can not be undone.
@@ -6401,7 +6401,7 @@ type Mutation {
   accountDelete(
     "The viewer's password."
     input: AccountDeleteInput!
-  ): AccountDeletePayload @authenticated @once
+  ): AccountDeletePayload @authenticated @once @cost(weight: "100")
 
   "Changes the viewer's profile."
   profileUpdate(
@@ -6469,7 +6469,7 @@ type Mutation {
     input: OrderPlaceInput!
     "A text of the client's own for this change, 1 to 255 visible ASCII characters. Sent again within 24 hours it is answered as before, and nothing is done twice."
     idempotencyKey: String! @constraint(maxLength: 255, pattern: "^[!-~]*$")
-  ): OrderPlacePayload @public
+  ): OrderPlacePayload @public @cost(weight: "100")
   "Pays what is still owed for an order that was placed."
   orderPay(
     "Which order, and how it is paid."
@@ -6940,7 +6940,7 @@ type UserConnection {
   "Where the page lies."
   pageInfo: PageInfo!
   "How many users match in all."
-  totalCount: Int!
+  totalCount: Int! @cost(weight: "5")
 }
 
 "A user in a list."
@@ -7968,9 +7968,9 @@ type ProductConnection @open @cacheControl(scope: ROLE) {
   "Where the page lies."
   pageInfo: PageInfo!
   "How many products match in all."
-  totalCount: Int!
+  totalCount: Int! @cost(weight: "5")
   "What the matching products could be narrowed down by, with counts."
-  facets: ProductFacets!
+  facets: ProductFacets! @cost(weight: "20")
 }
 
 "A product in a list."
@@ -9391,7 +9391,7 @@ type OrderConnection {
   "Where the page lies."
   pageInfo: PageInfo!
   "How many orders match in all, of those that the viewer may see."
-  totalCount: Int!
+  totalCount: Int! @cost(weight: "5")
 }
 
 "An order in a list."
@@ -10006,7 +10006,7 @@ type PaymentConnection {
   "Where the page lies."
   pageInfo: PageInfo!
   "How many payments match in all."
-  totalCount: Int!
+  totalCount: Int! @cost(weight: "5")
 }
 
 "A payment in a list."

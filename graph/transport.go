@@ -79,6 +79,8 @@ func (p post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecu
 		p.documents.keep(x.persisted.digest, params.Query)
 	}
 	switch {
+	case wantsExplanation(r, x.params, "cost"):
+		x.send(p.costed(ctx, exec, op))
 	case p.answers == nil:
 		response, begun := p.dispatch(ctx, exec, op)
 		x.answer(response, begun)
@@ -93,7 +95,7 @@ func (p post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecu
 // query answers a query by way of the cache.
 func (p post) query(w http.ResponseWriter, r *http.Request, x *exchange, exec graphql.GraphExecutor, op *graphql.OperationContext) {
 	ctx := r.Context()
-	explains := wantsExplanation(r, x.params)
+	explains := wantsExplanation(r, x.params, "cache")
 	if explains && (p.open || auth.Staff(ctx)) {
 		x.form.send(w, http.StatusOK, p.answers.explained(ctx, exec, op))
 		return

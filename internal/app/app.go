@@ -291,10 +291,15 @@ func (a *App) routes() (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("OIDC_ISSUERS: %w", err)
 	}
+	points, err := a.points()
+	if err != nil {
+		return nil, err
+	}
 	a.streams = graph.NewStreams()
 	api, err := graph.NewHandler(graph.Options{
 		Services: a.services, Streams: a.streams, Queues: a.queues, Verifier: verifier, Metrics: a.metrics, Timeout: a.cfg.OperationTimeout,
-		Introspection: graph.Introspection(a.cfg.Introspection), Draft: a.cfg.HTTPProfile == "audit", Cache: a.cache, MaxAge: a.cfg.CacheMaxAge, Purged: a.purger != nil, Documents: a.documents,
+		Introspection: graph.Introspection(a.cfg.Introspection), Draft: a.cfg.HTTPProfile == "audit", Limits: graph.Limits(a.cfg.Limits), Points: points, Origins: a.cfg.Origins,
+		Cache: a.cache, MaxAge: a.cfg.CacheMaxAge, Purged: a.purger != nil, Documents: a.documents,
 		Cookies: graph.CookiePolicy{Path: endpoint, MaxAge: a.cfg.SessionTTL, Secure: a.cfg.CookieSecure},
 	})
 	if err != nil {
@@ -319,7 +324,28 @@ func (a *App) routes() (http.Handler, error) {
 	for i, n := range a.cfg.TrustedProxies {
 		proxies[i] = n.Prefix
 	}
-	return httpserver.Wrap(mux, httpserver.Options{Metrics: a.metrics, TrustedProxies: proxies, Route: route}), nil
+	return httpserver.Wrap(mux, httpserver.Options{Metrics: a.metrics, TrustedProxies: proxies, Route: route,
+		HSTS: a.cfg.TLSCertFile != "" || a.cfg.CookieSecure}), nil
+}
+
+// points returns what bounds the cost of operations; nil if nothing does.
+func (a *App) points() (*auth.Points, error) {
+	limits := map[string]auth.Limit{}
+	for kind, n := range map[string]int{auth.ThrottleViewerPoints: a.cfg.Points, auth.ThrottleAddressPoints: a.cfg.AddressPoints} {
+		if n > 0 {
+			limits[kind] = auth.PerSecond(n)
+		}
+	}
+	if len(limits) == 0 {
+		return nil, nil
+	}
+	// Its own throttle: what happens to it keeps nobody from signing in.
+	throttle, err := auth.NewThrottle(auth.ThrottleConfig{
+		Redis: a.redis.client, Secret: a.secrets.sealer.Index("throttle", "secret"), Limits: limits, Log: a.log})
+	if err != nil {
+		return nil, err
+	}
+	return auth.NewPoints(throttle)
 }
 
 // route names a path in metrics.

@@ -9,14 +9,15 @@ import (
 )
 
 const (
-	leaseTime  = time.Second
 	leaseShare = 100     // the part of a bucket that is fetched in advance
+	leaseMost  = 10      // the part that a process holds for longer
 	maxLeases  = 1 << 14 // about 3 MB
 )
 
 // Points bounds what the operations of a viewer or an address may cost, in points: a leaky bucket (GCRA) that all processes
-// share by way of a Throttle. A process fetches a hundredth of a bucket more than it needs, and uses that up within a second
-// before it asks again, so that few operations wait for Redis. It is safe for concurrent use.
+// share by way of a Throttle. A process fetches a hundredth of a bucket more than it needs, and keeps what operations have
+// not used, up to a tenth, so that few of them wait for Redis; by so much more can be used at once. It is safe for
+// concurrent use.
 type Points struct {
 	throttle *Throttle
 	leases   *lru.Cache[leaseKey, *lease]
@@ -26,9 +27,8 @@ type leaseKey struct{ kind, key string }
 
 // lease is what a process has fetched and not used.
 type lease struct {
-	mu    sync.Mutex
-	left  int // below 0: operations have cost more than was reserved
-	until time.Time
+	mu   sync.Mutex
+	left int // below 0: operations have cost more than was reserved
 }
 
 // NewPoints returns Points over a throttle.
@@ -47,28 +47,32 @@ func (p *Points) Reserve(ctx context.Context, kind, key string, n int) (ok bool,
 	l := p.lease(kind, key)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.left > 0 && time.Now().After(l.until) {
-		l.left = 0
-	}
 	if l.left < n {
 		need := n - l.left
 		taken, wait := p.throttle.Take(ctx, kind, key, need, need+limit.Burst/leaseShare)
 		if taken < need {
 			return false, wait
 		}
-		l.left, l.until = l.left+taken, time.Now().Add(leaseTime)
+		l.left += taken
 	}
 	l.left -= n
 	return true, 0
 }
 
 // Settle gives points back that were reserved and not used, or takes those that were used beyond, below 0.
-func (p *Points) Settle(kind, key string, n int) {
-	if _, limited := p.throttle.limits[kind]; limited && n != 0 {
-		l := p.lease(kind, key)
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.left = max(l.left+n, -p.throttle.limits[kind].Burst/2)
+func (p *Points) Settle(ctx context.Context, kind, key string, n int) {
+	limit, limited := p.throttle.limits[kind]
+	if !limited || n == 0 {
+		return
+	}
+	l := p.lease(kind, key)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	// A debt can be paid: no operation costs more than half a bucket.
+	l.left = max(l.left+n, -limit.Burst/2)
+	if beyond := l.left - limit.Burst/leaseMost; beyond > 0 {
+		l.left -= beyond
+		p.throttle.Return(ctx, kind, key, beyond)
 	}
 }
 

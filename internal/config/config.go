@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -86,11 +87,30 @@ type Config struct {
 	TrustedProxies []Network  `env:"TRUSTED_PROXIES"`
 	Playground     string     `env:"PLAYGROUND"`
 	Introspection  string     `env:"INTROSPECTION"`
+	Limits         Limits     `envPrefix:"LIMIT_"`
+	Points         int        `env:"RATE_LIMIT" envDefault:"2000"`
+	AddressPoints  int        `env:"RATE_LIMIT_ADDRESS" envDefault:"10000"`
+	Origins        []string   `env:"CORS_ORIGINS"`
 	HTTPProfile    string     `env:"HTTP_PROFILE" envDefault:"default"`
 	LogLevel       slog.Level `env:"LOG_LEVEL" envDefault:"info"`
 
 	OperationTimeout time.Duration `env:"OPERATION_TIMEOUT" envDefault:"15s"`
 	ShutdownGrace    time.Duration `env:"SHUTDOWN_GRACE" envDefault:"20s"`
+}
+
+// Limits bound what a GraphQL request may ask for; graph.Limits says of what each is.
+type Limits struct {
+	Body          int64 `env:"BODY_BYTES" envDefault:"262144"`
+	Tokens        int   `env:"TOKENS" envDefault:"1200"`
+	Depth         int   `env:"DEPTH" envDefault:"10"`
+	Introspection int   `env:"INTROSPECTION_DEPTH" envDefault:"20"`
+	Aliases       int   `env:"ALIASES" envDefault:"15"`
+	SameField     int   `env:"SAME_FIELD_ALIASES" envDefault:"5"`
+	Directives    int   `env:"DIRECTIVES" envDefault:"20"`
+	RootFields    int   `env:"ROOT_FIELDS" envDefault:"10"`
+	Mutations     int   `env:"MUTATIONS" envDefault:"3"`
+	Cost          int   `env:"COST" envDefault:"20000"`
+	Statements    int   `env:"STATEMENTS" envDefault:"100"`
 }
 
 // Domains are the domains that can have a database of their own.
@@ -169,6 +189,25 @@ func Load(environ []string) (Config, error) {
 		fail("PLAYGROUND is `on` or `off`")
 	}
 	c.Introspection = c.orDefault(c.Introspection)
+	limits := reflect.ValueOf(c.Limits)
+	for i := range limits.NumField() {
+		if limits.Field(i).Int() < 1 {
+			fail("LIMIT_%s is below 1", limits.Type().Field(i).Tag.Get("env"))
+		}
+	}
+	for name, n := range map[string]int{"RATE_LIMIT": c.Points, "RATE_LIMIT_ADDRESS": c.AddressPoints} {
+		if n < 0 || n > 1_000_000 {
+			fail("%s is a number of points from 0, for no limit, to 1000000", name)
+		}
+		if burst := auth.PerSecond(max(n, 1)).Burst; n > 0 && burst < 2*c.Limits.Cost {
+			fail("%s lets %d points be used at once, and an operation may cost more than half of that (LIMIT_COST)", name, burst)
+		}
+	}
+	for _, o := range c.Origins {
+		if u, err := url.Parse(o); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || o != u.Scheme+"://"+u.Host {
+			fail("CORS_ORIGINS: %q is not of the form https://shop.example.com", o)
+		}
+	}
 	if c.HTTPProfile != "default" && c.HTTPProfile != "audit" {
 		fail("HTTP_PROFILE is `default` or `audit`")
 	}
@@ -330,12 +369,14 @@ func variable(field string) string {
 }
 
 // Variables returns the names of all variables, in the order of the fields.
-func Variables() []string {
-	t := reflect.TypeFor[Config]()
-	names := make([]string, 0, t.NumField())
-	for i := range t.NumField() {
-		if name := t.Field(i).Tag.Get("env"); name != "" {
-			names = append(names, name)
+func Variables() []string { return variables(reflect.TypeFor[Config](), "") }
+
+func variables(of reflect.Type, prefix string) (names []string) {
+	for field := range of.Fields() {
+		if name := field.Tag.Get("env"); name != "" {
+			names = append(names, prefix+name)
+		} else if below := field.Tag.Get("envPrefix"); below != "" {
+			names = append(names, variables(field.Type, below)...)
 		}
 	}
 	return names

@@ -43,7 +43,10 @@ func TestDefaults(t *testing.T) {
 		Currency: "EUR", TaxIncluded: true, PhoneRegion: "DE",
 		MailFrom: "Emporium <shop@example.com>", PublicURL: "http://localhost:8080",
 		TestProviderAddr: "127.0.0.1:8099",
-		Playground:       "on", Introspection: "on", HTTPProfile: "default", LogLevel: slog.LevelInfo,
+		Limits: config.Limits{Body: 256 << 10, Tokens: 1200, Depth: 10, Introspection: 20, Aliases: 15, SameField: 5, Directives: 20,
+			RootFields: 10, Mutations: 3, Cost: 20_000, Statements: 100},
+		Points: 2000, AddressPoints: 10_000,
+		Playground: "on", Introspection: "on", HTTPProfile: "default", LogLevel: slog.LevelInfo,
 		OperationTimeout: 15 * time.Second, ShutdownGrace: 20 * time.Second,
 	}
 	if got := load(t); !reflect.DeepEqual(got, want) || !got.Private() {
@@ -74,7 +77,11 @@ func TestEveryVariableIsRead(t *testing.T) {
 		"PAYMENT_PROVIDER=stripe", "STRIPE_API_KEY=sk", "STRIPE_WEBHOOK_SECRET=wh", "STRIPE_API_URL=http://st",
 		"TEST_PROVIDER_URL=http://tp", "TEST_PROVIDER_KEY=tk", "TEST_PROVIDER_WEBHOOK_SECRET=tw", "TEST_PROVIDER_ADDR=127.0.0.1:1",
 		"TLS_CERT_FILE=/c", "TLS_KEY_FILE=/ck", "COOKIE_SECURE=true",
-		"TRUSTED_PROXIES=10.0.0.0/8,192.0.2.7,2001:db8::/32,::1", "PLAYGROUND=on", "INTROSPECTION=staff", "HTTP_PROFILE=audit", "LOG_LEVEL=warn",
+		"TRUSTED_PROXIES=10.0.0.0/8,192.0.2.7,2001:db8::/32,::1", "PLAYGROUND=on", "INTROSPECTION=staff",
+		"LIMIT_BODY_BYTES=1", "LIMIT_TOKENS=2", "LIMIT_DEPTH=3", "LIMIT_INTROSPECTION_DEPTH=4", "LIMIT_ALIASES=5",
+		"LIMIT_SAME_FIELD_ALIASES=6", "LIMIT_DIRECTIVES=7", "LIMIT_ROOT_FIELDS=8", "LIMIT_MUTATIONS=9", "LIMIT_COST=10",
+		"LIMIT_STATEMENTS=11", "RATE_LIMIT=12", "RATE_LIMIT_ADDRESS=0",
+		"CORS_ORIGINS=https://a.example.com,http://b.example.com:8080", "HTTP_PROFILE=audit", "LOG_LEVEL=warn",
 		"OPERATION_TIMEOUT=3s", "SHUTDOWN_GRACE=4s",
 	}
 	want := config.Config{
@@ -94,6 +101,9 @@ func TestEveryVariableIsRead(t *testing.T) {
 		TLSCertFile: "/c", TLSKeyFile: "/ck", CookieSecure: true,
 		TrustedProxies: []config.Network{{Prefix: netip.MustParsePrefix("10.0.0.0/8")}, {Prefix: netip.MustParsePrefix("192.0.2.7/32")},
 			{Prefix: netip.MustParsePrefix("2001:db8::/32")}, {Prefix: netip.MustParsePrefix("::1/128")}},
+		Limits: config.Limits{Body: 1, Tokens: 2, Depth: 3, Introspection: 4, Aliases: 5, SameField: 6, Directives: 7,
+			RootFields: 8, Mutations: 9, Cost: 10, Statements: 11},
+		Points: 12, AddressPoints: 0, Origins: []string{"https://a.example.com", "http://b.example.com:8080"},
 		Playground: "on", Introspection: "staff", HTTPProfile: "audit", LogLevel: slog.LevelWarn,
 		OperationTimeout: 3 * time.Second, ShutdownGrace: 4 * time.Second,
 	}
@@ -152,6 +162,12 @@ func TestWrongVariablesAreNamed(t *testing.T) {
 		{[]string{"CURRENCY=eur"}, []string{"CURRENCY"}},
 		{[]string{"PHONE_REGION=Germany"}, []string{"PHONE_REGION"}},
 		{[]string{"PHONE_REGION=ZZ"}, []string{"PHONE_REGION"}},
+		{[]string{"LIMIT_DEPTH=0"}, []string{"LIMIT_DEPTH"}},
+		{[]string{"LIMIT_TOKENS=many"}, []string{"LIMIT_TOKENS"}},
+		{[]string{"RATE_LIMIT=-1"}, []string{"RATE_LIMIT"}},
+		{[]string{"RATE_LIMIT_ADDRESS=10"}, []string{"LIMIT_COST", "RATE_LIMIT_ADDRESS"}},
+		{[]string{"CORS_ORIGINS=*"}, []string{"CORS_ORIGINS"}},
+		{[]string{"CORS_ORIGINS=https://a.example.com/"}, []string{"CORS_ORIGINS"}},
 		{[]string{"HTTP_PROFILE=old"}, []string{"HTTP_PROFILE"}},
 		{[]string{"TLS_CERT_FILE=/cert.pem"}, []string{"TLS_CERT_FILE", "TLS_KEY_FILE"}},
 		{[]string{"TLS_KEY_FILE=/key.pem"}, []string{"TLS_CERT_FILE", "TLS_KEY_FILE"}},
@@ -375,9 +391,11 @@ func TestDocumentation(t *testing.T) {
 	}
 
 	want := map[string]string{"COOKIE_SECURE": "false"} // as is every switch that is not set
-	for field := range reflect.TypeFor[config.Config]().Fields() {
-		if value, ok := field.Tag.Lookup("envDefault"); ok {
-			want[field.Tag.Get("env")] = value
+	for prefix, of := range map[string]reflect.Type{"": reflect.TypeFor[config.Config](), "LIMIT_": reflect.TypeFor[config.Limits]()} {
+		for field := range of.Fields() {
+			if value, ok := field.Tag.Lookup("envDefault"); ok {
+				want[prefix+field.Tag.Get("env")] = value
+			}
 		}
 	}
 	if !maps.Equal(defaults, want) {

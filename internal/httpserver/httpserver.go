@@ -26,6 +26,7 @@ type Options struct {
 	Metrics        *telemetry.Metrics
 	TrustedProxies []netip.Prefix           // whose X-Forwarded-For is believed
 	Route          func(path string) string // the name of a path in metrics, one of a fixed set
+	HSTS           bool                     // clients come by TLS alone, and are told to
 }
 
 var requestID = regexp.MustCompile(`^[A-Za-z0-9._-]{8,64}$`)
@@ -34,6 +35,9 @@ var requestID = regexp.MustCompile(`^[A-Za-z0-9._-]{8,64}$`)
 var (
 	noSniff    = slices.Clip([]string{"nosniff"})
 	noReferrer = slices.Clip([]string{"no-referrer"})
+	noFrames   = slices.Clip([]string{"DENY"})
+	noContent  = slices.Clip([]string{"default-src 'none'; frame-ancestors 'none'"}) // pages have policies of their own
+	tlsAlone   = slices.Clip([]string{"max-age=63072000; includeSubDomains"})        // two years (RFC 6797)
 )
 
 // newID returns a text that hardly comes twice, of the form of crypto/rand's Text. It tells requests apart and keeps nobody
@@ -62,6 +66,11 @@ func Wrap(next http.Handler, o Options) http.Handler {
 		h["X-Request-Id"] = []string{request.ID}
 		h["X-Content-Type-Options"] = noSniff
 		h["Referrer-Policy"] = noReferrer
+		h["X-Frame-Options"] = noFrames
+		h["Content-Security-Policy"] = noContent
+		if o.HSTS {
+			h["Strict-Transport-Security"] = tlsAlone
+		}
 
 		o.Metrics.InFlight(1)
 		out := &recorder{ResponseWriter: w, status: http.StatusOK}
