@@ -108,11 +108,7 @@ var (
 // write sends an answer that is kept. To a GET it says for how long, and for whom, others may keep it (RFC 9111).
 func (a *answers) write(w http.ResponseWriter, r *http.Request, e *cache.Entry, p *policy, actor auth.Actor, form form) {
 	h := w.Header()
-	accepted := ""
-	if v := r.Header["Accept-Encoding"]; len(v) > 0 {
-		accepted = v[0]
-	}
-	body, encoding := e.Variant(accepted)
+	body, encoding := e.Variant(list(r.Header["Accept-Encoding"]))
 	h["Content-Type"] = form.contentType(http.StatusOK)
 	vary := varyForm
 	if r.Method == http.MethodPost {
@@ -123,7 +119,7 @@ func (a *answers) write(w http.ResponseWriter, r *http.Request, e *cache.Entry, 
 			vary = varyViewer
 		}
 		a.describe(h, e, p, actor, etag)
-		if matches(r.Header.Get("If-None-Match"), etag) {
+		if matches(list(r.Header["If-None-Match"]), etag) {
 			addVary(h, vary)
 			h.Del("Content-Type")
 			w.WriteHeader(http.StatusNotModified)
@@ -146,6 +142,14 @@ func addVary(h http.Header, vary []string) {
 	h["Vary"] = vary
 }
 
+// list returns a header that is a list, which may come in several lines (RFC 9110, 5.3).
+func list(lines []string) string {
+	if len(lines) == 1 {
+		return lines[0]
+	}
+	return strings.Join(lines, ",")
+}
+
 // maxSurrogateKeys bounds the header; what depends on more is not left to a cache on the way.
 const maxSurrogateKeys = 250
 
@@ -153,7 +157,7 @@ const maxSurrogateKeys = 250
 // changed; those in front of the server may keep public answers for as long as the fields say, if they are told what to drop.
 func (a *answers) describe(h http.Header, e *cache.Entry, p *policy, actor auth.Actor, etag string) {
 	h.Set("ETag", etag)
-	h.Set("Age", strconv.Itoa(int(time.Since(e.Made).Seconds())))
+	h.Set("Age", strconv.Itoa(max(0, int(time.Since(e.Made).Seconds())))) // another process may have made it, by another clock
 	s := p.scope(actor)
 	if p.guarded || s == scopeViewer || s == scopeRole && actor.Roles&p.roles != 0 {
 		h.Set("Cache-Control", "private, no-cache")
@@ -164,7 +168,8 @@ func (a *answers) describe(h http.Header, e *cache.Entry, p *policy, actor auth.
 		h.Set("Cache-Control", "public, no-cache")
 		return
 	}
-	h.Set("Cache-Control", "public, no-cache, s-maxage="+strconv.Itoa(int(e.Ends.Sub(e.Made).Seconds())))
+	// Not no-cache, which also keeps shared caches from answering by themselves, whatever s-maxage says.
+	h.Set("Cache-Control", "public, max-age=0, must-revalidate, s-maxage="+strconv.Itoa(int(e.Ends.Sub(e.Made).Seconds())))
 	keys := append(make([]byte, 0, 6*len(tags)+len(cache.KeyOfAll)), cache.KeyOfAll...)
 	for _, tag := range tags {
 		keys = cache.AppendSurrogateKey(append(keys, ' '), tag)

@@ -19,8 +19,8 @@ import (
 	"emporium/internal/postgres/pgtest"
 )
 
-// proxy is a cache in front of a server: it keeps answers to GET by their URLs for as long as s-maxage says, and drops those
-// that have a key that it is told.
+// proxy is a cache in front of a server: it keeps answers to GET by their URLs for as long as s-maxage says, unless it would
+// have to ask again before each use (RFC 9111, 5.2.2), and drops those that have a key that it is told.
 type proxy struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -36,7 +36,10 @@ type kept struct {
 	ends time.Time
 }
 
-var sharedMaxAge = regexp.MustCompile(`s-maxage=(\d+)`)
+var (
+	sharedMaxAge  = regexp.MustCompile(`s-maxage=(\d+)`)
+	refusesShared = regexp.MustCompile(`no-cache|no-store|private`)
+)
 
 func newProxy(t *testing.T) *proxy {
 	p := &proxy{kept: map[string]kept{}}
@@ -74,7 +77,8 @@ func newProxy(t *testing.T) *proxy {
 			defer func() { _ = response.Body.Close() }()
 			found.body, _ = io.ReadAll(response.Body)
 			found.keys = strings.Fields(response.Header.Get("Surrogate-Key"))
-			if age := sharedMaxAge.FindStringSubmatch(response.Header.Get("Cache-Control")); age != nil {
+			control := response.Header.Get("Cache-Control")
+			if age := sharedMaxAge.FindStringSubmatch(control); age != nil && !refusesShared.MatchString(control) {
 				seconds, _ := strconv.Atoi(age[1])
 				found.ends = time.Now().Add(time.Duration(seconds) * time.Second)
 				p.mu.Lock()
