@@ -2,6 +2,7 @@ package graph
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"emporium/internal/auth"
 	"emporium/internal/cache"
 	"emporium/internal/id"
+	"emporium/internal/postgres"
 	"emporium/internal/postgres/pgtest"
 )
 
@@ -455,4 +457,37 @@ func TestMutationsWaitBeforeTheyAnswer(t *testing.T) {
 			t.Errorf("%s: afterwards %s %s, want %s", c.name, got.level, got.body, want)
 		}
 	}
+}
+
+// TestWhoAsksIsFoundOutInTime holds up what tells who asks, for a question that is known: the answer says in time that there is
+// none.
+func TestWhoAsksIsFoundOutInTime(t *testing.T) {
+	t.Parallel()
+	k := newKeeping(t, 2)
+	k.options.Timeout = 300 * time.Millisecond
+	var err error
+	if k.handler, err = NewHandler(k.options); err != nil {
+		t.Fatal(err)
+	}
+	k.kept("", k.titles(), nil)
+	tokens, err := k.services.Users.OpenSession(t.Context(), "ada@example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.tokens["ada again"] = tokens.AccessToken // which nobody has asked with
+	err = k.dbs.Users.InTx(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+		if _, err := postgres.Raw(tx).Exec(ctx, `LOCK TABLE users.sessions IN ACCESS EXCLUSIVE MODE`); err != nil {
+			return err
+		}
+		began := time.Now()
+		a := k.look("ada again", k.titles(), nil)
+		if took := time.Since(began); took > 5*time.Second || a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, `"TIMEOUT"`) {
+			t.Errorf("after %v: %d %s", took, a.status, a.body)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	until(t, "it is known who asks", func() bool { return strings.Contains(k.look("ada again", k.titles(), nil).body, `"title"`) })
 }

@@ -23,6 +23,7 @@ import (
 type front struct {
 	answers *answers
 	actor   func(ctx context.Context, token string) (auth.Actor, error)
+	timeout time.Duration // for finding out who asks
 	seed    maphash.Seed
 	known   *otter.Cache[uint64, *question]
 }
@@ -38,12 +39,12 @@ type question struct {
 // rememberedQuestions bounds what the questions take, in bytes.
 const rememberedQuestions = 16 << 20
 
-func newFront(a *answers, actor func(context.Context, string) (auth.Actor, error)) (*front, error) {
+func newFront(a *answers, actor func(context.Context, string) (auth.Actor, error), timeout time.Duration) (*front, error) {
 	known, err := otter.New(&otter.Options[uint64, *question]{
 		MaximumWeight: rememberedQuestions,
 		Weigher:       func(_ uint64, q *question) uint32 { return uint32(len(q.request) + 200) },
 	})
-	return &front{a, actor, maphash.MakeSeed(), known}, err
+	return &front{a, actor, timeout, maphash.MakeSeed(), known}, err
 }
 
 // remember notes what a request asks for.
@@ -88,7 +89,9 @@ func (f *front) viewer(r *http.Request) (auth.Actor, bool) {
 	if !ok || len(headers) > 1 {
 		return auth.Actor{}, false
 	}
-	actor, err := f.actor(r.Context(), token)
+	ctx, cancel := context.WithTimeout(r.Context(), f.timeout)
+	defer cancel()
+	actor, err := f.actor(ctx, token)
 	return actor, err == nil
 }
 

@@ -112,7 +112,7 @@ func (o Options) handler(schema graphql.ExecutableSchema) (http.Handler, error) 
 		transport.events = &eventStream{subscriptions{o, e}}
 		if o.Cache != nil {
 			transport.answers = &answers{cache: o.Cache, schema: e, dispatch: o.dispatch, metrics: o.Metrics, purged: o.Purged, watch: o.watch}
-			if transport.front, err = newFront(transport.answers, o.actor); err != nil {
+			if transport.front, err = newFront(transport.answers, o.actor, o.Timeout); err != nil {
 				return nil, err
 			}
 		}

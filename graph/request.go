@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/gqlerror"
@@ -63,14 +64,14 @@ func (q requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	raw := buffer.Bytes()
-	fetched := false
+	began, fetched := time.Now(), false
 	if q.front != nil && may.answer != noMedia {
 		var served bool
 		if served, fetched = q.front.serve(w, r, raw, form); served {
 			return
 		}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), q.Timeout)
+	ctx, cancel := context.WithDeadline(r.Context(), began.Add(q.Timeout))
 	defer cancel()
 	if fetched {
 		ctx = cache.Fetched(ctx)
