@@ -144,6 +144,29 @@ func TestSlowRedis(t *testing.T) {
 	b.eventually("a new connection", func() bool { return string(b.get(key(1), false)) == "old" })
 }
 
+// TestBudget wants a Get to wait for its budget and no longer, far less than the client would.
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	proxy := redistest.NewProxy(t, redistest.New(t))
+	for budget, atMost := range map[time.Duration]time.Duration{0: 250 * time.Millisecond, 400 * time.Millisecond: 900 * time.Millisecond} {
+		b := open(t, proxy.URL(), remote.Options{Budget: max(budget, remote.DefaultBudget)})
+		b.store(key(1), []byte("old"), false)
+		proxy.Delay(2 * time.Second)
+		fastest := time.Hour
+		for range 4 { // the fifth would open the breaker
+			began := time.Now()
+			if got := b.get(key(1), false); got != nil {
+				t.Errorf("got %q", got)
+			}
+			fastest = min(fastest, time.Since(began))
+		}
+		if fastest < max(budget, remote.DefaultBudget) || fastest > atMost {
+			t.Errorf("with a budget of %v a Get takes %v", budget, fastest)
+		}
+		proxy.Delay(0)
+	}
+}
+
 func TestGarbage(t *testing.T) {
 	t.Parallel()
 	proxy := redistest.NewProxy(t, redistest.New(t))
