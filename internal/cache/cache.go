@@ -322,12 +322,20 @@ func (c *Cache) fromRemote(ctx context.Context, key Key, private bool) *Entry {
 	if b == nil {
 		return nil
 	}
-	e, err := decodeEntry(b, len(c.followers))
+	e, err := decodeEntry(b, c.version(), len(c.followers))
 	if err != nil || !c.Ready() || !c.fresh(e) {
 		return nil
 	}
 	c.local.Set(key, e)
 	return e
+}
+
+// version is that of the entries that this cache puts into Redis and takes from there.
+func (c *Cache) version() version {
+	if c.o.ByAge {
+		return byAge
+	}
+	return followed
 }
 
 // produce runs fill and keeps what it makes, if that is true when it is done.
@@ -374,7 +382,7 @@ func produce[V any](ctx context.Context, c *Cache, private bool, key Key, fill f
 	}
 	c.local.Set(key, e)
 	if c.o.Remote != nil {
-		c.o.Remote.Put(key, e.encode(), private)
+		c.o.Remote.Put(key, e.encode(c.version()), private)
 	}
 	r.Entry = e
 	return r

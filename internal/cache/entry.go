@@ -49,12 +49,18 @@ func (e *Entry) size() int {
 	return size
 }
 
-const entryVersion = 1
+// version is the first byte of an entry in Redis.
+type version byte
+
+const (
+	followed version = 1
+	byAge    version = 2 // whose sources are not noted: who follows them must not take it for one that has none
+)
 
 // encode writes an entry for Redis.
-func (e *Entry) encode() []byte {
+func (e *Entry) encode(v version) []byte {
 	b := make([]byte, 0, 64+len(e.Body)+e.size()/2)
-	b = append(b, entryVersion)
+	b = append(b, byte(v))
 	b = binary.AppendVarint(b, e.Made.UnixMicro())
 	b = binary.AppendVarint(b, e.Ends.UnixMicro())
 	b = binary.AppendUvarint(b, uint64(len(e.sources)))
@@ -74,9 +80,9 @@ func (e *Entry) encode() []byte {
 
 var errEntry = errors.New("not an entry of this version")
 
-// decodeEntry reads what encode has written, for so many followers. The body is a part of b.
-func decodeEntry(b []byte, followers int) (*Entry, error) {
-	if len(b) == 0 || b[0] != entryVersion {
+// decodeEntry reads what encode has written in a version, for so many followers. The body is a part of b.
+func decodeEntry(b []byte, v version, followers int) (*Entry, error) {
+	if len(b) == 0 || version(b[0]) != v {
 		return nil, errEntry
 	}
 	r := reader{b: b[1:]}

@@ -76,3 +76,31 @@ func TestGetDoesNotAskRedisAgain(t *testing.T) {
 		}
 	}
 }
+
+// TestAgedAnswersAreNotTakenForFollowedOnes has a process that follows nothing put an answer into the Redis of one that follows.
+func TestAgedAnswersAreNotTakenForFollowedOnes(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, pgtest.CommonCluster(t))
+	thing := s.add(1)
+	redis := redistest.New(t)
+	store := func() *remote.Store {
+		client, err := redisclient.Open(redis.URL(), 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = client.Close() })
+		return remote.New(remote.Options{Client: client, Budget: 5 * time.Second})
+	}
+	aged, follower := s.start(cache.Options{ByAge: true, Remote: store()}), s.start(cache.Options{Remote: store()})
+	another := s.start(cache.Options{ByAge: true, Remote: store()})
+	aged.ask(thing)
+	another.until("Redis has the answer", func() bool {
+		_, ok := another.Fetch(t.Context(), key("n of "+thing.String()), false)
+		return ok
+	})
+	s.write("UPDATE shop.things SET n = 2 WHERE id = $1", thing)
+	follower.await()
+	if a := follower.ask(thing); a.text != "2 true" || a.level != cache.Miss {
+		t.Errorf("who follows says %+v", a)
+	}
+}
