@@ -69,6 +69,7 @@ func (a *App) observer() cache.Observer {
 	m := a.metrics
 	o := cache.Observer{
 		Lookup: func(l cache.Level) { m.CacheLookup(string(l)) },
+		Stale:  func(l cache.Level) { m.CacheStale(string(l)) },
 		Reject: func(r cache.Reason) { m.CacheRefused(string(r)) },
 		Change: m.CacheInvalidation, Epoch: m.CacheEpoch, Await: m.CacheWait,
 	}

@@ -49,6 +49,7 @@ type Options struct {
 // Observer is told what happens. All of it is called from many goroutines.
 type Observer struct {
 	Lookup func(level Level)     // how a lookup has ended
+	Stale  func(level Level)     // one that was found was void, or too old
 	Reject func(reason Reason)   // an answer that is not kept
 	Change func(relation string) // a row has changed
 	Epoch  func()                // everything is void, because another stream of changes begins
@@ -136,6 +137,9 @@ func New(o Options) (*Cache, error) {
 func (o *Observer) fill() {
 	if o.Lookup == nil {
 		o.Lookup = func(Level) {}
+	}
+	if o.Stale == nil {
+		o.Stale = func(Level) {}
 	}
 	if o.Reject == nil {
 		o.Reject = func(Reason) {}
@@ -228,6 +232,7 @@ func (c *Cache) Lookup(key Key) (*Entry, bool) {
 			}
 			return nil, otter.CancelOp
 		})
+		c.o.Observe.Stale(Local)
 		return nil, false
 	}
 	c.o.Observe.Lookup(Local)
@@ -323,7 +328,11 @@ func (c *Cache) fromRemote(ctx context.Context, key Key, private bool) *Entry {
 		return nil
 	}
 	e, err := decodeEntry(b, c.version(), len(c.followers))
-	if err != nil || !c.Ready() || !c.fresh(e) {
+	if err != nil || !c.Ready() {
+		return nil
+	}
+	if !c.fresh(e) {
+		c.o.Observe.Stale(Remote)
 		return nil
 	}
 	c.local.Set(key, e)

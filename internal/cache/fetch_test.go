@@ -4,6 +4,7 @@ package cache_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,13 +21,17 @@ func TestFetchFindsWhatAnotherProcessHasPutAndNothingOld(t *testing.T) {
 	thing := s.add(1)
 	redis := redistest.New(t)
 	processes := [2]*process{}
+	var stale atomic.Int64
+	observe := cache.Observer{Stale: func(level cache.Level) {
+		stale.Add(map[cache.Level]int64{cache.Local: 1, cache.Remote: 100}[level])
+	}}
 	for i := range processes {
 		client, err := redisclient.Open(redis.URL(), 4)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = client.Close() })
-		processes[i] = s.start(cache.Options{Remote: remote.New(remote.Options{Client: client, Budget: 5 * time.Second})})
+		processes[i] = s.start(cache.Options{Observe: observe, Remote: remote.New(remote.Options{Client: client, Budget: 5 * time.Second})})
 	}
 	one, two := processes[0], processes[1]
 	question := key("n of " + thing.String())
@@ -46,10 +51,19 @@ func TestFetchFindsWhatAnotherProcessHasPutAndNothingOld(t *testing.T) {
 	}
 	s.write("UPDATE shop.things SET n = 2 WHERE id = $1", thing)
 	one.await()
+	stale.Store(0)
 	for i, p := range processes {
+		for range 2 { // the first time it is forgotten
+			if e, ok := p.Lookup(question); ok {
+				t.Errorf("process %d keeps %q, which is void", i, e.Body)
+			}
+		}
 		if got := fetch(p); got != "" {
 			t.Errorf("process %d fetches %q, which is void", i, got)
 		}
+	}
+	if n := stale.Load(); n != 202 {
+		t.Errorf("two processes have found %d answers void in themselves and %d in Redis", n%100, n/100)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 // cacheMetrics are the figures of the response cache.
 type cacheMetrics struct {
 	lookups       *prometheus.CounterVec
+	stale         *prometheus.CounterVec
 	refused       *prometheus.CounterVec
 	invalidations *prometheus.CounterVec
 	epochs        prometheus.Counter
@@ -21,7 +22,7 @@ type cacheMetrics struct {
 
 	// The counters of labels that were seen are looked up without a lock and without allocating anything: one is wanted for
 	// each row that changes, and for each answer. There are as many as tables and levels.
-	level, table known
+	level, void, table known
 }
 
 // known are counters by the value of their label. It is safe for concurrent use.
@@ -57,6 +58,8 @@ func newCacheMetrics() *cacheMetrics {
 	c := &cacheMetrics{
 		lookups: counter("emporium_cache_lookups_total",
 			"Lookups in the response cache by where the answer came from: local (this process), remote (Redis), shared (somebody was just asking the same), miss, or bypass (the cache could not be used).", "level"),
+		stale: counter("emporium_cache_stale_total",
+			"Answers that were found void, or too old, when somebody asked for them, by where they were: local or remote. The lookup goes on, and is counted by how it ends.", "level"),
 		refused: counter("emporium_cache_refused_total",
 			"Answers that were not kept, by reason.", "reason"),
 		invalidations: counter("emporium_cache_invalidations_total",
@@ -72,16 +75,19 @@ func newCacheMetrics() *cacheMetrics {
 		purges: counter("emporium_cache_cdn_purges_total",
 			"Requests to the cache in front of the server to drop what has changed, by outcome (ok or error).", "outcome"),
 	}
-	c.level.vec, c.table.vec = c.lookups, c.invalidations
+	c.level.vec, c.void.vec, c.table.vec = c.lookups, c.stale, c.invalidations
 	return c
 }
 
 func (c *cacheMetrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{c.lookups, c.refused, c.invalidations, c.epochs, c.waits, c.redis, c.purges}
+	return []prometheus.Collector{c.lookups, c.stale, c.refused, c.invalidations, c.epochs, c.waits, c.redis, c.purges}
 }
 
 // CacheLookup counts a lookup by its level.
 func (m *Metrics) CacheLookup(level string) { m.cache.level.inc(level) }
+
+// CacheStale counts an answer that was found and is no longer true, by its level.
+func (m *Metrics) CacheStale(level string) { m.cache.void.inc(level) }
 
 // CacheRefused counts an answer that is not kept. Reason is one of a fixed set.
 func (m *Metrics) CacheRefused(reason string) { m.cache.refused.WithLabelValues(reason).Inc() }

@@ -23,6 +23,7 @@ func TestCacheFigures(t *testing.T) {
 		})
 	}
 	group.Wait()
+	m.CacheStale("remote")
 	m.CacheRefused("errors")
 	m.CacheEpoch()
 	m.CacheWait(2 * time.Millisecond)
@@ -37,6 +38,7 @@ func TestCacheFigures(t *testing.T) {
 	wantLines(t, m, "emporium_cache_lookups_total", map[string]string{`{level="local"}`: "4000", `{level="miss"}`: "4000"})
 	wantLines(t, m, "emporium_cache_invalidations_total", map[string]string{`{table="shop.t0"}`: "2000", `{table="shop.t1"}`: "2000",
 		`{table="shop.t2"}`: "2000", `{table="shop.t3"}`: "2000"})
+	wantLines(t, m, "emporium_cache_stale_total", map[string]string{`{level="remote"}`: "1"})
 	wantLines(t, m, "emporium_cache_refused_total", map[string]string{`{reason="errors"}`: "1"})
 	wantLines(t, m, "emporium_cache_epochs_total", map[string]string{"": "1"})
 	wantLines(t, m, "emporium_cache_mutation_wait_seconds_sum", map[string]string{"": "0.002"})
