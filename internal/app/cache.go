@@ -21,7 +21,8 @@ func (a *App) openCache() (err error) {
 		return err
 	}
 	if a.cacheRedis.client != nil {
-		a.documents = remote.New(remote.Options{Client: a.cacheRedis.client, Prefix: "emporium:document:1:", TTL: documentTTL, Log: a.log})
+		a.documents = remote.New(remote.Options{Client: a.cacheRedis.client, Prefix: "emporium:document:1:", TTL: documentTTL,
+			Budget: a.cfg.CacheBudget, Log: a.log})
 	}
 	a.metrics.CacheSize(a.cache.Size)
 	for i, f := range a.cache.Follows() {
@@ -47,7 +48,7 @@ func (a *App) newCache() (*cache.Cache, error) {
 	}
 	if a.cacheRedis.client != nil {
 		second = remote.New(remote.Options{Client: a.cacheRedis.client, Sealer: a.secrets.sealer, TTL: a.cfg.CacheMaxAge,
-			Observe: a.metrics.CacheRedis, Log: a.log})
+			Budget: a.cfg.CacheBudget, Observe: a.metrics.CacheRedis, Log: a.log})
 		a.metrics.CacheRedisBreaker(second.Broken)
 	}
 	if a.cfg.CDNPurgeURL != "" {

@@ -49,6 +49,7 @@ type Config struct {
 	Cache       string        `env:"CACHE" envDefault:"on"`
 	CacheBytes  int64         `env:"CACHE_BYTES" envDefault:"67108864"`
 	CacheMaxAge time.Duration `env:"CACHE_MAX_AGE" envDefault:"1h"`
+	CacheBudget time.Duration `env:"CACHE_REDIS_BUDGET" envDefault:"25ms"`
 
 	CDNPurgeURL   Secret `env:"CDN_PURGE_URL"`
 	CDNPurgeToken Secret `env:"CDN_PURGE_TOKEN"`
@@ -216,7 +217,7 @@ func Load(environ []string) (Config, error) {
 	}
 	for name, d := range map[string]time.Duration{
 		"ACCESS_TOKEN_TTL": c.AccessTokenTTL, "SESSION_TTL": c.SessionTTL,
-		"CACHE_MAX_AGE":     c.CacheMaxAge,
+		"CACHE_MAX_AGE": c.CacheMaxAge, "CACHE_REDIS_BUDGET": c.CacheBudget,
 		"OPERATION_TIMEOUT": c.OperationTimeout, "SHUTDOWN_GRACE": c.ShutdownGrace,
 	} {
 		if d <= 0 && !slices.Contains(unread, name) {
