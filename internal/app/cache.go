@@ -9,7 +9,7 @@ import (
 	"emporium/internal/cache/remote"
 )
 
-// documentTTL is how long Redis keeps a document after a client has last sent it.
+// documentTTL is how long Redis keeps a document after a process has learned it from a client.
 const documentTTL = 30 * 24 * time.Hour
 
 // openCache makes the response cache, which begins to keep answers once Run follows the databases.
