@@ -52,7 +52,9 @@ func (e *Entry) Variant(accepted string) (body []byte, encoding string) {
 		if !accepts(accepted, by.name) {
 			continue
 		}
-		if known := e.variants[i].Load(); known != nil {
+		if known := e.variants[i].Load(); known != nil && *known == nil {
+			continue // it does not pay
+		} else if known != nil {
 			return *known, by.name
 		}
 		var b bytes.Buffer
@@ -64,6 +66,7 @@ func (e *Entry) Variant(accepted string) (body []byte, encoding string) {
 			err = w.Close()
 		}
 		if err != nil || b.Len() >= len(e.Body) {
+			e.variants[i].Store(new([]byte))
 			continue
 		}
 		made := bytes.Clone(b.Bytes())
