@@ -90,6 +90,25 @@ type Store struct {
 	opened   chan error // why, for Run
 
 	refused atomic.Pointer[string] // why Redis took no entry last time
+	latest  atomic.Pointer[budget]
+}
+
+// budget is the time that gets have which begin at about the same moment: a deadline of its own for each is dear.
+type budget struct {
+	context.Context
+	cancel context.CancelFunc // is not called: others may have begun with it, and it ends by itself
+	begun  time.Time
+}
+
+// budget returns a context that is done when a get that starts now has taken its time, or up to an eighth of it before.
+func (s *Store) budget(start time.Time) context.Context {
+	if b := s.latest.Load(); b != nil && start.Sub(b.begun) < s.o.Budget/8 {
+		return b
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.o.Budget)
+	b := &budget{ctx, cancel, start}
+	s.latest.Store(b)
+	return b
 }
 
 type put struct {
@@ -143,16 +162,17 @@ func (s *Store) Get(ctx context.Context, key [32]byte, private bool) []byte {
 		return nil
 	}
 	start := time.Now()
-	value, outcome := s.get(ctx, key, private)
+	value, outcome := s.get(ctx, start, key, private)
 	s.o.Observe("get", outcome, time.Since(start))
 	return value
 }
 
-func (s *Store) get(ctx context.Context, key [32]byte, private bool) ([]byte, string) {
+func (s *Store) get(ctx context.Context, start time.Time, key [32]byte, private bool) ([]byte, string) {
+	if ctx.Err() != nil {
+		return nil, Canceled
+	}
 	name := s.name(key)
-	budgeted, cancel := context.WithTimeout(ctx, s.o.Budget)
-	defer cancel()
-	stored, err := s.o.Client.Get(budgeted, name).Bytes()
+	stored, err := s.o.Client.Get(s.budget(start), name).Bytes() // also for a caller who leaves meanwhile
 	switch {
 	case errors.Is(err, redis.Nil):
 		s.succeeded()
