@@ -93,7 +93,7 @@ func (s *stand) signingFile() string { return filepath.Join(s.dir, "signing-keys
 // environment is all that Emporium gets to see, so that what is set in the shell does not change what is measured.
 func (s *stand) environment() []string {
 	env := []string{
-		"DATABASE_URL=" + s.databaseURL, "REDIS_URL=" + s.redisURL, fmt.Sprint("DATABASE_MAX_CONNS=", poolConns),
+		"DATABASE_URL=" + s.databaseURL, "REDIS_URL=" + s.redisURL, "RATE_LIMIT=0", "RATE_LIMIT_ADDRESS=0", fmt.Sprint("DATABASE_MAX_CONNS=", poolConns),
 		"KEYSET_FILE=" + s.keysetFile(), "SIGNING_KEYS_FILE=" + s.signingFile(), "ACCESS_TOKEN_TTL=24h",
 	}
 	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {

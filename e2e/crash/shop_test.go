@@ -95,7 +95,7 @@ func openShop(t *testing.T, urls map[string]string, redisURL string) *shop {
 	key, secret := rand.Text(), rand.Text()
 	s.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "HTTP_ADDR=" + s.addr, "ADMIN_ADDR=127.0.0.1:0", "EMPORIUM_DIR=" + s.dir,
-		"DATABASE_URL=" + urls["users"], "REDIS_URL=" + redisURL, "ACCESS_TOKEN_TTL=24h", "LOG_LEVEL=warn",
+		"DATABASE_URL=" + urls["users"], "REDIS_URL=" + redisURL, "ACCESS_TOKEN_TTL=24h", "RATE_LIMIT=0", "RATE_LIMIT_ADDRESS=0", "LOG_LEVEL=warn",
 		"KEYSET_FILE=" + filepath.Join(s.dir, "keyset.json"), "SIGNING_KEYS_FILE=" + filepath.Join(s.dir, "signing.json"),
 		"PAYMENT_PROVIDER=test", "TEST_PROVIDER_KEY=" + key, "TEST_PROVIDER_WEBHOOK_SECRET=" + secret,
 	}

@@ -95,7 +95,7 @@ func openShop(t *testing.T, servers int, env ...string) *shop {
 	url := s.cluster.Migrated(t).URLs["users"]
 	s.pool = s.cluster.Pool(t, url)
 	s.env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "DATABASE_URL=" + url, "REDIS_URL=" + s.redis.URL(),
-		"ACCESS_TOKEN_TTL=24h", "LOG_LEVEL=warn", "EMPORIUM_DIR=" + s.dir,
+		"ACCESS_TOKEN_TTL=24h", "RATE_LIMIT=0", "RATE_LIMIT_ADDRESS=0", "LOG_LEVEL=warn", "EMPORIUM_DIR=" + s.dir,
 		"KEYSET_FILE=" + filepath.Join(s.dir, "keyset.json"), "SIGNING_KEYS_FILE=" + filepath.Join(s.dir, "signing.json")}, env...)
 	s.run("keys", "new", filepath.Join(s.dir, "keyset.json"))
 	s.run("keys", "signing", "new", filepath.Join(s.dir, "signing.json"))

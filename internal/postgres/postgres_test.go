@@ -540,3 +540,38 @@ func TestServerDown(t *testing.T) {
 		}
 	}
 }
+
+// TestBudget runs more statements than a context has: those beyond do not reach the database, whoever runs them.
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t).Orders
+	ctx, recorder := postgres.Record(postgres.WithBudget(t.Context(), 3))
+	one := postgres.Stmt{Name: "one", SQL: "SELECT 1", Reads: postgres.All("orders.orders")}
+	failed := make(chan error, 8)
+	var group sync.WaitGroup
+	for range cap(failed) {
+		group.Go(func() {
+			if _, err := postgres.Select(ctx, db, one, pgx.RowTo[int]); err != nil {
+				failed <- err
+			}
+		})
+	}
+	group.Wait()
+	close(failed)
+	n := 0
+	for err := range failed {
+		n++
+		if fault.CodeOf(err) != fault.BadUserInput || !strings.Contains(err.Error(), "more than 3 SQL statements") {
+			t.Errorf("%v", err)
+		}
+	}
+	if n != 5 || len(recorder.Statements()) != 3 {
+		t.Errorf("%d of 8 failed, %d were run", n, len(recorder.Statements()))
+	}
+	if _, err := postgres.Exec(ctx, db, one); fault.CodeOf(err) != fault.BadUserInput {
+		t.Errorf("to execute: %v", err)
+	}
+	if _, err := postgres.Exec(t.Context(), db, one); err != nil {
+		t.Errorf("without a budget: %v", err)
+	}
+}
