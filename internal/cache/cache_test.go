@@ -452,6 +452,12 @@ func TestEntriesSurviveEncoding(t *testing.T) {
 	cache.CheckEncoding(t)
 }
 
+// TestSnapshots knows of each commit whether new snapshots see it, however many transactions there have been.
+func TestSnapshots(t *testing.T) {
+	t.Parallel()
+	cache.CheckSnapshots(t)
+}
+
 // TestLostProcess is one whose connection is gone, which it has not noticed: nobody sees it any more, and it may answer from its
 // cache for as long as its lease lasts.
 func TestLostProcess(t *testing.T) {

@@ -585,12 +585,10 @@ func parseSnapshot(text string) (s snapshot, err error) {
 	return s, nil
 }
 
-// shows reports whether the effects of a committed transaction are seen. The log has the lower half of its ID.
+// shows reports whether the effects of a committed transaction are seen. The log has the lower half of its ID: it is meant
+// that is nearest to the snapshot, before it or after.
 func (s snapshot) shows(xid uint32) bool {
-	full := s.next&^0xffffffff | uint64(xid)
-	if full > s.next && full >= 1<<32 {
-		full -= 1 << 32
-	}
+	full := s.next + uint64(int64(int32(xid-uint32(s.next))))
 	_, running := s.running[full]
 	return full < s.next && !running
 }
