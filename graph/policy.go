@@ -108,7 +108,7 @@ func newPolicies(schema *ast.Schema, age time.Duration) (policies, error) {
 			}
 			p.guarded = p.guarded || guarded(schema, schema.Types[f.Type.Name()])
 			if p.guarded && p.roles == 0 && len(p.viewer) == 0 {
-				faults = append(faults, fmt.Errorf("cache: %s.%s leads to the guarded type %s, and its answers could be kept for everybody", t.Name, f.Name, f.Type.Name()))
+				faults = append(faults, fmt.Errorf("cache: %s.%s is guarded, or leads to the guarded type %s, and its answers could be kept for everybody", t.Name, f.Name, f.Type.Name()))
 			}
 			all[exec.Selected{Type: t.Name, Field: f.Name}] = p
 		}
@@ -140,6 +140,7 @@ func policyOf(schema *ast.Schema, f *ast.FieldDefinition, root bool, age time.Du
 	}
 	control(&p, f.Directives.ForName("cacheControl"))
 	for _, d := range f.Directives {
+		p.guarded = p.guarded || d.Name != "public" && slices.Contains(accessDirectives, d.Name)
 		switch d.Name {
 		case "authenticated":
 			p = p.with(policy{maxAge: anyAge, viewer: []auth.RoleSet{0}})

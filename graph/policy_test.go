@@ -122,6 +122,9 @@ type Query {
 	any: Any @public
 	all: [Shown!]! @public @cacheControl(maxAge: 30)
 	open: Byrole @public @cacheControl(scope: PUBLIC)
+	hours: Int @authenticated
+	rates: [Plain!] @hasRole(anyOf: [MANAGER])
+	note: Plain @owner
 }
 interface Shown @open { n: Int }
 union Any @open @cacheControl(maxAge: 20) = Plain | Byrole
@@ -187,8 +190,10 @@ type Mine { n: Int }
 			t.Errorf("%s: %v, a customer's %q, support's %q; want %v, %q, %q", c.fields, whole.maxAge, ada, sam, c.age, c.ada, c.sam)
 		}
 	}
-	if p := all[exec.Selected{Type: "Query", Field: "own"}]; !p.guarded {
-		t.Error("what is one person's by its field lies open in Redis")
+	for field, guarded := range map[string]bool{"plain": false, "open": false, "own": true, "mine": true, "staff": true, "either": true, "hours": true, "rates": true, "note": true} {
+		if p := all[exec.Selected{Type: "Query", Field: field}]; p.guarded != guarded {
+			t.Errorf("what Query.%s shows is sealed in Redis: %v", field, p.guarded)
+		}
 	}
 
 	for name, field := range map[string]string{
