@@ -421,6 +421,23 @@ func TestRecorder(t *testing.T) {
 		t.Errorf("the recorder can be changed from outside: %q", got)
 	}
 
+	// Whoever records already hears of all of it, too.
+	outside, outer := postgres.Record(t.Context())
+	inside, inner := postgres.Record(outside)
+	if _, err := postgres.Exec(inside, db, statement("orders.list", postgres.All("orders.orders")...), true); err != nil {
+		t.Fatal(err)
+	}
+	postgres.Uncacheable(inside, "the weather")
+	for _, r := range []*postgres.Recorder{inner, outer} {
+		if r.Uncacheable() != "the weather" || len(r.Names()) != 1 || len(r.Used()) != 1 {
+			t.Errorf("recorded: %v in %d databases, %q", r.Names(), len(r.Used()), r.Uncacheable())
+		}
+	}
+	postgres.Uncacheable(outside, "the time")
+	if inner.Uncacheable() != "the weather" || outer.Uncacheable() != "the weather" {
+		t.Errorf("of several reasons the first counts: %q, %q", inner.Uncacheable(), outer.Uncacheable())
+	}
+
 	// Resolvers read at the same time.
 	ctx, recorder = postgres.Record(t.Context())
 	var group sync.WaitGroup

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"maps"
@@ -178,12 +179,10 @@ func (r *Recorder) also(reads []Read) {
 // Uncacheable notes on whatever is recorded that its answer depends on something that no tag stands for, such as the
 // time.
 func Uncacheable(ctx context.Context, reason string) {
-	if r := recorderFrom(ctx); r != nil {
+	for r := recorderFrom(ctx); r != nil; r = r.parent {
 		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.uncacheable == "" {
-			r.uncacheable = reason
-		}
+		r.uncacheable = cmp.Or(r.uncacheable, reason)
+		r.mu.Unlock()
 	}
 }
 
