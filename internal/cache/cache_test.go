@@ -81,7 +81,12 @@ type process struct {
 // start runs a cache until the test ends, and waits until it can be used.
 func (s *shop) start(o cache.Options) *process {
 	s.t.Helper()
-	db := s.open()
+	return s.startWith(s.open(), o)
+}
+
+// startWith is start with a pool of another role.
+func (s *shop) startWith(db *postgres.DB, o cache.Options) *process {
+	s.t.Helper()
 	o.Sources = []cache.Source{{Domains: []string{"shop"}, DB: db, Direct: s.url}}
 	if testing.Verbose() {
 		o.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
@@ -450,6 +455,47 @@ func TestByAge(t *testing.T) {
 func TestEntriesSurviveEncoding(t *testing.T) {
 	t.Parallel()
 	cache.CheckEncoding(t)
+}
+
+// TestAddressesThatDoNotFit are a pool and a direct address that lead to different databases, and a pool whose role does not see
+// who follows: nothing is kept, because nobody would hear of changes, or wait for those who keep answers.
+func TestAddressesThatDoNotFit(t *testing.T) {
+	t.Parallel()
+	c := pgtest.NewCluster(t)
+	s, another := newShop(t, c), newShop(t, c)
+	c.Exec(t, s.url, "CREATE ROLE reader LOGIN", "GRANT USAGE ON SCHEMA shop TO reader", "GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA shop TO reader")
+	thing := s.add(1)
+	reader := shop{t: t, url: c.URLAs(t, s.url, "reader")}
+	for _, x := range []struct {
+		says   string
+		pool   *postgres.DB
+		direct string
+	}{
+		{"is not the one that is followed", s.open(), another.url},
+		{"may not see who else follows", reader.open(), s.url},
+	} {
+		source := cache.Source{Domains: []string{"shop"}, DB: x.pool, Direct: x.direct}
+		one, err := cache.New(cache.Options{Sources: []cache.Source{source}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = one.Run(ctx) }()
+		p := &process{one, t, x.pool}
+		p.until(x.says, func() bool { return p.Ready() || strings.Contains(p.State()["shop"], x.says) })
+		for range 2 {
+			if a := p.ask(thing); a.level != cache.Bypass || a.text != "1 true" {
+				t.Errorf("%s: %+v", x.says, a)
+			}
+		}
+		cancel()
+		<-done
+	}
+	c.Exec(t, s.url, "GRANT pg_read_all_stats TO reader")
+	if a := s.startWith(reader.open(), cache.Options{}).settle(thing); a.text != "1 true" {
+		t.Errorf("once it may: %+v", a)
+	}
 }
 
 // TestSnapshots knows of each commit whether new snapshots see it, however many transactions there have been.

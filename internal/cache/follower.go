@@ -183,14 +183,14 @@ func (f *Follower) follow(ctx context.Context) error {
 		defer cancel()
 		_ = side.Close(closing)
 	}()
-	id, err := identify(ctx, side)
+	id, err := f.identify(ctx, side)
 	if err != nil {
 		return err
 	}
 	if f.State() == "starting" {
 		f.setState("waiting for transactions that run in the cluster")
 	}
-	stream, err := logical.Open(ctx, logical.Options{URL: f.direct, Publication: Publication, Application: application + id.database,
+	stream, err := logical.Open(ctx, logical.Options{URL: f.direct, Publication: Publication, Application: application + id.Database,
 		Wants: wants, Timeout: queryTimeout, StartTimeout: 5 * time.Minute})
 	if err != nil {
 		return err
@@ -238,33 +238,48 @@ func (f *Follower) connect(ctx context.Context) (*pgx.Conn, error) {
 
 // identity is what tells histories of databases apart.
 type identity struct {
-	database string // OID
-	primary  string // since when the server takes writes
+	Standby  bool
+	Reads    bool   // who follows, and how far
+	Database string // OID
+	Primary  string // since when the server takes writes, in microseconds
 }
 
-func identify(ctx context.Context, conn *pgx.Conn) (id identity, err error) {
+// identifying reads it. The writer of the log is started when a server begins to take writes: at its start, after a crash, when
+// it is promoted.
+var identifying = postgres.Stmt{Name: "cache.identify", Volatile: true, SQL: `
+SELECT pg_is_in_recovery(), pg_has_role('pg_read_all_stats', 'USAGE'), (SELECT oid::text FROM pg_database WHERE datname = current_database()),
+	coalesce((SELECT (extract(epoch FROM backend_start) * 1e6)::bigint::text FROM pg_stat_activity WHERE backend_type = 'walwriter'), '')`}
+
+// identify looks at the database by way of a connection that is to follow it, and of the pool by which it is read: what is
+// followed has to be what is read, and who commits by the pool has to see there who follows.
+func (f *Follower) identify(ctx context.Context, conn *pgx.Conn) (id identity, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	var standby, reads bool
-	// The writer of the log is started when a server begins to take writes: at its start, after a crash, when it is promoted.
-	err = conn.QueryRow(ctx, `SELECT pg_is_in_recovery(), pg_has_role('pg_read_all_stats', 'USAGE'),
-		(SELECT oid::text FROM pg_database WHERE datname = current_database()),
-		coalesce((SELECT backend_start::text FROM pg_stat_activity WHERE backend_type = 'walwriter'), '')`).
-		Scan(&standby, &reads, &id.database, &id.primary)
+	rows, err := conn.Query(ctx, identifying.SQL)
+	if err == nil {
+		id, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[identity])
+	}
+	if err != nil {
+		return id, fmt.Errorf("look at the database: %w", err)
+	}
+	read, _, err := postgres.First(ctx, f.db, identifying, pgx.RowToStructByPos[identity])
 	switch {
 	case err != nil:
 		return id, fmt.Errorf("look at the database: %w", err)
-	case standby:
+	case id.Standby:
 		return id, &logical.SetupError{Problem: "the database is a standby", Remedy: "give the address of the primary (DATABASE_DIRECT_URL)"}
-	case !reads:
-		return id, &logical.SetupError{Problem: "the role may not see who else follows", Remedy: "GRANT pg_read_all_stats (or pg_monitor) to it"}
+	case !id.Reads || !read.Reads:
+		return id, &logical.SetupError{Problem: "the role may not see who else follows", Remedy: "GRANT pg_read_all_stats (or pg_monitor) to it, " +
+			"and to that of DATABASE_URL if it is another"}
+	case id != read:
+		return id, errors.New("the database that is read is not the one that is followed: DATABASE_DIRECT_URL has to lead to the database of DATABASE_URL")
 	}
 	return id, nil
 }
 
 func (i identity) epoch(system string) uint64 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%s\x00%s\x00%s", system, i.database, i.primary)
+	fmt.Fprintf(h, "%s\x00%s\x00%s", system, i.Database, i.Primary)
 	return h.Sum64() | 1 // never 0
 }
 
