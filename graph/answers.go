@@ -21,6 +21,7 @@ import (
 type answers struct {
 	cache    *cache.Cache
 	schema   executable
+	maker    string // see Options
 	dispatch dispatch
 	metrics  *telemetry.Metrics
 	purged   bool // a cache in front of the server is told what to drop
@@ -103,6 +104,7 @@ func (a *answers) digest(op *graphql.OperationContext) (digest [sha256.Size]byte
 		b = append(b, text...)
 	}
 	part(a.schema.fingerprint)
+	part(a.maker)
 	part(op.RawQuery)
 	part(op.Operation.Name)
 	part(string(variables))

@@ -412,6 +412,29 @@ func TestWhatRedisHolds(t *testing.T) {
 	t.Logf("%d keys, %d of them sealed; another process found %d", len(keys), sealed, remotes)
 }
 
+// TestAnswersOfAnotherMaker are not taken for one's own, though they lie in the same Redis under the same question.
+func TestAnswersOfAnotherMaker(t *testing.T) {
+	t.Parallel()
+	k := newKeeping(t, 1)
+	same, other := k.beside(t, nil), k.beside(t, nil)
+	other.options.Maker = "another"
+	var err error
+	if other.handler, err = NewHandler(other.options); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	until(t, "an answer is found in Redis", func() bool {
+		n++
+		query := fmt.Sprintf("%s # %d", k.titles(), n)
+		k.kept("", query, nil)
+		found := same.look("", query, nil)
+		if a := other.look("", query, nil); a.level != cache.Miss {
+			t.Errorf("what another one has made is found: %s", a.level)
+		}
+		return found.level == cache.Remote
+	})
+}
+
 // late notes what was known when an answer was written.
 type late struct {
 	http.ResponseWriter

@@ -22,8 +22,8 @@ func (k *keeping) keepDocument(document string) (digest string) {
 	return digest
 }
 
-// get asks for a document that is kept; known is the entity tag of what the client has, or empty.
-func (k *keeping) get(who, digest, known, accepted string) looked {
+// getKept asks for a document that is kept; known is the entity tag of what the client has, or empty.
+func (k *keeping) getKept(who, digest, known, accepted string) looked {
 	k.t.Helper()
 	r := httptest.NewRequest(http.MethodGet, "/graphql?documentId=sha256:"+digest, nil)
 	if who != "" {
@@ -42,7 +42,7 @@ func (k *keeping) get(who, digest, known, accepted string) looked {
 func (k *keeping) tagged(who, digest string) (a looked, etag string) {
 	k.t.Helper()
 	until(k.t, "the answer has an entity tag", func() bool {
-		a = k.get(who, digest, "", "")
+		a = k.getKept(who, digest, "", "")
 		etag = a.header.Get("ETag")
 		return etag != ""
 	})
@@ -76,7 +76,7 @@ func TestWhatHasChangedIsNotSaidToBeUnmodified(t *testing.T) {
 				for _, p := range []*keeping{k, other} {
 					a, etag := p.tagged(who, digest)
 					all = append(all, known{who, etag, a.body})
-					if same := p.get(who, digest, etag, ""); same.status != http.StatusNotModified || same.body != "" || same.header.Get("ETag") != etag {
+					if same := p.getKept(who, digest, etag, ""); same.status != http.StatusNotModified || same.body != "" || same.header.Get("ETag") != etag {
 						t.Errorf("as %q what has not changed is answered by %d, %s, %q", who, same.status, same.header.Get("ETag"), same.body)
 					}
 					control, vary := a.header.Get("Cache-Control"), a.header.Get("Vary")
@@ -95,7 +95,7 @@ func TestWhatHasChangedIsNotSaidToBeUnmodified(t *testing.T) {
 			for _, had := range all {
 				for _, p := range []*keeping{k, other} {
 					for _, etag := range []string{had.etag, "W/" + had.etag, `"another", ` + had.etag} {
-						if a := p.get(had.who, digest, etag, ""); a.status != http.StatusOK || !strings.Contains(a.body, title) {
+						if a := p.getKept(had.who, digest, etag, ""); a.status != http.StatusOK || !strings.Contains(a.body, title) {
 							t.Fatalf("as %q after %q was answered: %s %d %s", had.who, title, a.level, a.status, a.body)
 						}
 					}
@@ -107,20 +107,20 @@ func TestWhatHasChangedIsNotSaidToBeUnmodified(t *testing.T) {
 	// What somebody else has is not what the viewer has.
 	mine := k.keepDocument(`{ viewer { email } }`)
 	_, adas := k.tagged("ada", mine)
-	if a := k.get("bob", mine, adas, ""); a.status != http.StatusOK || !strings.Contains(a.body, "bob@example.com") {
+	if a := k.getKept("bob", mine, adas, ""); a.status != http.StatusOK || !strings.Contains(a.body, "bob@example.com") {
 		t.Errorf("Bob, who has what is Ada's: %d %s", a.status, a.body)
 	}
-	if a := k.get("", mine, adas, ""); a.status == http.StatusNotModified || strings.Contains(a.body, "ada@") {
+	if a := k.getKept("", mine, adas, ""); a.status == http.StatusNotModified || strings.Contains(a.body, "ada@") {
 		t.Errorf("nobody, who has what is Ada's: %d %s", a.status, a.body)
 	}
 
 	// Another form of the same is another entity.
 	digest := k.keepDocument(products)
 	_, plain := k.tagged("", digest)
-	small := k.get("", digest, plain, "gzip")
+	small := k.getKept("", digest, plain, "gzip")
 	if etag := small.header.Get("ETag"); small.status != http.StatusOK || small.header.Get("Content-Encoding") != "gzip" || etag == plain {
 		t.Errorf("compressed: %d %s, %s", small.status, small.header.Get("Content-Encoding"), etag)
-	} else if a := k.get("", digest, etag, "gzip"); a.status != http.StatusNotModified {
+	} else if a := k.getKept("", digest, etag, "gzip"); a.status != http.StatusNotModified {
 		t.Errorf("compressed once more: %d", a.status)
 	}
 }
@@ -130,14 +130,14 @@ func TestDocumentsByTheirDigest(t *testing.T) {
 	t.Parallel()
 	k := newKeeping(t, 1)
 	unknown := strings.Repeat("0", 64)
-	if a := k.get("", unknown, "", ""); !strings.Contains(a.body, "PERSISTED_QUERY_NOT_FOUND") {
+	if a := k.getKept("", unknown, "", ""); !strings.Contains(a.body, "PERSISTED_QUERY_NOT_FOUND") {
 		t.Errorf("a document that nobody has sent: %d %s", a.status, a.body)
 	}
 	for name, document := range map[string]string{"what does not fit the schema": `{ nothing }`, "what does not parse": `{`} {
 		sum := sha256.Sum256([]byte(document))
 		digest := hex.EncodeToString(sum[:])
 		k.send(k.request("", fmt.Appendf(nil, `{"query":%s,"extensions":{"persistedQuery":{"version":1,"sha256Hash":%q}}}`, encode(document), digest)))
-		if a := k.get("", digest, "", ""); !strings.Contains(a.body, "PERSISTED_QUERY_NOT_FOUND") {
+		if a := k.getKept("", digest, "", ""); !strings.Contains(a.body, "PERSISTED_QUERY_NOT_FOUND") {
 			t.Errorf("%s is kept: %d %s", name, a.status, a.body)
 		}
 	}
@@ -150,7 +150,7 @@ func TestDocumentsByTheirDigest(t *testing.T) {
 		t.Errorf("the other one is: %s", a.body)
 	}
 	out := k.keepDocument(`mutation { signOut { sessionsEnded } }`)
-	if a := k.get("ada", out, "", ""); a.status != http.StatusMethodNotAllowed {
+	if a := k.getKept("ada", out, "", ""); a.status != http.StatusMethodNotAllowed {
 		t.Errorf("a mutation by GET: %d %s", a.status, a.body)
 	}
 	if a := k.ask("ada", `{ viewer { email } }`, nil); !strings.Contains(a.body, "ada@example.com") {

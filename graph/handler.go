@@ -46,6 +46,7 @@ type Options struct {
 	Cache  *cache.Cache  // nil: no answers are kept
 	MaxAge time.Duration // of an answer that is kept, where no field says less; 0: an hour
 	Purged bool          // a cache in front of the server is told what to drop
+	Maker  string        // the program and its settings, as far as they show in answers: those of another maker are not ours
 
 	Documents *remote.Store // where documents are kept that clients ask for by their digest; nil: in this process alone
 
@@ -111,7 +112,7 @@ func (o Options) handler(schema graphql.ExecutableSchema) (http.Handler, error) 
 		server.AddTransport(socket{subscriptions{o, e}})
 		transport.events = &eventStream{subscriptions{o, e}}
 		if o.Cache != nil {
-			transport.answers = &answers{cache: o.Cache, schema: e, dispatch: o.dispatch, metrics: o.Metrics, purged: o.Purged, watch: o.watch}
+			transport.answers = &answers{cache: o.Cache, schema: e, maker: o.Maker, dispatch: o.dispatch, metrics: o.Metrics, purged: o.Purged, watch: o.watch}
 			if transport.front, err = newFront(transport.answers, o.actor, o.Timeout); err != nil {
 				return nil, err
 			}

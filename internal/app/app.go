@@ -299,7 +299,7 @@ func (a *App) routes() (http.Handler, error) {
 	api, err := graph.NewHandler(graph.Options{
 		Services: a.services, Streams: a.streams, Queues: a.queues, Verifier: verifier, Metrics: a.metrics, Timeout: a.cfg.OperationTimeout,
 		Introspection: graph.Introspection(a.cfg.Introspection), Draft: a.cfg.HTTPProfile == "audit", Limits: graph.Limits(a.cfg.Limits), Points: points, Origins: a.cfg.Origins,
-		Cache: a.cache, MaxAge: a.cfg.CacheMaxAge, Purged: a.purger != nil, Documents: a.documents,
+		Cache: a.cache, MaxAge: a.cfg.CacheMaxAge, Purged: a.purger != nil, Documents: a.documents, Maker: a.maker(),
 		Cookies: graph.CookiePolicy{Path: endpoint, MaxAge: a.cfg.SessionTTL, Secure: a.cfg.CookieSecure},
 	})
 	if err != nil {

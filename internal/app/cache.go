@@ -2,7 +2,15 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"sync"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"emporium/internal/cache"
 	"emporium/internal/cache/cdn"
@@ -33,6 +41,38 @@ func (a *App) openCache() (err error) {
 	}
 	return nil
 }
+
+// maker names what makes the answers: the program, and those of its settings that show in them. Redis keeps answers longer
+// than a deployment takes, and what another program would answer is not for this one to give.
+func (a *App) maker() string {
+	if a.cache == nil {
+		return ""
+	}
+	program, err := executable()
+	if err != nil {
+		a.log.Warn("the program can not be told from others: its answers are not shared with other processes", "error", err)
+		program = rand.Text()
+	}
+	return fmt.Sprintf("%s %s %t %s", program, a.cfg.Currency, a.cfg.TaxIncluded, a.cfg.PhoneRegion)
+}
+
+// executable is a digest of the file that runs.
+var executable = sync.OnceValues(func() (string, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	h := xxhash.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return strconv.FormatUint(h.Sum64(), 36), nil
+})
 
 // newCache makes a cache, and what belongs to it.
 func (a *App) newCache() (*cache.Cache, error) {

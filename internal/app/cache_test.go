@@ -210,6 +210,32 @@ func TestCachePurge(t *testing.T) {
 	}
 }
 
+// TestAnswersOfOthers wants what Redis keeps to be found by a server of the same program and settings, and by no other.
+func TestAnswersOfOthers(t *testing.T) {
+	t.Parallel()
+	env := environment(t, pgtest.New(t), "INTROSPECTION=on")
+	shelf(t, env, "Mug")
+	one, two, other := start(t, env), start(t, env), start(t, append(env[:len(env):len(env)], "PRICES_INCLUDE_TAX=false"))
+	kept := func(s *server, query string) {
+		eventually(t, "the answer is kept", func() bool { level, _ := s.explained("", query); return level == "local" })
+	}
+	for _, s := range []*server{one, two, other} {
+		s.untilReady()
+		kept(s, `{ product(slug: "mug") { title } }`)
+	}
+	n := 0
+	eventually(t, "another server finds an answer in Redis", func() bool {
+		n++
+		query := fmt.Sprintf(`{ product(slug: "mug") { title } } # %d`, n)
+		kept(one, query)
+		level, _ := two.explained("", query)
+		if apart, _ := other.explained("", query); apart != "miss" {
+			t.Errorf("a server of other settings answers by %s", apart)
+		}
+		return level == "remote"
+	})
+}
+
 func TestCacheExplain(t *testing.T) {
 	t.Parallel()
 	env := environment(t, pgtest.New(t))
