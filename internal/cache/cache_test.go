@@ -498,6 +498,35 @@ func TestAddressesThatDoNotFit(t *testing.T) {
 	}
 }
 
+// TestTablesThatMigrationsPublish are looked at again after a migration: what is read from a table whose changes are told no
+// more is kept no more, and what is told again is kept again.
+func TestTablesThatMigrationsPublish(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, pgtest.CommonCluster(t))
+	thing := s.add(0)
+	p := s.start(cache.Options{})
+	for n := 1; n < 7; n += 2 {
+		p.settle(thing)
+		s.write("ALTER PUBLICATION emporium DROP TABLE shop.things")
+		s.write("INSERT INTO shop.schema_migrations VALUES ($1)", n)
+		p.await()
+		p.until("it is known that changes are not told", func() bool { return p.ask(thing).why == "changes of shop.things are not followed" })
+		s.write("UPDATE shop.things SET n = $2 WHERE id = $1", thing, n)
+		p.await()
+		if a := p.ask(thing); a.text != fmt.Sprint(n, " true") || a.level == cache.Local {
+			t.Errorf("of a table whose changes are not told: %+v", a)
+		}
+		s.write("ALTER PUBLICATION emporium ADD TABLE shop.things")
+		s.write("INSERT INTO shop.schema_migrations VALUES ($1)", n)
+		p.settle(thing)
+		s.write("UPDATE shop.things SET n = $2 WHERE id = $1", thing, n+1)
+		p.await()
+		if a := p.ask(thing); a.text != fmt.Sprint(n+1, " true") {
+			t.Errorf("of a table whose changes are told again: %+v", a)
+		}
+	}
+}
+
 // TestSnapshots knows of each commit whether new snapshots see it, however many transactions there have been.
 func TestSnapshots(t *testing.T) {
 	t.Parallel()

@@ -69,6 +69,7 @@ type Follower struct {
 	waiting   int           // for the position to move
 	moved     chan struct{} // closed when it does, if somebody waits
 	published map[string]bool
+	migrated  uint64 // position of a migration after which it is not known what is published; 0: none
 	state     string
 
 	onChange   func(relation string) // of each row
@@ -299,10 +300,7 @@ func (f *Follower) begin(ctx context.Context, stream *logical.Stream, side *pgx.
 	f.onVoid()
 	f.mu.Lock()
 	f.invisible = nil
-	f.published = map[string]bool{}
-	for _, relation := range stream.Published() {
-		f.published[relation] = true
-	}
+	f.published, f.migrated = setOf(stream.Published()), 0
 	f.mu.Unlock()
 	// What was committed before the slot was consistent is not told, and may still be waiting to become visible. A snapshot
 	// names what runs among the transactions before the last one that has ended, so there has to be one that has ended since.
@@ -318,6 +316,14 @@ func (f *Follower) begin(ctx context.Context, stream *logical.Stream, side *pgx.
 		first = append(first, uint32(xid))
 	}
 	return first, nil
+}
+
+func setOf(names []string) map[string]bool {
+	set := make(map[string]bool, len(names))
+	for _, name := range names {
+		set[name] = true
+	}
+	return set
 }
 
 // end gives up what was true of a stream.
@@ -367,6 +373,9 @@ func (s *sink) Changed(r *logical.Relation) {
 	f := s.follower()
 	of := f.relation(r)
 	if of.migrations {
+		f.mu.Lock()
+		f.published, f.migrated = nil, f.at
+		f.mu.Unlock()
 		f.floor.Store(f.at)
 		f.onVoid()
 	}
@@ -484,6 +493,9 @@ func (f *Follower) keep(ctx context.Context, stream *logical.Stream, side *pgx.C
 		if err != nil {
 			return err
 		}
+		if err := f.republish(ctx, side); err != nil {
+			return err
+		}
 		if renewal.sent != 0 || pause <= 0 {
 			if err := renewal.step(ctx); err != nil {
 				return err
@@ -549,6 +561,32 @@ func (f *Follower) advance(ctx context.Context, side *pgx.Conn) (behind bool, er
 	}
 	f.clock.Store(to)
 	return len(rest) > 0, nil
+}
+
+// republish finds out what is published after a migration, once new snapshots see it. Until then nothing is.
+func (f *Follower) republish(ctx context.Context, side *pgx.Conn) error {
+	f.mu.Lock()
+	at := f.migrated
+	f.mu.Unlock()
+	if at == 0 || f.clock.Load() < at {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	rows, err := side.Query(ctx, publishedTables.SQL)
+	if err != nil {
+		return fmt.Errorf("look for the publication's tables: %w", err)
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("look for the publication's tables: %w", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.migrated == at {
+		f.published, f.migrated = setOf(tables), 0
+	}
+	return nil
 }
 
 // snapshot is what a new snapshot sees.
