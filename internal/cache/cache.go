@@ -286,6 +286,7 @@ func Get[V any](ctx context.Context, c *Cache, key Key, private bool, fill func(
 		if mine {
 			return lead(ctx, c, flight, key, private, fill)
 		}
+		c.o.Delay("joined")
 		select {
 		case <-flight.done:
 		case <-ctx.Done():
@@ -306,6 +307,7 @@ func Get[V any](ctx context.Context, c *Cache, key Key, private bool, fill func(
 func lead[V any](ctx context.Context, c *Cache, flight *flight, key Key, private bool, fill func(context.Context) Filled[V]) (r Result[V]) {
 	defer func() {
 		flight.entry = r.Entry
+		c.o.Delay("landing")
 		c.flights.land(key, flight)
 		c.o.Observe.Lookup(r.Level)
 	}()

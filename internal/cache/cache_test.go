@@ -322,6 +322,53 @@ func TestChangeWhileFilling(t *testing.T) {
 	}
 }
 
+// gate stops whoever comes to a step first, once it is closed.
+type gate struct {
+	step    string
+	closed  atomic.Bool
+	arrived chan struct{}
+	open    chan struct{}
+}
+
+func newGate(step string) *gate {
+	return &gate{step: step, arrived: make(chan struct{}), open: make(chan struct{})}
+}
+
+func (g *gate) pass(step string) {
+	if step == g.step && g.closed.CompareAndSwap(true, false) {
+		close(g.arrived)
+		<-g.open
+	}
+}
+
+// TestChangeBeforeLanding happens between an answer's being found true and its being given to those who wait for it: whoever
+// has come to wait after the change was made known gets another.
+func TestChangeBeforeLanding(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, pgtest.CommonCluster(t))
+	thing, other := s.add(1), s.add(1)
+	landing, joined := newGate("landing"), newGate("joined")
+	close(joined.open)
+	p := s.start(cache.Options{Delay: func(step string) { landing.pass(step); joined.pass(step) }})
+	p.settle(other) // the clock runs
+	landing.closed.Store(true)
+	early, later := make(chan answer, 1), make(chan answer, 1)
+	go func() { early <- p.ask(thing) }()
+	<-landing.arrived
+	s.write("UPDATE shop.things SET n = 2 WHERE id = $1", thing)
+	p.await()
+	joined.closed.Store(true)
+	go func() { later <- p.ask(thing) }()
+	<-joined.arrived
+	close(landing.open)
+	if a := <-early; a != (answer{"1 true", cache.Miss, ""}) {
+		t.Errorf("the first answer is %+v", a)
+	}
+	if a := <-later; a.text != "2 true" {
+		t.Errorf("who came after the change was made known gets %+v", a)
+	}
+}
+
 // TestFlights makes one answer for all who ask at once.
 func TestFlights(t *testing.T) {
 	t.Parallel()
@@ -416,6 +463,32 @@ func TestFrozenProcess(t *testing.T) {
 	two.until("it follows again", two.Ready)
 	if a := two.settle(thing); a.text != "3 true" {
 		t.Errorf("thawed it says %+v", a)
+	}
+}
+
+// TestLeaseCountsFromTheNote freezes a process right after the server has shown its note, until it was cut off: what it then
+// makes of that is no lease any more.
+func TestLeaseCountsFromTheNote(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, pgtest.NewCluster(t))
+	thing := s.add(1)
+	one := s.start(cache.Options{})
+	noted, decoded, next := newGate("noted"), newGate("decoded"), newGate("applied")
+	close(next.open)
+	two := s.start(cache.Options{Delay: func(step string) { noted.pass(step); decoded.pass(step); next.pass(step) }})
+	defer close(decoded.open)
+	two.settle(thing)
+	noted.closed.Store(true)
+	<-noted.arrived
+	decoded.closed.Store(true)
+	s.write("UPDATE shop.things SET n = 2 WHERE id = $1", thing)
+	<-decoded.arrived
+	one.await()
+	next.closed.Store(true)
+	close(noted.open)
+	<-next.arrived // it renews its lease once more
+	if a := two.ask(thing); a != (answer{"2 true", cache.Bypass, "the changes of the database are not followed"}) {
+		t.Errorf("the process that was cut off says %+v", a)
 	}
 }
 
