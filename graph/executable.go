@@ -5,12 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
-	"os"
 	"reflect"
-	"runtime/debug"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -35,7 +31,7 @@ type executable struct {
 	schema      *exec.Schema
 	plans       *lru.Cache[planKey, *plan]
 	policies    policies
-	fingerprint string // of the schema and the program
+	fingerprint string // of the schema
 }
 
 // plan is a compiled operation, with what it wants of the rows that are read for it; nil for mutations, which may look
@@ -95,35 +91,16 @@ func newExecutable(generated graphql.ExecutableSchema, root ResolverRoot, age ti
 	if err != nil {
 		return executable{}, err
 	}
-	return executable{generated, bound, plans, all, fingerprint(schema, program())}, nil
+	return executable{generated, bound, plans, all, fingerprint(schema)}, nil
 }
 
-// fingerprint changes whenever the schema or the program does: answers of another one are not ours, even to the same question.
-// Redis may still have those of the release before.
-func fingerprint(schema *ast.Schema, program string) string {
+// fingerprint changes whenever the schema does: answers of another one are not ours, even to the same question.
+func fingerprint(schema *ast.Schema) string {
 	var text strings.Builder
 	formatter.NewFormatter(&text, formatter.WithComments()).FormatSchema(schema)
-	text.WriteString(program)
 	sum := sha256.Sum256([]byte(text.String()))
 	return hex.EncodeToString(sum[:8])
 }
-
-// program is a digest of what runs: the same in all processes of one build. Of a file that can not be read it is of what the
-// build says of itself.
-var program = sync.OnceValue(func() string {
-	hash := sha256.New()
-	if path, err := os.Executable(); err == nil {
-		if file, err := os.Open(path); err == nil {
-			_, err = io.Copy(hash, file)
-			_ = file.Close()
-			if err == nil {
-				return hex.EncodeToString(hash.Sum(nil))
-			}
-		}
-	}
-	info, _ := debug.ReadBuildInfo()
-	return fmt.Sprint(info)
-})
 
 // Exec executes the operation of the context.
 func (e executable) Exec(ctx context.Context) graphql.ResponseHandler {
