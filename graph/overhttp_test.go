@@ -74,7 +74,7 @@ func TestGetAsksForWhatIsKept(t *testing.T) {
 		t.Errorf("before it is known: %d %s %v", unknown.status, unknown.body, unknown.header)
 	}
 	forged := encode(map[string]any{"query": query + " ", "extensions": map[string]any{"persistedQuery": map[string]any{"version": 1, "sha256Hash": digest}}})
-	if a := k.send(k.request("", forged)); a.status != http.StatusBadRequest {
+	if a := k.send(k.request("", forged)); a.status != http.StatusUnprocessableEntity {
 		t.Errorf("another document under its digest: %d %s", a.status, a.body)
 	}
 	if a := k.get("", path); !strings.Contains(a.body, `"PERSISTED_QUERY_NOT_FOUND"`) {
@@ -95,7 +95,7 @@ func TestGetAsksForWhatIsKept(t *testing.T) {
 		if strings.HasPrefix(refused, path+"&variables") {
 			refused = strings.Replace(refused, "&variables", "&variables={}x&", 1)
 		}
-		if a := k.get("", refused); a.status != http.StatusBadRequest || a.header.Get("Cache-Control") != "no-store" || strings.Contains(a.body, `"data"`) {
+		if a := k.get("", refused); a.status != http.StatusUnprocessableEntity || a.header.Get("Cache-Control") != "no-store" || strings.Contains(a.body, `"data"`) {
 			t.Errorf("%s: %d %s %v", refused, a.status, a.body, a.header)
 		}
 	}
@@ -344,7 +344,7 @@ func TestASharedCacheGivesNobodyAnothersAnswer(t *testing.T) {
 			if !strings.Contains(want.body, `"errors"`) {
 				k.gotten(who, path)
 			}
-			for _, headers := range [][]string{nil, {"Accept-Encoding", "gzip"}, {"Cookie", "a=b", "Origin", "https://evil.example"}, {"Accept-Encoding", "br, zstd"}} {
+			for _, headers := range [][]string{nil, {"Accept-Encoding", "gzip"}, {"Cookie", "a=b", "Origin", "http://example.com"}, {"Accept-Encoding", "br, zstd"}} {
 				got := s.get(who, path, headers...)
 				got.body = got.decoded(t)
 				if !same(got, want) {

@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	"e2e/crash":                              {},
 	"e2e/race":                               {},
 	"bench/handwritten":                      {"internal/seal", "internal/id", "internal/money"},
-	"graph":                                  {"graph/…", "internal/user", "internal/product", "internal/order", "internal/payment", "internal/audit", "internal/auth", "internal/cache", "internal/cache/remote", "internal/fault", "internal/id", "internal/jobs", "internal/money", "internal/page", "internal/postgres", "internal/telemetry"},
+	"graph":                                  {"graph/…", "internal/user", "internal/product", "internal/order", "internal/payment", "internal/audit", "internal/auth", "internal/cache", "internal/cache/remote", "internal/fault", "internal/httpserver", "internal/id", "internal/jobs", "internal/money", "internal/page", "internal/postgres", "internal/telemetry"},
 	"graph/exec":                             {},
 	"graph/generate":                         {},
 	"graph/loader":                           {"internal/user", "internal/product", "internal/order", "internal/payment", "internal/fault", "internal/id", "internal/page"},
