@@ -5879,13 +5879,19 @@ directive @public on FIELD_DEFINITION
 directive @authenticated on FIELD_DEFINITION
 
 "Viewers with one of these roles may ask; others are answered with ` + "`" + `FORBIDDEN` + "`" + `, or ` + "`" + `UNAUTHENTICATED` + "`" + ` when not signed in."
-directive @hasRole(anyOf: [Role!]!) on FIELD_DEFINITION
+directive @hasRole(
+  "The roles; at least one."
+  anyOf: [Role!]!
+) on FIELD_DEFINITION
 
 """
 What the field returns is there for its owner and for viewers with one of the roles. For everybody else it does not
 exist: the answer is that of an unknown ID.
 """
-directive @owner(orRole: [Role!]! = []) on FIELD_DEFINITION
+directive @owner(
+  "The roles, perhaps none."
+  orRole: [Role!]! = []
+) on FIELD_DEFINITION
 
 """
 The type holds neither personal data nor the money matters of a person, so that any field may lead to it. A type
