@@ -47,6 +47,7 @@ var mayImport = map[string][]string{
 	"internal/cache":                         {"internal/cache/remote", "internal/postgres", "internal/postgres/logical"},
 	"internal/cache/cdn":                     {},
 	"internal/cache/remote":                  {"internal/seal"},
+	"internal/contract":                      {},
 	"internal/config":                        {"internal/auth", "internal/cache/cdn", "internal/mail", "internal/money", "internal/redisclient"},
 	"internal/devstack":                      {},
 	"internal/devstack/withservers":          {"internal/devstack"},
