@@ -10,6 +10,9 @@ WITH_SERVERS := go run ./internal/devstack/withservers
 # What bench-compare compares with.
 BASE ?= $(shell git describe --tags --abbrev=0 2>/dev/null)
 
+# The schema that clients were last promised.
+RELEASED := internal/contract/released.graphqls
+
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +54,14 @@ check: ## formatting, linters, generated code, structure
 	@before=$$(cat graph/*.generated.go | cksum); $(MAKE) --no-print-directory generate; \
 		[ "$$before" = "$$(cat graph/*.generated.go | cksum)" ] || { echo "graph/*.generated.go was not up to date: commit what make generate has made"; exit 1; }
 	go test -run '^TestStructure' ./internal/app
+	@mkdir -p .emporium/bin
+	@go build -o .emporium/bin/check . && .emporium/bin/check schema lint && \
+		{ .emporium/bin/check schema diff $(RELEASED) || { echo "see docs/contract.md"; exit 1; }; }
+
+.PHONY: release-schema
+release-schema: ## take the schema as it is for the released one, with which make check compares
+	@mkdir -p .emporium/bin
+	@go build -o .emporium/bin/check . && .emporium/bin/check schema print > .emporium/released.graphqls && mv .emporium/released.graphqls $(RELEASED)
 
 .PHONY: generate
 generate: ## turn schema.graphqls into graph/*.generated.go

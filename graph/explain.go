@@ -23,6 +23,9 @@ import (
 	"emporium/internal/postgres"
 )
 
+// Schema returns the schema that is served, which is not to be changed.
+func Schema() *ast.Schema { return parsedSchema }
+
 // Question is an operation of a document.
 type Question struct {
 	File      string // name of the document, for errors

@@ -106,6 +106,15 @@ func Command(ctx context.Context, args, environ []string, out, errs io.Writer) e
 						"earlier state, or when in doubt.",
 					Action: p.cachePurge},
 			}},
+			{Name: "schema", Usage: "look after the contract with clients", Commands: []*cli.Command{
+				{Name: "lint", Usage: "hold a schema against the conventions; findings name file and line", ArgsUsage: "[" + schemaFile + "]", Action: p.schemaLint},
+				{Name: "print", Usage: "print the schema that is served, as a document", Action: p.schemaPrint},
+				{Name: "diff", Usage: "list what has changed from one schema to another, or to the one that is served; fails if it breaks clients",
+					ArgsUsage: "OLD.graphqls [NEW.graphqls]", Flags: []cli.Flag{
+						&cli.TimestampFlag{Name: "on", Usage: "the `DAY` by which days of removal are judged, like 2027-03-31; without, today",
+							Config: cli.TimestampConfig{Layouts: []string{time.DateOnly}}},
+					}, Action: p.schemaDiff},
+			}},
 			{Name: "token", Usage: "open a session of an account and print its access token", Flags: []cli.Flag{
 				&cli.StringFlag{Name: "email", Required: true, Usage: "whose"},
 			}, Action: p.token},

@@ -1,0 +1,61 @@
+package app_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestSchemaCommands lints, prints and compares schemas, without any configuration.
+func TestSchemaCommands(t *testing.T) {
+	t.Parallel()
+	const contract = "../../schema.graphqls"
+	if out := must(t, nil, "schema", "lint", contract); out != "" {
+		t.Errorf("lint: %s", out)
+	}
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		t.Helper()
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	printed := must(t, nil, "schema", "print")
+	if !strings.Contains(printed, "\ntype Query {\n") || must(t, nil, "schema", "print") != printed {
+		t.Error("what is printed is not the schema, or not the same twice")
+	}
+	served := write("served.graphqls", printed)
+	for _, args := range [][]string{{served}, {contract}, {served, contract}} {
+		if out := must(t, nil, append([]string{"schema", "diff"}, args...)...); out != "" {
+			t.Errorf("%v differ: %s", args, out)
+		}
+	}
+
+	const from = "type Query { a: Int b: Int @deprecated(reason: \"Use `a`. Removed after 2027-03-31.\") }"
+	old, new := write("old.graphqls", from), write("new.graphqls", "type Query { a: Int c: [Int }")
+	if out, err := command(t, nil, "schema", "diff", old, new); err == nil || !strings.Contains(err.Error(), "new.graphqls:1:") || out != "" {
+		t.Errorf("a document that is none: %v\n%s", err, out)
+	}
+	new = write("new.graphqls", "type Query { a: Int c: [Int] }")
+	const added = "safe       Query.c: field was added: nobody can have asked for it\n"
+	out, err := command(t, nil, "schema", "diff", "--on", "2027-03-31", old, new)
+	if want := "breaking   Query.b: field was removed: documents that name it become invalid\n" + added; err == nil || err.Error() != "1 changes break clients" || out != want {
+		t.Errorf("on the last day: %v\n%s", err, out)
+	}
+	out = must(t, nil, "schema", "diff", "--on", "2027-04-01", old, new)
+	if want := "safe       Query.b: field was removed: its deprecation announced it: Use `a`. Removed after 2027-03-31.\n" + added; out != want {
+		t.Errorf("on the day after: %s", out)
+	}
+	out, err = command(t, nil, "schema", "lint", new)
+	if err == nil || err.Error() != "3 findings" || !strings.HasPrefix(out, new+":1: Query: it has no description\n") {
+		t.Errorf("lint of a bad one: %v\n%s", err, out)
+	}
+	for _, args := range [][]string{{"diff"}, {"diff", old, new, new}, {"diff", filepath.Join(dir, "none")}, {"lint", filepath.Join(dir, "none")}} {
+		if _, err := command(t, nil, append([]string{"schema"}, args...)...); err == nil {
+			t.Errorf("%v: no error", args)
+		}
+	}
+}
