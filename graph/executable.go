@@ -18,6 +18,7 @@ import (
 	"emporium/graph/loader"
 	"emporium/internal/fault"
 	"emporium/internal/postgres"
+	"emporium/internal/usage"
 )
 
 const (
@@ -32,6 +33,7 @@ type executable struct {
 	plans       *lru.Cache[planKey, *plan]
 	policies    policies
 	fingerprint string // of the schema
+	usage       *usage.Counter
 }
 
 // plan is a compiled operation, with what it wants of the rows that are read for it; nil for mutations, which may look
@@ -40,6 +42,8 @@ type plan struct {
 	*exec.Plan
 	wanted *postgres.Wanted
 	policy policy
+	uses   *usage.Set                // what the document names
+	inputs []*ast.VariableDefinition // that may hold something of the schema besides
 }
 
 // planKey names a plan: an operation of a parsed document, which is kept as long as it is in use, and what its
@@ -91,7 +95,7 @@ func newExecutable(generated graphql.ExecutableSchema, root ResolverRoot, age ti
 	if err != nil {
 		return executable{}, err
 	}
-	return executable{generated, bound, plans, all, fingerprint(schema)}, nil
+	return executable{generated, bound, plans, all, fingerprint(schema), nil}, nil
 }
 
 // fingerprint changes whenever the schema does: answers of another one are not ours, even to the same question.
@@ -129,7 +133,7 @@ func (e executable) plan(op *graphql.OperationContext) *plan {
 	if compiled == nil {
 		return nil
 	}
-	p := &plan{Plan: compiled}
+	p := &plan{Plan: compiled, uses: e.usage.Set(e.named(op.Operation)), inputs: inputsOf(op.Operation)}
 	if op.Operation.Operation != ast.Mutation {
 		p.wanted = wanted(compiled)
 		p.policy = e.policies.of(compiled)

@@ -16,6 +16,7 @@ import (
 
 	"emporium/internal/auth"
 	"emporium/internal/cache"
+	"emporium/internal/usage"
 )
 
 // front answers requests before anything of them is parsed: one that has come before, byte for byte, asks the same, so that
@@ -34,6 +35,7 @@ type question struct {
 	name    string // of the operation
 	digest  [sha256.Size]byte
 	policy  *policy
+	uses    *usage.Set
 }
 
 // rememberedQuestions bounds what the questions take, in bytes.
@@ -48,8 +50,8 @@ func newFront(a *answers, actor func(context.Context, string) (auth.Actor, error
 }
 
 // remember notes what a request asks for.
-func (f *front) remember(request []byte, name string, digest [sha256.Size]byte, p *policy) {
-	f.known.Set(maphash.Bytes(f.seed, request), &question{bytes.Clone(request), name, digest, p})
+func (f *front) remember(request []byte, name string, digest [sha256.Size]byte, p *policy, uses *usage.Set) {
+	f.known.Set(maphash.Bytes(f.seed, request), &question{bytes.Clone(request), name, digest, p, uses})
 }
 
 // serve answers a request if its answer is kept, and reports whether it has; if not, also whether Redis was asked.
@@ -75,6 +77,7 @@ func (f *front) serve(w http.ResponseWriter, r *http.Request, request []byte, fo
 		f.answers.watch.answered(r.Context(), level, "")
 	}
 	f.answers.write(w, r, e, q.policy, actor, form)
+	q.uses.Count(r.Header)
 	f.answers.metrics.Operation(q.name, "query", "cached", time.Since(start))
 	return true, false
 }
@@ -196,6 +199,6 @@ func matches(header, etag string) bool {
 // named is an answer's operation, for the front.
 func (f *front) named(x *exchange, op *graphql.OperationContext, digest [sha256.Size]byte, p *plan) {
 	if f != nil && len(x.raw) > 0 {
-		f.remember(x.raw, operationName(op.Operation), digest, &p.policy)
+		f.remember(x.raw, operationName(op.Operation), digest, &p.policy, f.answers.schema.usedBy(p, op))
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"emporium/internal/httpserver"
 	"emporium/internal/jobs"
 	"emporium/internal/telemetry"
+	"emporium/internal/usage"
 )
 
 // Options are what the handler needs.
@@ -47,6 +48,8 @@ type Options struct {
 	MaxAge time.Duration // of an answer that is kept, where no field says less; 0: an hour
 	Purged bool          // a cache in front of the server is told what to drop
 	Maker  string        // the program and its settings, as far as they show in answers: those of another maker are not ours
+
+	Usage *usage.Counter // nil: nobody counts what clients use
 
 	Documents *remote.Store // where documents are kept that clients ask for by their digest; nil: in this process alone
 
@@ -81,6 +84,7 @@ func NewHandler(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	schema.usage = o.Usage
 	return o.handler(schema)
 }
 
@@ -110,6 +114,7 @@ func (o Options) handler(schema graphql.ExecutableSchema) (http.Handler, error) 
 	transport := post{dispatch: o.dispatch, documents: documents, open: o.Introspection == IntrospectionOn}
 	if e, ok := schema.(executable); ok {
 		server.AddTransport(socket{subscriptions{o, e}})
+		transport.used = e.used
 		transport.events = &eventStream{subscriptions{o, e}}
 		if o.Cache != nil {
 			transport.answers = &answers{cache: o.Cache, schema: e, maker: o.Maker, dispatch: o.dispatch, metrics: o.Metrics, purged: o.Purged, watch: o.watch}

@@ -62,7 +62,7 @@ func (s socket) Do(w http.ResponseWriter, r *http.Request, executor graphql.Grap
 	defer func() { _ = conn.CloseNow() }()
 	conn.SetReadLimit(s.Limits.Body)
 	ctx, cancel := context.WithCancel(r.Context())
-	c := &connection{socket: s, executor: executor, conn: conn, running: map[string]*operation{}}
+	c := &connection{socket: s, executor: executor, conn: conn, headers: r.Header, running: map[string]*operation{}}
 	defer c.group.Wait()
 	defer cancel()
 	if conn.Subprotocol() != socketProtocol {
@@ -93,6 +93,7 @@ type connection struct {
 	socket
 	executor graphql.GraphExecutor
 	conn     *websocket.Conn
+	headers  http.Header // of the handshake, with what the client has called itself since
 	group    sync.WaitGroup
 
 	mu      sync.Mutex
@@ -203,6 +204,7 @@ func (c *connection) introduce(ctx context.Context, payload json.RawMessage) boo
 	if len(payload) > 0 && json.Unmarshal(payload, &who) != nil {
 		return false
 	}
+	c.headers = withClient(c.headers, payload)
 	token := ""
 	if who.Authorization != "" {
 		var ok bool
@@ -236,6 +238,7 @@ func (c *connection) subscribe(ctx context.Context, m message) bool {
 	if !ok || m.ID == "" || len(m.ID) > maxOperationID {
 		return false
 	}
+	params.Headers = c.headers
 	running, cancel := context.WithCancel(ctx)
 	o := &operation{cancel}
 	c.mu.Lock()

@@ -67,6 +67,7 @@ func (s subscriptions) run(
 		s.count(source, operationName(op.Operation), string(ast.Subscription), outcome(errs), len(errs), time.Since(began))
 		return errs
 	}
+	s.schema.usedBy(p, op).Count(op.Headers)
 	for {
 		event, err := waitFor(ctx, next, s.Streams.pace.recheck)
 		switch {

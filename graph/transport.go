@@ -38,7 +38,8 @@ type post struct {
 	answers   *answers     // nil: nothing is kept
 	front     *front
 	documents *documents
-	open      bool // everybody may ask how an answer was come by
+	used      func(*graphql.OperationContext) // is told of operations that are answered; may be nil
+	open      bool                            // everybody may ask how an answer was come by
 }
 
 // Supports accepts every request: requests has seen to it.
@@ -77,6 +78,9 @@ func (p post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecu
 	}
 	if x.persisted != nil && x.persisted.keep {
 		p.documents.keep(x.persisted.digest, params.Query)
+	}
+	if p.used != nil {
+		p.used(op)
 	}
 	switch {
 	case wantsExplanation(r, x.params, "cost"):

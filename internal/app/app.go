@@ -40,6 +40,7 @@ import (
 	"emporium/internal/product"
 	"emporium/internal/seed"
 	"emporium/internal/telemetry"
+	"emporium/internal/usage"
 	"emporium/internal/user"
 	"emporium/migrations"
 )
@@ -64,6 +65,7 @@ type App struct {
 	mailbox    *user.Mailbox // nil where mails are sent, or not even kept
 	queues     jobs.Queues
 	streams    *graph.Streams
+	usage      *usage.Counter
 	cache      *cache.Cache  // nil: no answers are kept
 	documents  *remote.Store // nil: each process knows its own
 	cacheRedis *redisClient  // nil without a cache
@@ -204,9 +206,9 @@ func (a *App) compose() error {
 	a.services = loader.Services{
 		Users: user.New(user.Config{DB: a.dbs.users, Sealer: a.secrets.sealer, Hasher: hasher, Throttle: throttle, Log: a.log,
 			Jobs: a.queues[jobs.Users], Mailer: mailer, Trace: trace,
-			Forget:    func(ctx context.Context, owner uuid.UUID) error { return orders.ForgetOwner(ctx, owner) },
-			Issuer:    auth.NewIssuer(a.cfg.TokenIssuer, a.cfg.TokenAudience, &a.secrets.signing),
-			AccessTTL: a.cfg.AccessTokenTTL, SessionTTL: a.cfg.SessionTTL, PhoneRegion: a.cfg.PhoneRegion}),
+			Forget:         func(ctx context.Context, owner uuid.UUID) error { return orders.ForgetOwner(ctx, owner) },
+			Issuer:         auth.NewIssuer(a.cfg.TokenIssuer, a.cfg.TokenAudience, &a.secrets.signing),
+			UsageRetention: a.cfg.UsageRetention, AccessTTL: a.cfg.AccessTokenTTL, SessionTTL: a.cfg.SessionTTL, PhoneRegion: a.cfg.PhoneRegion}),
 		Products: product.New(a.dbs.products, a.cfg.Currency),
 	}
 	for _, q := range a.queues {
@@ -295,11 +297,11 @@ func (a *App) routes() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.streams = graph.NewStreams()
+	a.streams, a.usage = graph.NewStreams(), usage.NewCounter()
 	api, err := graph.NewHandler(graph.Options{
 		Services: a.services, Streams: a.streams, Queues: a.queues, Verifier: verifier, Metrics: a.metrics, Timeout: a.cfg.OperationTimeout,
 		Introspection: graph.Introspection(a.cfg.Introspection), Draft: a.cfg.HTTPProfile == "audit", Limits: graph.Limits(a.cfg.Limits), Points: points, Origins: a.cfg.Origins,
-		Cache: a.cache, MaxAge: a.cfg.CacheMaxAge, Purged: a.purger != nil, Documents: a.documents, Maker: a.maker(),
+		Cache: a.cache, MaxAge: a.cfg.CacheMaxAge, Purged: a.purger != nil, Documents: a.documents, Maker: a.maker(), Usage: a.usage,
 		Cookies: graph.CookiePolicy{Path: endpoint, MaxAge: a.cfg.SessionTTL, Secure: a.cfg.CookieSecure},
 	})
 	if err != nil {
@@ -436,6 +438,7 @@ func (a *App) Run(ctx context.Context, ready func()) error {
 		if a.documents != nil {
 			group.Go(func() error { return a.documents.Run(ctx) })
 		}
+		group.Go(func() error { return a.usage.Run(ctx, a.services.Users.RecordUsage) })
 		if ready != nil {
 			ready()
 		}
@@ -459,7 +462,12 @@ func (a *App) Run(ctx context.Context, ready func()) error {
 	})
 	a.log.InfoContext(ctx, "serving", "http", a.HTTPAddr(), "admin", a.AdminAddr(), "redis", a.redis.state(),
 		"playground", a.cfg.Playground, "introspection", a.cfg.Introspection)
-	return group.Wait()
+	err := group.Wait()
+	// Now that nothing is answered any more, there is nothing more to count.
+	if failed := a.usage.Flush(context.WithoutCancel(ctx), a.services.Users.RecordUsage); failed != nil {
+		a.log.ErrorContext(ctx, "what clients have used of the schema in the last minute is lost", "error", failed)
+	}
+	return err
 }
 
 // prepare migrates as soon as the databases answer, and makes the app ready.

@@ -114,6 +114,14 @@ func Command(ctx context.Context, args, environ []string, out, errs io.Writer) e
 						&cli.TimestampFlag{Name: "on", Usage: "the `DAY` by which days of removal are judged, like 2027-03-31; without, today",
 							Config: cli.TimestampConfig{Layouts: []string{time.DateOnly}}},
 					}, Action: p.schemaDiff},
+				{Name: "usage", Usage: "say which clients use something of the schema, since when and until when",
+					ArgsUsage: "[COORDINATE…]",
+					Description: "COORDINATE is a type, or like Type.field, Type.field(argument:), Input.field, Enum.VALUE; with it comes what is in it. What a\n" +
+						"document names counts once for each time that it is answered. Values of enums that only answers hold are not counted.",
+					Flags: []cli.Flag{
+						&cli.BoolFlag{Name: "unused", Usage: "list what is in the schema and was not used, instead"},
+						&cli.BoolFlag{Name: "deprecated", Usage: "only what is deprecated"},
+					}, Action: p.schemaUsage},
 			}},
 			{Name: "token", Usage: "open a session of an account and print its access token", Flags: []cli.Flag{
 				&cli.StringFlag{Name: "email", Required: true, Usage: "whose"},

@@ -42,7 +42,7 @@ func TestSchemaCommands(t *testing.T) {
 	new = write("new.graphqls", "type Query { a: Int c: [Int] }")
 	const added = "safe       Query.c: field was added: nobody can have asked for it\n"
 	out, err := command(t, nil, "schema", "diff", "--on", "2027-03-31", old, new)
-	if want := "breaking   Query.b: field was removed: documents that name it become invalid\n" + added; err == nil || err.Error() != "1 changes break clients" || out != want {
+	if want := "breaking   Query.b: field was removed: documents that name it become invalid\n" + added; err == nil || !strings.HasPrefix(err.Error(), "1 changes break clients\n") || out != want {
 		t.Errorf("on the last day: %v\n%s", err, out)
 	}
 	out = must(t, nil, "schema", "diff", "--on", "2027-04-01", old, new)
@@ -50,7 +50,7 @@ func TestSchemaCommands(t *testing.T) {
 		t.Errorf("on the day after: %s", out)
 	}
 	out, err = command(t, nil, "schema", "lint", new)
-	if err == nil || err.Error() != "3 findings" || !strings.HasPrefix(out, new+":1: Query: it has no description\n") {
+	if err == nil || !strings.HasPrefix(err.Error(), "3 findings\n") || !strings.HasPrefix(out, new+":1: Query: it has no description\n") {
 		t.Errorf("lint of a bad one: %v\n%s", err, out)
 	}
 	for _, args := range [][]string{{"diff"}, {"diff", old, new, new}, {"diff", filepath.Join(dir, "none")}, {"lint", filepath.Join(dir, "none")}} {

@@ -24,13 +24,13 @@ var mayImport = map[string][]string{
 	"e2e/crash":                              {},
 	"e2e/race":                               {},
 	"bench/handwritten":                      {"internal/seal", "internal/id", "internal/money"},
-	"graph":                                  {"graph/…", "internal/user", "internal/product", "internal/order", "internal/payment", "internal/audit", "internal/auth", "internal/cache", "internal/cache/remote", "internal/fault", "internal/httpserver", "internal/id", "internal/jobs", "internal/money", "internal/page", "internal/postgres", "internal/telemetry"},
+	"graph":                                  {"graph/…", "internal/user", "internal/product", "internal/order", "internal/payment", "internal/audit", "internal/auth", "internal/cache", "internal/cache/remote", "internal/fault", "internal/httpserver", "internal/id", "internal/jobs", "internal/money", "internal/page", "internal/postgres", "internal/telemetry", "internal/usage"},
 	"graph/exec":                             {},
 	"graph/generate":                         {},
 	"graph/loader":                           {"internal/user", "internal/product", "internal/order", "internal/payment", "internal/fault", "internal/id", "internal/page"},
 	"graph/scalar":                           {"graph/exec", "internal/fault", "internal/id", "internal/seal"},
 	"internal/app":                           {"graph", "graph/loader", "internal/…", "migrations"},
-	"internal/user":                          domain(),
+	"internal/user":                          domain("internal/usage"),
 	"internal/product":                       domain("internal/markup"),
 	"internal/order":                         domain("internal/product", "internal/user"),
 	"internal/payment":                       domain("internal/order", "internal/payment/provider"),
@@ -69,6 +69,7 @@ var mayImport = map[string][]string{
 	"internal/reseal":                        {"internal/id", "internal/postgres", "internal/seal"},
 	"internal/seal":                          {"internal/fault"},
 	"internal/telemetry":                     {"internal/auth", "internal/fault", "internal/postgres"},
+	"internal/usage":                         {},
 	"migrations":                             {},
 }
 

@@ -95,6 +95,7 @@ type Config struct {
 	HTTPProfile    string     `env:"HTTP_PROFILE" envDefault:"default"`
 	LogLevel       slog.Level `env:"LOG_LEVEL" envDefault:"info"`
 
+	UsageRetention   time.Duration `env:"SCHEMA_USAGE_RETENTION" envDefault:"4320h"`
 	OperationTimeout time.Duration `env:"OPERATION_TIMEOUT" envDefault:"15s"`
 	ShutdownGrace    time.Duration `env:"SHUTDOWN_GRACE" envDefault:"20s"`
 }
@@ -217,7 +218,7 @@ func Load(environ []string) (Config, error) {
 	}
 	for name, d := range map[string]time.Duration{
 		"ACCESS_TOKEN_TTL": c.AccessTokenTTL, "SESSION_TTL": c.SessionTTL,
-		"CACHE_MAX_AGE": c.CacheMaxAge, "CACHE_REDIS_BUDGET": c.CacheBudget,
+		"CACHE_MAX_AGE": c.CacheMaxAge, "CACHE_REDIS_BUDGET": c.CacheBudget, "SCHEMA_USAGE_RETENTION": c.UsageRetention,
 		"OPERATION_TIMEOUT": c.OperationTimeout, "SHUTDOWN_GRACE": c.ShutdownGrace,
 	} {
 		if d <= 0 && !slices.Contains(unread, name) {

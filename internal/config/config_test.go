@@ -47,7 +47,7 @@ func TestDefaults(t *testing.T) {
 			RootFields: 10, Mutations: 3, Cost: 20_000, Statements: 100},
 		Points: 2000, AddressPoints: 10_000,
 		Playground: "on", Introspection: "on", HTTPProfile: "default", LogLevel: slog.LevelInfo,
-		OperationTimeout: 15 * time.Second, ShutdownGrace: 20 * time.Second,
+		UsageRetention: 180 * 24 * time.Hour, OperationTimeout: 15 * time.Second, ShutdownGrace: 20 * time.Second,
 	}
 	if got := load(t); !reflect.DeepEqual(got, want) || !got.Private() {
 		t.Errorf("without variables:\n%+v, want\n%+v", got, want)
@@ -82,7 +82,7 @@ func TestEveryVariableIsRead(t *testing.T) {
 		"LIMIT_SAME_FIELD_ALIASES=6", "LIMIT_DIRECTIVES=7", "LIMIT_ROOT_FIELDS=8", "LIMIT_MUTATIONS=9", "LIMIT_COST=10",
 		"LIMIT_STATEMENTS=11", "RATE_LIMIT=12", "RATE_LIMIT_ADDRESS=0",
 		"CORS_ORIGINS=https://a.example.com,http://b.example.com:8080", "HTTP_PROFILE=audit", "LOG_LEVEL=warn",
-		"OPERATION_TIMEOUT=3s", "SHUTDOWN_GRACE=4s",
+		"SCHEMA_USAGE_RETENTION=5h", "OPERATION_TIMEOUT=3s", "SHUTDOWN_GRACE=4s",
 	}
 	want := config.Config{
 		HTTPAddr: ":80", AdminAddr: ":81", Dir: "/var/lib/emporium",
@@ -105,7 +105,7 @@ func TestEveryVariableIsRead(t *testing.T) {
 			RootFields: 8, Mutations: 9, Cost: 10, Statements: 11},
 		Points: 12, AddressPoints: 0, Origins: []string{"https://a.example.com", "http://b.example.com:8080"},
 		Playground: "on", Introspection: "staff", HTTPProfile: "audit", LogLevel: slog.LevelWarn,
-		OperationTimeout: 3 * time.Second, ShutdownGrace: 4 * time.Second,
+		UsageRetention: 5 * time.Hour, OperationTimeout: 3 * time.Second, ShutdownGrace: 4 * time.Second,
 	}
 	if got := load(t, environ...); !reflect.DeepEqual(got, want) || got.Private() {
 		t.Errorf("got\n%+v, want\n%+v", got, want)

@@ -2,6 +2,7 @@ package user
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"emporium/internal/postgres"
@@ -11,6 +12,15 @@ import (
 // session. What has ended stays until it would have expired anyway: its user sees it in the export.
 var expiring = []struct{ table, key string }{
 	{"users.sessions", "owner_id, id"}, {"users.tokens", "hash"}, {"users.email_changes", "owner_id"},
+}
+
+// cleanUp deletes what is of no more use.
+func (s *Service) cleanUp(ctx context.Context) error {
+	for {
+		if n, err := s.DeleteExpired(ctx, s.now(), cleanUpBatch); err != nil || n < cleanUpBatch {
+			return errors.Join(err, s.ForgetUsage(ctx, s.now().Add(-s.usageFor)))
+		}
+	}
 }
 
 // DeleteExpired deletes up to limit sessions, tokens and changes of e-mail addresses that had expired by an instant, and

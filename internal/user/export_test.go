@@ -1,6 +1,13 @@
 package user
 
-import "emporium/internal/postgres"
+import (
+	"context"
+
+	"emporium/internal/postgres"
+)
+
+// CleanUp is what the job does.
+func (s *Service) CleanUp(ctx context.Context) error { return s.cleanUp(ctx) }
 
 // What the rows of the service's statements are read by.
 

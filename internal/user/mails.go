@@ -117,13 +117,7 @@ func (s *Service) work(q *jobs.Queue) {
 		}
 		return err
 	})
-	jobs.Handle(q, func(ctx context.Context, _ cleanUpJob) error {
-		for {
-			if n, err := s.DeleteExpired(ctx, s.now(), cleanUpBatch); err != nil || n < cleanUpBatch {
-				return err
-			}
-		}
-	})
+	jobs.Handle(q, func(ctx context.Context, _ cleanUpJob) error { return s.cleanUp(ctx) })
 	q.Every(cleanUpEvery, cleanUpJob{})
 }
 

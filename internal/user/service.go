@@ -36,6 +36,8 @@ type Config struct {
 	// Trace makes known what becomes of what was read, so that sessions need not be looked up for each request; may be nil.
 	Trace Trace
 
+	UsageRetention time.Duration // of what a client has used of the schema, after the last time; 0 means 180 days
+
 	AccessTTL   time.Duration    // of an access token; 0 means 15 minutes
 	SessionTTL  time.Duration    // from signing in to having to sign in again; 0 means 30 days
 	PhoneRegion string           // where telephone numbers without a country code are dialled; "" asks for the code
@@ -55,6 +57,7 @@ type Service struct {
 	jobs        *jobs.Queue
 	mailer      mail.Mailer
 	forget      func(ctx context.Context, owner uuid.UUID) error
+	usageFor    time.Duration
 	accessTTL   time.Duration
 	sessionTTL  time.Duration
 	phoneRegion string
@@ -72,6 +75,9 @@ func New(cfg Config) *Service {
 	if cfg.SessionTTL == 0 {
 		cfg.SessionTTL = 30 * 24 * time.Hour
 	}
+	if cfg.UsageRetention == 0 {
+		cfg.UsageRetention = 180 * 24 * time.Hour
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -81,7 +87,7 @@ func New(cfg Config) *Service {
 	s := &Service{
 		db: cfg.DB, sealer: cfg.Sealer, hasher: cfg.Hasher, issuer: cfg.Issuer, throttle: cfg.Throttle,
 		jobs: cfg.Jobs, mailer: cfg.Mailer, forget: cfg.Forget,
-		accessTTL: cfg.AccessTTL, sessionTTL: cfg.SessionTTL, phoneRegion: cfg.PhoneRegion,
+		usageFor: cfg.UsageRetention, accessTTL: cfg.AccessTTL, sessionTTL: cfg.SessionTTL, phoneRegion: cfg.PhoneRegion,
 		log: cfg.Log, now: cfg.Now, checks: newChecks(cfg.Trace),
 	}
 	s.tables = s.newTables()
