@@ -132,23 +132,24 @@ func (n *naming) inputField(t *ast.Definition, name string) *ast.Definition {
 	return n.schema.Types[t.Fields.ForName(name).Type.Name()]
 }
 
-// withClient returns headers with those by which a client names itself taken from a message of its own, if they are there.
+// withClient returns headers with those by which a client names itself taken from a message of its own, if it does so there.
 func withClient(h http.Header, message json.RawMessage) http.Header {
 	var members map[string]any
 	if json.Unmarshal(message, &members) != nil {
 		return h
 	}
-	h = maps.Clone(h)
 	said := http.Header{}
 	for name, value := range members {
 		if text, ok := value.(string); ok {
 			said.Set(name, text)
 		}
 	}
+	if usage.ClientOf(said) == (usage.Client{}) {
+		return h
+	}
+	h = maps.Clone(h)
 	for _, name := range usage.Headers() {
-		if v := said[name]; v != nil {
-			h[name] = v
-		}
+		h[name] = said[name]
 	}
 	return h
 }

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"emporium/internal/postgres/pgtest"
 )
 
 // TestSchemaCommands lints, prints and compares schemas, without any configuration.
@@ -57,5 +59,49 @@ func TestSchemaCommands(t *testing.T) {
 		if _, err := command(t, nil, append([]string{"schema"}, args...)...); err == nil {
 			t.Errorf("%v: no error", args)
 		}
+	}
+}
+
+// TestSchemaUsage counts at a server, which writes when it stops, and asks by the command.
+func TestSchemaUsage(t *testing.T) {
+	t.Parallel()
+	env := environment(t, pgtest.New(t))
+	if out := must(t, env, "schema", "usage"); strings.Count(out, "\n") != 1 {
+		t.Errorf("before anything was counted:\n%s", out)
+	}
+	s := start(t, env)
+	s.untilReady()
+	for range 3 {
+		s.ask("", `{ categories { name } product(slug: "none") { title } }`)
+	}
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	table := func(args ...string) string { // without what differs from run to run
+		t.Helper()
+		var lines []string
+		for line := range strings.Lines(must(t, env, append([]string{"schema", "usage"}, args...)...)) {
+			fields := strings.Fields(line)
+			lines = append(lines, strings.Join(fields[:min(4, len(fields))], " "))
+		}
+		return strings.Join(lines, "\n")
+	}
+	const head = "COORDINATE CLIENT VERSION COUNT\n"
+	if got := table(); got != head+"Category.name (unnamed) - 3\nProduct.title (unnamed) - 3\nQuery.categories (unnamed) - 3\nQuery.product (unnamed) - 3\nQuery.product(slug:) (unnamed) - 3" {
+		t.Errorf("all:\n%s", got)
+	}
+	if got := table("Query.product", "CategoryFacet"); got != head+"CategoryFacet.category (nobody) - 0\nCategoryFacet.count (nobody) - 0\n"+
+		"Query.product (unnamed) - 3\nQuery.product(id:) (nobody) - 0\nQuery.product(slug:) (unnamed) - 3" {
+		t.Errorf("some:\n%s", got)
+	}
+	if got := table("--unused", "Query.product", "Query.products", "SortDirection", "CategoryFacet", "UserErrorCode"); got !=
+		"CategoryFacet.category\nCategoryFacet.count\nQuery.product(id:)\nQuery.products\nSortDirection.ASC\nSortDirection.DESC" {
+		t.Errorf("unused:\n%s", got)
+	}
+	if got := table("--deprecated"); got != strings.TrimSpace(head) {
+		t.Errorf("deprecated:\n%s", got)
+	}
+	if _, err := command(t, env, "schema", "usage", "Query.prod"); err == nil || !strings.Contains(err.Error(), `"Query.prod"`) {
+		t.Errorf("what there is not: %v", err)
 	}
 }
