@@ -29,6 +29,7 @@ import (
 	"emporium/internal/product"
 	"emporium/internal/seal"
 	"emporium/internal/telemetry"
+	"emporium/internal/usage"
 	"emporium/internal/user"
 )
 
@@ -109,7 +110,7 @@ func newWorldIn(t testing.TB, dbs *pgtest.Databases, size int) *world {
 		t.Fatal(err)
 	}
 	w.options = Options{Services: w.services, Queues: queues, Verifier: verifier, Metrics: telemetry.NewMetrics(),
-		Limits: wideLimits, Introspection: IntrospectionOn, Cookies: CookiePolicy{Path: "/graphql", MaxAge: time.Hour}}
+		Limits: wideLimits, Usage: usage.NewCounter(), Introspection: IntrospectionOn, Cookies: CookiePolicy{Path: "/graphql", MaxAge: time.Hour}}
 	if w.handler, err = NewHandler(w.options); err != nil {
 		t.Fatal(err)
 	}
