@@ -66,11 +66,11 @@ func Headers() []string { return slices.Concat(nameHeaders, versionHeaders) }
 // ClientOf returns the client that has sent headers. What is too long, or holds anything but letters, digits and some punctuation
 // of ASCII, is no name.
 func ClientOf(h http.Header) Client {
-	c := Client{first(h, nameHeaders), first(h, versionHeaders)}
-	if c.Name == "" {
+	name := first(h, nameHeaders)
+	if name == "" {
 		return Client{}
 	}
-	return c
+	return Client{name, first(h, versionHeaders)}
 }
 
 func first(h http.Header, names []string) string {
@@ -177,6 +177,9 @@ func (s *Set) Count(h http.Header) {
 
 // number returns the number of a client.
 func (c *Counter) number(client Client) int {
+	if client.Name == "" {
+		return unnamed
+	}
 	known := *c.clients.Load()
 	if n, ok := known[client]; ok {
 		return n
