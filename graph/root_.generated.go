@@ -5938,7 +5938,10 @@ enum CacheControlScope {
 What a field costs beside the objects that it returns, which cost one each. Fields of ` + "`" + `Mutation` + "`" + ` cost 10 without it, other
 fields nothing. It is a whole number, in a text as IBM's cost directives have it.
 """
-directive @cost(weight: String!) on FIELD_DEFINITION
+directive @cost(
+  "What it costs."
+  weight: String!
+) on FIELD_DEFINITION
 
 """
 How many elements a list is taken to have before it is read: as many as the first of the arguments says that is given, of
