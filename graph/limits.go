@@ -39,6 +39,8 @@ const (
 	maxPlanned = 20_000 // fields, with fragments written out: what a plan has to be made of
 	maxErrors  = 50     // in an answer
 	maxInvalid = 5      // errors of a document
+	maxSame    = 200    // fields of one name in a document: validation compares each with each
+	longName   = 200    // characters; whoever writes errors compares names with others
 )
 
 // limiter refuses operations that ask for too much before anything of it is done.
@@ -61,6 +63,9 @@ func (limiter) Validate(graphql.ExecutableSchema) error { return nil }
 
 // MutateOperationParameters refuses a document by its form alone. One that does not parse is left to gqlgen.
 func (l limiter) MutateOperationParameters(ctx context.Context, params *graphql.RawParams) *gqlerror.Error {
+	if len(params.OperationName) > longName {
+		return refused(fmt.Sprintf("the name of the operation is longer than %d characters", longName))
+	}
 	if _, ok := l.checked.Get(ctx, params.Query); ok {
 		return nil
 	}
@@ -73,15 +78,18 @@ func (l limiter) MutateOperationParameters(ctx context.Context, params *graphql.
 
 // shape refuses a document by its form. It need not be valid: fragments may be missing, or go round in circles.
 func (l Limits) shape(document *ast.QueryDocument) *gqlerror.Error {
-	m := measurer{document: document, fragments: map[string]reach{}, aliases: map[string]int{}}
+	m := measurer{document: document, fragments: map[string]reach{}, aliases: map[string]int{}, same: map[string]int{}}
 	for _, f := range document.Fragments {
-		m.directives += len(f.Directives)
+		m.name(f.Name, f.TypeCondition)
+		m.directed(f.Directives)
 		m.count(f.SelectionSet)
 	}
 	for _, op := range document.Operations {
-		m.directives += len(op.Directives)
+		m.name(op.Name)
+		m.directed(op.Directives)
 		for _, v := range op.VariableDefinitions {
-			m.directives += len(v.Directives)
+			m.name(v.Variable, v.Type.Name())
+			m.directed(v.Directives)
 		}
 		m.count(op.SelectionSet)
 		of := m.of(op.SelectionSet)
@@ -101,13 +109,21 @@ func (l Limits) shape(document *ast.QueryDocument) *gqlerror.Error {
 	if m.aliased > l.Aliases {
 		return exceeded("aliases", l.Aliases)
 	}
+	for name, n := range m.same {
+		if n > maxSame {
+			return exceeded("fields with the name `"+name[:min(len(name), longName)]+"`", maxSame)
+		}
+	}
 	for name, n := range m.aliases {
 		if n > l.SameField {
 			return exceeded("aliases of `"+name+"`", l.SameField)
 		}
 	}
-	if m.directives > l.Directives {
+	switch {
+	case m.directives > l.Directives:
 		return exceeded("directives", l.Directives)
+	case m.long:
+		return refused(fmt.Sprintf("the document has names longer than %d characters", longName))
 	}
 	return nil
 }
@@ -135,6 +151,39 @@ type measurer struct {
 	aliased    int
 	aliases    map[string]int // by name of the field
 	directives int
+	same       map[string]int // fields, by the name in the answer
+	long       bool           // there is a long name
+}
+
+func (m *measurer) name(names ...string) {
+	for _, n := range names {
+		m.long = m.long || len(n) > longName
+	}
+}
+
+func (m *measurer) directed(directives ast.DirectiveList) {
+	m.directives += len(directives)
+	for _, d := range directives {
+		m.name(d.Name)
+		m.given(d.Arguments)
+	}
+}
+
+func (m *measurer) given(arguments ast.ArgumentList) {
+	for _, a := range arguments {
+		m.name(a.Name)
+		m.value(a.Value)
+	}
+}
+
+func (m *measurer) value(v *ast.Value) {
+	if v.Kind == ast.EnumValue || v.Kind == ast.Variable {
+		m.name(v.Raw)
+	}
+	for _, c := range v.Children {
+		m.name(c.Name)
+		m.value(c.Value)
+	}
 }
 
 // count counts what stands in a selection.
@@ -142,17 +191,22 @@ func (m *measurer) count(set ast.SelectionSet) {
 	for _, s := range set {
 		switch s := s.(type) {
 		case *ast.Field:
-			m.directives += len(s.Directives)
+			m.name(s.Name, s.Alias)
+			m.same[s.Alias]++
+			m.given(s.Arguments)
+			m.directed(s.Directives)
 			if s.Alias != s.Name {
 				m.aliased++
 				m.aliases[s.Name]++
 			}
 			m.count(s.SelectionSet)
 		case *ast.InlineFragment:
-			m.directives += len(s.Directives)
+			m.name(s.TypeCondition)
+			m.directed(s.Directives)
 			m.count(s.SelectionSet)
 		case *ast.FragmentSpread:
-			m.directives += len(s.Directives)
+			m.name(s.Name)
+			m.directed(s.Directives)
 		}
 	}
 }

@@ -119,7 +119,7 @@ func TestTokenCommand(t *testing.T) {
 // TestKeysRotate rotates the keys of personal data and of tokens under a server that answers all the while.
 func TestKeysRotate(t *testing.T) {
 	t.Parallel()
-	env := environment(t, pgtest.New(t))
+	env := environment(t, pgtest.New(t), "RATE_LIMIT=0") // it asks for all that there is, all the time
 	must(t, env, "seed")
 	s := start(t, env)
 	s.untilReady()
@@ -226,7 +226,7 @@ func (c cancelAt) Write(b []byte) (int, error) {
 // TestKeysRotateInterrupted ends a rotation at each of its steps and goes on: everything comes under the new key.
 func TestKeysRotateInterrupted(t *testing.T) {
 	t.Parallel()
-	env := environment(t, pgtest.New(t))
+	env := environment(t, pgtest.New(t), "RATE_LIMIT=0") // it asks for all that there is, all the time
 	must(t, env, "seed")
 	for _, step := range []string{" added", " seals from now on", " rows"} {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -1,0 +1,154 @@
+package graph
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// attack is a request that no client sends, of at most 256 KiB.
+type attack struct {
+	name string
+	body string
+	says string // in the answer; "": whatever it is, nothing is done
+}
+
+const mostBody = 256 << 10
+
+// fill repeats a text until so many bytes are full.
+func fill(one string, bytes int) string { return strings.Repeat(one, max(bytes/len(one), 1)) }
+
+func asked(document string, variables any) string {
+	b, err := json.Marshal(map[string]any{"query": document, "variables": variables})
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// attacks are what graphql-cop, graphql-armor and OWASP's GraphQL cheat sheet warn of, and what parsers and validators are
+// known to take long for.
+func attacks() []attack {
+	numbered := func(n int, one string) string {
+		var b strings.Builder
+		for i := range n {
+			b.WriteString(strings.ReplaceAll(one, "#", fmt.Sprint(i)))
+		}
+		return b.String()
+	}
+	const room = mostBody - 200
+	return []attack{
+		{"alias overloading", asked(`{ `+numbered(100, "a#: categories { name } ")+`}`, nil), "more than"},
+		{"batched sign-in", asked(`mutation { `+numbered(3, `a#: signIn(input: {email: "a@example.com", password: "#"}) { tokens { accessToken } } `)+`}`, nil), "more than once"},
+		{"array batching", `[` + fill(`{"query":"{ categories { name } }"},`, 100_000) + `{}]`, "not a JSON object"},
+		{"directive overloading", asked(`{ categories { name `+fill("@skip(if: false) ", 1_700)+`} }`, nil), "more than"},
+		{"unknown directives", asked(`{ categories { name `+fill("@aa ", 300*4)+` } }`, nil), "more than"},
+		{"field duplication", asked(`{ categories { `+fill("name ", 100_000)+`} }`, nil), "token limit"},
+		{"fields that overlap", asked(`{ categories { `+fill("name ", 1_190*5)+`} }`, nil), "fields with the name `name`"},
+		{"objects that overlap", asked(`{ `+fill("categories { name } ", 290*20)+`}`, nil), "more than"},
+		{"fragments that overlap", asked(`{ viewer { ...A } } `+numbered(140, "fragment A# on User { id name ...A } ")+`fragment A on User { id }`, nil), ""},
+		{"fragments with one field", asked(`{ viewer { `+numbered(11, "...F# ")+`} } `+numbered(11, "fragment F# on User { "+fill("id ", 95*3)+"} "), nil), "fields with the name `id`"},
+		{"fragments at the limit", asked(`{ viewer { `+numbered(11, "...F# ")+`} } `+numbered(11, "fragment F# on User { "+fill("id ", 18*3)+fill("name ", 18*5)+fill("email ", 18*6)+fill("roles ", 18*6)+"} "), nil), ""},
+		{"inline fragments that overlap", asked(`{ viewer { `+fill("... { id } ", 230*11)+`} }`, nil), ""},
+		{"inline fragments with objects", asked(`{ viewer { `+fill("... { defaultShippingAddress { id } } ", 165*37)+`} }`, nil), ""},
+		{"circular fragments", asked(`{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }`, nil), "Cannot spread"},
+		{"fragments spread at two places", asked(`{ ...F0 } `+numbered(100, "fragment F# on Query { ...G# ...G# } fragment G# on Query { ...F# } "), nil), ""},
+		{"deep recursion", asked(fill("{ viewer ", 5_000), nil), ""},
+		{"deep circular query", asked(`{ categories `+fill("{ parent ", 300*9)+`{ id }`+fill("}", 300)+` }`, nil), "more than"},
+		{"deep lists", asked(`{ nodes(ids: `+fill("[", 1_100)+fill("]", 1_100)+`) { id } }`, nil), ""},
+		{"deep objects", asked(`{ orders(first: 1, filter: `+fill("{a:", 280*3)+`1`+fill("}", 280)+`) { totalCount } }`, nil), ""},
+		{"braces", asked(fill("{", room), nil), ""},
+		{"brackets in JSON", fill("[", room), "not a JSON object"},
+		{"objects in JSON", fill(`{"a":`, room), "not a JSON object"},
+		{"variables in variables", `{"query":"{ categories { name } }","variables":` + fill(`{"a":`, room/2-100) + `1` + strings.Repeat("}", (room/2-100)/5) + `}`, ""},
+		{"many variables", asked(`query(`+numbered(200, "$v#: Int ")+`) { categories { name } }`, nil), ""},
+		{"many members", `{"query":"{ categories { name } }","variables":{` + numbered(20_000, `"a#":1,`) + `"b":1}}`, ""},
+		{"one member, often", `{"query":"{ categories { name } }","variables":{` + fill(`"a":1,`, room-200) + `"b":1}}`, ""},
+		{"many identifiers", asked(`query($ids: [ID!]!) { nodes(ids: $ids) { id } }`, map[string]any{"ids": slices.Repeat([]string{"AAAA"}, 30_000)}), "could cost 30000"},
+		{"a long text", asked(`query($q: String) { products(first: 1, query: $q) { totalCount } }`, map[string]any{"q": fill("ä", room/2)}), "more than 500 characters"},
+		{"a long text in the document", asked(`{ products(first: 1, query: "`+fill("a", room/2)+`") { totalCount } }`, nil), "more than 500 characters"},
+		{"a block of lines", asked(`{ products(first: 1, query: """`+fill("\n ", room/4)+`""") { totalCount } }`, nil), ""},
+		{"escapes", asked(`{ products(first: 1, query: "`+fill(`\u00e4`, room/3)+`") { totalCount } }`, nil), "more than 500 characters"},
+		{"a comment", asked(`#`+fill("x", room)+"\n{ categories { name } }", nil), ""},
+		{"many comments", asked(fill("#\n", room/4)+"{ categories { name } }", nil), ""},
+		{"commas", asked(`{ categories { name`+fill(",", room)+` } }`, nil), ""},
+		{"a long name", asked(`{ `+fill("a", room)+` }`, nil), "names longer"},
+		{"long names that are like others", asked(`{ `+numbered(300, "categorie# ")+`}`, nil), ""},
+		{"many operations", asked(numbered(230, "query Q# { viewer { id } } "), nil), ""},
+		{"one name for many operations", asked(fill("query Q { viewer { id } } ", 150*26), nil), ""},
+		{"many fragments that are not used", asked(`{ viewer { id } } `+numbered(160, "fragment F# on User { id } "), nil), ""},
+		{"unknown types", asked(`{ viewer { `+numbered(200, "... on T# { id } ")+`} }`, nil), ""},
+		{"a big exponent", asked(`query($min: Decimal) { products(first: 1, filter: {price: {min: $min}}) { totalCount } }`, map[string]any{"min": "1e999999999"}), "BAD_USER_INPUT"},
+		{"a number with many digits", `{"query":"query($min: Decimal) { products(first: 1, filter: {price: {min: $min}}) { totalCount } }","variables":{"min":` + fill("9", room-200) + `}}`, "BAD_USER_INPUT"},
+		{"an Int with many digits", `{"query":"query($n: Int!) { products(first: $n) { totalCount } }","variables":{"n":1e999999999}}`, "BAD_USER_INPUT"},
+		{"a long operation name", `{"query":"{ categories { name } }","operationName":"` + fill("a", room-100) + `"}`, "name of the operation is longer"},
+		{"introspection of kinds", asked(`{ __schema { types { fields { type { fields { type { fields { name } } } } } } } }`, nil), ""},
+		{"a cost beyond reason", asked(`{ products(first: 100) { nodes { variants { product { variants { product { variants { product { id } } } } } } } } }`, nil), "may cost"},
+		{"SQL in a text", asked(`query($q: String) { products(first: 1, query: $q) { totalCount } }`, map[string]any{"q": `'; DROP TABLE products.products; --`}), ""},
+		{"a control character", asked(`query($q: String) { products(first: 1, query: $q) { totalCount } }`, map[string]any{"q": "a\u0000b"}), "BAD_USER_INPUT"},
+		{"a stolen digest", `{"query":"{ viewer { id } }","extensions":{"persistedQuery":{"version":1,"sha256Hash":"` + strings.Repeat("0", 64) + `"}}}`, "is not the SHA-256"},
+	}
+}
+
+// TestAttacks sends each attack to a server with the limits of production, and wants it to be refused, or to do no harm: no
+// 5xx, no error of our own, no more statements than a page needs, and nothing of what was sent in the answer.
+func TestAttacks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1).limited()
+	for _, c := range attacks() {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if len(c.body) > mostBody {
+				t.Fatalf("%d bytes", len(c.body))
+			}
+			a := w.send(w.request("", []byte(c.body)))
+			if !strings.Contains(a.body, c.says) || a.status >= 500 || strings.Contains(a.body, "INTERNAL") {
+				t.Errorf("%d %.300s", a.status, a.body)
+			}
+			if c.says != "" && (a.status == http.StatusOK || len(a.statements) > 0) && !strings.Contains(a.body, "BAD_USER_INPUT") {
+				t.Errorf("it is done: %d %.300s %v", a.status, a.body, a.statements)
+			}
+			if len(a.body) > 64<<10 || len(a.statements) > 5 {
+				t.Errorf("%d bytes, statements %v", len(a.body), a.statements)
+			}
+		})
+	}
+	if a := w.ask("", `{ products(first: 1) { totalCount } }`, nil); !strings.Contains(a.body, `"totalCount":1`) {
+		t.Errorf("after all that: %s", a.body)
+	}
+}
+
+// BenchmarkAttacks measures what an attack costs: the CPU time of the process, which is to be below 50 ms, and the memory that
+// is allocated. Each is sent with something else in it every time, so that nothing is known of it.
+func BenchmarkAttacks(b *testing.B) {
+	w := newWorld(b, 1).limited()
+	for _, c := range attacks() {
+		b.Run(strings.ReplaceAll(c.name, " ", "_"), func(b *testing.B) {
+			b.ReportAllocs()
+			before, n := cpuTime(), 0
+			for b.Loop() {
+				n++
+				body := strings.Replace(c.body, `{"query":"`, fmt.Sprintf(`{"query":"#%d\n`, n), 1)
+				r := httptest.NewRequest(http.MethodPost, "/graphql", strings.NewReader(body))
+				r.Header.Set("Content-Type", "application/json")
+				w.handler.ServeHTTP(httptest.NewRecorder(), r)
+			}
+			b.ReportMetric(float64((cpuTime()-before).Microseconds())/1000/float64(n), "cpu-ms/op")
+		})
+	}
+}
+
+// cpuTime is what the process has used.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
