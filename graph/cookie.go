@@ -25,6 +25,7 @@ type exchange struct {
 	r         *http.Request
 	raw       []byte // what was sent; it is used again once the request is answered
 	form      form
+	compress  bool // the answer; those of mutations may hold tokens beside what was sent (CVE-2013-3587, BREACH)
 	events    bool // an event stream will do for an answer
 	params    *graphql.RawParams
 	persisted *persisted // nil: the document is not kept

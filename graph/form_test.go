@@ -121,3 +121,29 @@ func TestStatuses(t *testing.T) {
 		t.Errorf("accepting HTML alone: %d %s", a.status, a.body)
 	}
 }
+
+// TestAnswersThatAreNotKeptAreCompressed asks without a cache: queries are compressed as the client accepts it, mutations and
+// small answers are not.
+func TestAnswersThatAreNotKeptAreCompressed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 20)
+	const many = `{ products(first: 20) { nodes { id title description variants { id sku price { amount } } } } }`
+	plain := w.ask("", many, nil)
+	for accepted, want := range map[string]string{"": "", "gzip": "gzip", "gzip, deflate, br, zstd": "zstd", "br": "", "zstd;q=0, gzip": "gzip"} {
+		for _, c := range []struct {
+			query      string
+			compressed bool
+		}{{many, true}, {`{ categories { name } }`, false}, {`mutation { signOutEverywhere { sessionsEnded userErrors { message } } }`, false}} {
+			body := encode(map[string]any{"query": c.query})
+			r := w.request("", body)
+			r.Header.Set("Accept-Encoding", accepted)
+			a := w.send(r)
+			if got := a.header.Get("Content-Encoding"); got != want && c.compressed || got != "" && !c.compressed {
+				t.Errorf("%s, accepting %q: encoded by %q", c.query, accepted, got)
+			}
+			if c.compressed && a.decoded(t) != plain.body {
+				t.Errorf("%s, accepting %q: %.200s", c.query, accepted, a.decoded(t))
+			}
+		}
+	}
+}

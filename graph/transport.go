@@ -12,6 +12,7 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"emporium/internal/auth"
+	"emporium/internal/cache"
 )
 
 // decodeParams reads the body of a request: one JSON object with a query, or the name of one that is kept. Numbers keep all their digits.
@@ -79,6 +80,7 @@ func (p post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecu
 	if x.persisted != nil && x.persisted.keep {
 		p.documents.keep(x.persisted.digest, params.Query)
 	}
+	x.compress = kind == ast.Query
 	if p.used != nil {
 		p.used(op)
 	}
@@ -129,6 +131,13 @@ func (x *exchange) send(response *graphql.Response, begun bool, body []byte) {
 	if !begun {
 		status = http.StatusTooManyRequests
 		x.w.Header().Set("Retry-After", fmt.Sprint(response.Errors[0].Extensions["retryAfter"]))
+	}
+	if x.compress {
+		addVary(x.w.Header(), varyForm)
+		var encoding string
+		if body, encoding = cache.Compress(body, list(x.r.Header["Accept-Encoding"])); encoding != "" {
+			x.w.Header().Set("Content-Encoding", encoding)
+		}
 	}
 	x.form.send(x.w, status, body)
 }

@@ -8,8 +8,10 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/andybalholm/brotli"
+	fastgzip "github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -74,6 +76,36 @@ func (e *Entry) Variant(accepted string) (body []byte, encoding string) {
 		return made, by.name
 	}
 	return e.Body, ""
+}
+
+// These are for what is sent once: fast, where the variants of an answer that is kept are small.
+var (
+	onceZstd = sync.OnceValue(func() *zstd.Encoder {
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest))
+		if err != nil {
+			panic(err) // the options are constants
+		}
+		return e
+	})
+	onceGzip = sync.Pool{New: func() any { return fastgzip.NewWriter(nil) }}
+)
+
+// Compress returns an answer that is not kept in an encoding that a client accepts, if that pays.
+func Compress(body []byte, accepted string) (compressed []byte, encoding string) {
+	switch {
+	case len(body) < minCompressed:
+	case accepts(accepted, "zstd"):
+		return onceZstd().EncodeAll(body, nil), "zstd"
+	case accepts(accepted, "gzip"):
+		var b bytes.Buffer
+		w := onceGzip.Get().(*fastgzip.Writer)
+		defer onceGzip.Put(w)
+		w.Reset(&b)
+		if _, err := w.Write(body); err == nil && w.Close() == nil {
+			return b.Bytes(), "gzip"
+		}
+	}
+	return body, ""
 }
 
 // accepts reports whether an Accept-Encoding names a coding, with a quality above 0. The wildcard is not taken up: whoever can

@@ -171,7 +171,7 @@ func isTrusted(a netip.Addr, trusted []netip.Prefix) bool {
 }
 
 // Serve answers requests on the listener until ctx is done, then lets running requests finish for up to grace. With
-// certificate and key files it speaks TLS 1.2 and later, and HTTP/2.
+// certificate and key files it speaks TLS 1.2 and later. It speaks HTTP/2, too, with TLS or without.
 func Serve(ctx context.Context, l net.Listener, handler http.Handler, grace time.Duration, certFile, keyFile string) error {
 	server := &http.Server{
 		Handler:           handler,
@@ -182,6 +182,10 @@ func Serve(ctx context.Context, l net.Listener, handler http.Handler, grace time
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
 	}
+	server.Protocols = new(http.Protocols)
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetHTTP2(true)
+	server.Protocols.SetUnencryptedHTTP2(true) // from proxies that end TLS (RFC 9113, 3.3)
 	failed := make(chan error, 1)
 	go func() {
 		if certFile != "" {

@@ -433,6 +433,31 @@ func TestServeTLS(t *testing.T) {
 	}
 }
 
+// TestServeWithoutTLS speaks HTTP/2 with a proxy that knows it, and HTTP/1.1 with everyone.
+func TestServeWithoutTLS(t *testing.T) {
+	t.Parallel()
+	l := listen(t)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- httpserver.Serve(ctx, l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) }),
+			time.Minute, "", "")
+	}()
+	two := new(http.Protocols)
+	two.SetUnencryptedHTTP2(true)
+	for want, transport := range map[string]*http.Transport{"HTTP/2.0": {Protocols: two}, "HTTP/1.1": {}} {
+		if body, err := get(t.Context(), transport, "http://"+l.Addr().String()); err != nil || body != want {
+			t.Errorf("answered %q, %v, want %s", body, err, want)
+		}
+		transport.CloseIdleConnections()
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("Serve ended with %v", err)
+	}
+}
+
 func get(ctx context.Context, transport http.RoundTripper, url string) (string, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
