@@ -163,6 +163,9 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Claims, error) {
 	return c, nil
 }
 
+// Until returns when a token stops to hold, with what clocks may differ.
+func (v *Verifier) Until(c Claims) time.Time { return c.Expires.Add(v.leeway) }
+
 func (v *Verifier) verify(ctx context.Context, token string) (Claims, error) {
 	if len(token) > MaxTokenBytes {
 		return Claims{}, fmt.Errorf("token of %d bytes", len(token))

@@ -75,6 +75,8 @@ type Metrics struct {
 	statements *prometheus.HistogramVec
 	batches    *prometheus.HistogramVec
 	jobs       *prometheus.HistogramVec
+	streams    *prometheus.GaugeVec
+	ended      *prometheus.CounterVec
 	cache      *cacheMetrics
 	names      nameLimit
 }
@@ -101,11 +103,15 @@ func NewMetrics() *Metrics {
 			[]string{"edge"}),
 		jobs: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "emporium_job_duration_seconds",
 			Help: "Tries of jobs by kind and outcome.", Buckets: latency}, []string{"job", "outcome"}),
+		streams: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "emporium_streams_open",
+			Help: "Open WebSockets and event streams by kind."}, []string{"kind"}),
+		ended: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "emporium_streams_ended_total",
+			Help: "WebSockets and event streams that have ended, by kind and reason."}, []string{"kind", "reason"}),
 		cache: newCacheMetrics(),
 		names: newNameLimit(maxOperationNames),
 	}
 	m.registry.MustRegister(m.cache.collectors()...)
-	m.registry.MustRegister(m.http, m.inFlight, m.operations, m.statements, m.batches, m.jobs,
+	m.registry.MustRegister(m.http, m.inFlight, m.operations, m.statements, m.batches, m.jobs, m.streams, m.ended,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -136,6 +142,15 @@ func (m *Metrics) Statement(name string, took time.Duration, err error) {
 // Job counts a try of a job.
 func (m *Metrics) Job(kind string, took time.Duration, err error) {
 	m.jobs.WithLabelValues(kind, outcome(err)).Observe(took.Seconds())
+}
+
+// StreamOpened counts a stream until it has ended. Kind is one of a fixed set.
+func (m *Metrics) StreamOpened(kind string) { m.streams.WithLabelValues(kind).Inc() }
+
+// StreamEnded counts the end of a stream. The reason is one of a fixed set.
+func (m *Metrics) StreamEnded(kind, reason string) {
+	m.streams.WithLabelValues(kind).Dec()
+	m.ended.WithLabelValues(kind, reason).Inc()
 }
 
 // UnsentMails adds how many mails were dropped for want of a mail server, read whenever the metrics are.
