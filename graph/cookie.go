@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
+
+	"emporium/internal/fault"
 )
 
 // refreshCookieName is the cookie that keeps the refresh token out of reach of scripts. It goes to the endpoint alone.
@@ -32,6 +34,14 @@ type exchange struct {
 }
 
 type exchangeKey struct{}
+
+// checkCookie fails if a cookie is wanted where none can be set, as over a stream: the token would be lost.
+func checkCookie(ctx context.Context, wanted bool) error {
+	if _, ok := ctx.Value(exchangeKey{}).(*exchange); wanted && !ok {
+		return fault.Input("a cookie is set in answers to POST that are no stream: send it like that, or without `cookie`", "cookie")
+	}
+	return nil
+}
 
 func refreshCookie(ctx context.Context) string {
 	x, ok := ctx.Value(exchangeKey{}).(*exchange)

@@ -2,85 +2,121 @@ package graph
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
-
-	"emporium/internal/fault"
-	"emporium/internal/telemetry"
 )
 
-// eventStream answers a subscription as server-sent events: the protocol graphql-sse, in its mode of distinct connections.
+// eventStream answers operations as server-sent events: the protocol graphql-sse, as in
+// https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md.
 type eventStream struct{ subscriptions }
 
-// serve answers one request, as it was before it was given a deadline.
+// frame is what is to be written of a stream. Written, which has room for it, is told how that went.
+type frame struct {
+	text    []byte
+	written chan<- error
+}
+
+// deliver has something written to a stream, and waits until it is. Nothing is once ctx is done.
+func deliver(ctx context.Context, frames chan<- frame, text []byte) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	written := make(chan error, 1)
+	select {
+	case frames <- frame{text, written}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-written:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// serve answers one request in the mode of distinct connections, as it was before it was given a deadline.
+//
+// A stream that ends because the server stops does not say that it is complete: its client connects again.
 func (s eventStream) serve(w http.ResponseWriter, r *http.Request, executor graphql.GraphExecutor, params *graphql.RawParams) {
-	leave, ok := s.Streams.enter(telemetry.RequestFrom(r.Context()).ClientAddress)
+	ctx, v, ok := s.enter(w, r, kindEvents)
 	if !ok {
-		w.Header().Set("Retry-After", "5")
-		s.refuse(w, r, http.StatusTooManyRequests, fault.New(fault.RateLimited, "too many subscriptions are open"))
 		return
 	}
-	defer leave()
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
+	defer v.leave()
+	token, _ := bearer(r.Header.Get("Authorization"))
+	v.show(token, time.Time{})
+	frames, ended := make(chan frame), make(chan struct{})
 	go func() {
-		select {
-		case <-s.Streams.ending:
-			cancel()
-		case <-ctx.Done():
+		defer close(ended)
+		defer close(frames)
+		finished := false
+		send := func(n news) error {
+			text := []byte{}
+			if n.cursor != "" {
+				text = append(append(append(text, "id: "...), n.cursor...), '\n')
+			}
+			text = append(append(append(text, "event: next\ndata: "...), n.body...), "\n\n"...)
+			if finished = n.last; finished {
+				text = append(text, complete...)
+			}
+			return deliver(ctx, frames, text)
+		}
+		errs := s.run(ctx, executor, v, params, r.Header.Get("Last-Event-ID"), send)
+		if errs != nil {
+			_ = send(news{body: appendAnswer(nil, &graphql.Response{Errors: errs}, false), last: true})
+		}
+		if !finished {
+			_ = deliver(ctx, frames, []byte(complete))
 		}
 	}()
+	s.pump(ctx, w, v, frames)
+	v.cut()
+	<-ended
+}
 
+const complete = "event: complete\ndata:\n\n"
+
+// pump writes a stream until there are no more frames, ctx is done, the client does not take one, or the server stops.
+func (s eventStream) pump(ctx context.Context, w http.ResponseWriter, v *visit, frames <-chan frame) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{}) // of the request; it would end the stream. Not every test server has one.
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	w.Header().Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
-	messages, written := make(chan []byte), make(chan error)
-	write := func(b []byte) error {
+	write := func(text []byte) error {
 		_ = control.SetWriteDeadline(time.Now().Add(s.Streams.pace.write))
-		_, err := w.Write(b)
+		_, err := w.Write(text)
 		if err == nil {
 			err = control.Flush()
 		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			v.because(endedSlow)
+		}
 		return err
 	}
-	go func() {
-		defer close(messages)
-		token, _ := bearer(r.Header.Get("Authorization"))
-		send := func(response *graphql.Response) error {
-			b := appendAnswer([]byte("event: next\ndata: "), response, response.Data != nil)
-			messages <- append(b, "\n\n"...)
-			return <-written
-		}
-		if errs := s.run(ctx, executor, token, params, send); errs != nil {
-			_ = send(&graphql.Response{Errors: errs})
-		}
-	}()
 	heartbeat := time.NewTicker(s.Streams.pace.heartbeat)
 	defer heartbeat.Stop()
-	var failed error
-	beat := func(b []byte) {
-		if failed == nil {
-			if failed = write(b); failed != nil {
-				cancel()
-			}
-		}
-	}
-	beat([]byte(":\n\n"))
-	for {
+	for err := write([]byte(":\n\n")); err == nil; {
 		select {
-		case message, more := <-messages:
+		case f, more := <-frames:
 			if !more {
-				beat([]byte("event: complete\ndata:\n\n"))
+				v.because(endedComplete)
 				return
 			}
-			beat(message)
-			written <- failed
+			err = write(f.text)
+			f.written <- err
 		case <-heartbeat.C:
-			beat([]byte(":\n\n"))
+			err = write([]byte(":\n\n"))
+		case <-v.ending.Done():
+			v.because(endedStopping)
+			return
+		case <-ctx.Done():
+			return
 		}
 	}
 }

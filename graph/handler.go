@@ -113,15 +113,15 @@ func (o Options) handler(schema graphql.ExecutableSchema) (http.Handler, error) 
 	}
 	transport := post{dispatch: o.dispatch, documents: documents, open: o.Introspection == IntrospectionOn}
 	if e, ok := schema.(executable); ok {
-		server.AddTransport(socket{subscriptions{o, e}})
 		transport.used = e.used
-		transport.events = &eventStream{subscriptions{o, e}}
 		if o.Cache != nil {
 			transport.answers = &answers{cache: o.Cache, schema: e, maker: o.Maker, dispatch: o.dispatch, metrics: o.Metrics, purged: o.Purged, watch: o.watch}
 			if transport.front, err = newFront(transport.answers, o.actor, o.Timeout); err != nil {
 				return nil, err
 			}
 		}
+		transport.events = &eventStream{subscriptions{o, e, transport.answers, documents}}
+		server.AddTransport(socket{transport.events.subscriptions})
 	}
 	server.AddTransport(transport)
 	queries := lru.New[*ast.QueryDocument](cachedQueries)
@@ -146,6 +146,9 @@ func (o Options) handler(schema graphql.ExecutableSchema) (http.Handler, error) 
 	all := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if opensSocket(r) { // the viewer is told in its first message
 			server.ServeHTTP(w, r)
+			return
+		}
+		if transport.events != nil && strings.HasSuffix(r.URL.Path, singlePath) && transport.events.single(w, r, checked) {
 			return
 		}
 		checked.ServeHTTP(w, r)
@@ -233,16 +236,25 @@ func errNoBearer() error {
 	return fault.New(fault.Unauthenticated, "the Authorization header is not of the form `Bearer TOKEN`")
 }
 
-// actor returns whom a bearer token stands for: a machine by its key, or a person by an access token.
+// actor returns whom a bearer token stands for.
 func (o Options) actor(ctx context.Context, token string) (auth.Actor, error) {
+	actor, _, err := o.identify(ctx, token)
+	return actor, err
+}
+
+// identify returns whom a bearer token stands for, a machine by its key or a person by an access token, and when the token
+// stops to hold, if it says so.
+func (o Options) identify(ctx context.Context, token string) (actor auth.Actor, ends time.Time, err error) {
 	if auth.IsAPIKey(token) {
-		return o.Services.Users.CheckAPIKey(ctx, token)
+		actor, err = o.Services.Users.CheckAPIKey(ctx, token)
+		return actor, ends, err
 	}
 	claims, err := o.Verifier.Verify(ctx, token)
 	if err != nil {
-		return auth.Actor{}, err
+		return actor, ends, err
 	}
-	return o.Services.Users.Check(ctx, claims)
+	actor, err = o.Services.Users.Check(ctx, claims)
+	return actor, o.Verifier.Until(claims), err
 }
 
 // refuseToken answers a request whose viewer is not known.

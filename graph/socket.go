@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -13,7 +14,6 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"emporium/internal/fault"
-	"emporium/internal/telemetry"
 )
 
 // The sub-protocol and its close codes, as in https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md.
@@ -29,10 +29,7 @@ const (
 	closeInitAgain    websocket.StatusCode = 4429
 )
 
-const (
-	maxOperations  = 50  // of a connection at once
-	maxOperationID = 128 // bytes
-)
+const maxOperationID = 128 // bytes
 
 // socket is the protocol graphql-transport-ws over WebSockets. gqlgen's own transport executes with an executor that is not
 // ours and checks the viewer once a connection.
@@ -45,26 +42,23 @@ func opensSocket(r *http.Request) bool {
 // Supports accepts requests that open a WebSocket.
 func (socket) Supports(r *http.Request) bool { return opensSocket(r) }
 
-// Do serves one connection. Those from pages of another origin are refused with 403, though a page without a token could
-// not do more than anybody.
+// Do serves one connection.
 func (s socket) Do(w http.ResponseWriter, r *http.Request, executor graphql.GraphExecutor) {
-	leave, ok := s.Streams.enter(telemetry.RequestFrom(r.Context()).ClientAddress)
+	ctx, v, ok := s.enter(w, r, kindSocket)
 	if !ok {
-		w.Header().Set("Retry-After", "5")
-		s.refuse(w, r, http.StatusTooManyRequests, fault.New(fault.RateLimited, "too many connections are open"))
 		return
 	}
-	defer leave()
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{socketProtocol}})
+	defer v.leave()
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{socketProtocol}, InsecureSkipVerify: true}) // CrossSite has
 	if err != nil {
+		v.because(endedProtocol)
 		return // it has been answered
 	}
 	defer func() { _ = conn.CloseNow() }()
 	conn.SetReadLimit(s.Limits.Body)
-	ctx, cancel := context.WithCancel(r.Context())
-	c := &connection{socket: s, executor: executor, conn: conn, headers: r.Header, running: map[string]*operation{}}
+	c := &connection{socket: s, executor: executor, conn: conn, visit: v, headers: r.Header, running: map[string]*operation{}}
 	defer c.group.Wait()
-	defer cancel()
+	defer v.cut()
 	if conn.Subprotocol() != socketProtocol {
 		c.close(closeNoProtocol, "the protocol is "+socketProtocol)
 		return
@@ -91,15 +85,15 @@ func (s socket) Do(w http.ResponseWriter, r *http.Request, executor graphql.Grap
 // connection is a WebSocket with the operations that run over it.
 type connection struct {
 	socket
+	*visit
 	executor graphql.GraphExecutor
 	conn     *websocket.Conn
 	headers  http.Header // of the handshake, with what the client has called itself since
 	group    sync.WaitGroup
 
 	mu      sync.Mutex
-	init    bool   // the client has introduced itself
-	acked   bool   // and was let in
-	token   string // "": it is nobody
+	init    bool // the client has introduced itself
+	acked   bool // and was let in
 	running map[string]*operation
 	alive   int // operations, those too that the client has ended but that still run
 }
@@ -121,7 +115,7 @@ func (c *connection) watch(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-c.Streams.ending:
+		case <-c.ending.Done():
 			c.close(websocket.StatusGoingAway, "the server stops")
 			return
 		case <-tick.C:
@@ -129,6 +123,7 @@ func (c *connection) watch(ctx context.Context) {
 			err := c.conn.Ping(ping)
 			cancel()
 			if err != nil {
+				c.because(endedSilent)
 				_ = c.conn.CloseNow()
 				return
 			}
@@ -142,7 +137,19 @@ func (c *connection) introduced() bool {
 	return c.init
 }
 
-func (c *connection) close(code websocket.StatusCode, reason string) { _ = c.conn.Close(code, reason) }
+func (c *connection) close(code websocket.StatusCode, reason string) {
+	why := endedProtocol
+	switch code {
+	case websocket.StatusGoingAway:
+		why = endedStopping
+	case websocket.StatusTryAgainLater:
+		why = endedBusy
+	case closeForbidden:
+		why = endedToken
+	}
+	c.because(why)
+	_ = c.conn.Close(code, reason)
+}
 
 func (c *connection) send(ctx context.Context, m message) error {
 	b, err := json.Marshal(m)
@@ -156,7 +163,14 @@ func (c *connection) send(ctx context.Context, m message) error {
 func (c *connection) write(ctx context.Context, b []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Streams.pace.write)
 	defer cancel()
-	return c.conn.Write(ctx, websocket.MessageText, b)
+	err := c.conn.Write(ctx, websocket.MessageText, b)
+	if err != nil { // waiting for what is written before counts too
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			c.because(endedSlow)
+		}
+		_ = c.conn.CloseNow()
+	}
+	return err
 }
 
 // receive handles a message; false if it is none of the protocol.
@@ -169,10 +183,9 @@ func (c *connection) receive(ctx context.Context, b []byte) bool {
 	case "connection_init":
 		return c.introduce(ctx, m.Payload)
 	case "ping":
-		_ = c.send(ctx, message{Type: "pong", Payload: m.Payload})
-		return true
+		return c.pong(ctx, m.Payload)
 	case "pong":
-		return true
+		return isObject(m.Payload)
 	case "subscribe":
 		return c.subscribe(ctx, m)
 	case "complete":
@@ -188,7 +201,50 @@ func (c *connection) receive(ctx context.Context, b []byte) bool {
 	}
 }
 
-// introduce lets the client in as whom its token says, in `authorization`, as the header would be.
+// credentials are what a client says of itself, in the form of the header.
+type credentials struct {
+	Authorization *string `json:"authorization"` // in any case of letters
+}
+
+// isObject reports whether a payload is an object, as all of the protocol are, or is left out.
+func isObject(payload json.RawMessage) bool {
+	return len(payload) == 0 || payload[0] == '{' || string(payload) == "null"
+}
+
+// pong answers a ping. One that carries a token renews the client's: running operations go on with it.
+func (c *connection) pong(ctx context.Context, payload json.RawMessage) bool {
+	var who credentials
+	if !isObject(payload) || len(payload) > 0 && json.Unmarshal(payload, &who) != nil {
+		return false
+	}
+	if who.Authorization != nil {
+		payload = json.RawMessage(`{"authorization":"` + c.refresh(ctx, *who.Authorization) + `"}`)
+	}
+	_ = c.send(ctx, message{Type: "pong", Payload: payload})
+	return true
+}
+
+// refresh takes a fresh token of the same viewer, and returns what has become of it.
+func (c *connection) refresh(ctx context.Context, authorization string) string {
+	c.mu.Lock()
+	acked := c.acked
+	c.mu.Unlock()
+	token, ok := bearer(authorization)
+	if had, _ := c.shown(); !acked || !ok || had == "" {
+		return "refused"
+	}
+	switch err := c.renew(ctx, c.visit, token); {
+	case err == nil:
+		return "accepted"
+	case fault.CodeOf(err) == fault.Unauthenticated:
+		return "refused"
+	default:
+		presentError(ctx, err) // which logs it
+		return "unknown"
+	}
+}
+
+// introduce lets the client in as whom its token says.
 func (c *connection) introduce(ctx context.Context, payload json.RawMessage) bool {
 	c.mu.Lock()
 	again := c.init
@@ -198,22 +254,19 @@ func (c *connection) introduce(ctx context.Context, payload json.RawMessage) boo
 		c.close(closeInitAgain, "Too many initialisation requests")
 		return true
 	}
-	var who struct {
-		Authorization string `json:"authorization"` // in any case of letters
-	}
-	if len(payload) > 0 && json.Unmarshal(payload, &who) != nil {
+	var who credentials
+	if !isObject(payload) || len(payload) > 0 && json.Unmarshal(payload, &who) != nil {
 		return false
 	}
 	c.headers = withClient(c.headers, payload)
-	token := ""
-	if who.Authorization != "" {
-		var ok bool
-		if token, ok = bearer(who.Authorization); !ok {
+	if who.Authorization != nil && *who.Authorization != "" {
+		token, ok := bearer(*who.Authorization)
+		if !ok {
 			c.close(closeForbidden, "Forbidden")
 			return true
 		}
 		checking, cancel := context.WithTimeout(ctx, c.Timeout)
-		_, err := c.actor(checking, token)
+		actor, ends, err := c.identify(checking, token)
 		cancel()
 		switch {
 		case fault.CodeOf(err) == fault.Unauthenticated:
@@ -223,10 +276,14 @@ func (c *connection) introduce(ctx context.Context, payload json.RawMessage) boo
 			presentError(ctx, err) // which logs it
 			c.close(websocket.StatusTryAgainLater, "try again later")
 			return true
+		case !c.of(actor.ID):
+			c.close(websocket.StatusTryAgainLater, "too many connections are open")
+			return true
 		}
+		c.show(token, ends)
 	}
 	c.mu.Lock()
-	c.acked, c.token = true, token
+	c.acked = true
 	c.mu.Unlock()
 	_ = c.send(ctx, message{Type: "connection_ack"})
 	return true
@@ -242,7 +299,7 @@ func (c *connection) subscribe(ctx context.Context, m message) bool {
 	running, cancel := context.WithCancel(ctx)
 	o := &operation{cancel}
 	c.mu.Lock()
-	acked, token, same, full := c.acked, c.token, c.running[m.ID] != nil, c.alive >= maxOperations
+	acked, same, full := c.acked, c.running[m.ID] != nil, c.alive >= c.Streams.most.operations
 	if acked && !same && !full {
 		c.running[m.ID] = o
 		c.alive++
@@ -257,29 +314,36 @@ func (c *connection) subscribe(ctx context.Context, m message) bool {
 		c.close(closeSameID, "Subscriber for "+m.ID[:min(len(m.ID), 64)]+" already exists")
 	case full:
 		defer cancel()
-		shown := presentError(ctx, fault.Newf(fault.RateLimited, "a connection carries at most %d operations at once", maxOperations))
-		_ = c.send(ctx, message{m.ID, "error", encode(gqlerror.List{shown})})
+		_ = c.send(ctx, message{m.ID, "error", encode(gqlerror.List{presentError(ctx, c.errTooManyOperations())})})
 	default:
 		c.group.Go(func() {
 			defer cancel()
-			errs := c.run(running, c.executor, token, params, func(response *graphql.Response) error {
-				return c.next(ctx, m.ID, response)
+			finished := false
+			errs := c.run(running, c.executor, c.visit, params, "", func(n news) error {
+				err := c.next(ctx, m.ID, n)
+				if finished = n.last; finished {
+					c.finish(ctx, m.ID, o, nil)
+				}
+				return err
 			})
-			c.finish(ctx, m.ID, o, token, errs)
+			if !finished {
+				c.finish(ctx, m.ID, o, errs)
+			}
 		})
 	}
 	return true
 }
 
 // next tells an event. The context is the connection's: one that ends while something is written ends the connection.
-func (c *connection) next(ctx context.Context, id string, response *graphql.Response) error {
-	b := append([]byte(`{"id":`), encode(id)...)
-	b = append(b, `,"type":"next","payload":`...)
-	return c.write(ctx, append(appendAnswer(b, response, true), '}'))
+func (c *connection) next(ctx context.Context, id string, n news) error {
+	b := append(make([]byte, 0, len(n.body)+len(id)+64), `{"id":`...)
+	b = append(append(b, encode(id)...), `,"type":"next","payload":`...)
+	return c.write(ctx, append(append(b, n.body...), '}'))
 }
 
-// finish forgets an operation and tells how it has ended, unless the client has ended it.
-func (c *connection) finish(ctx context.Context, id string, o *operation, token string, errs gqlerror.List) {
+// finish forgets an operation and tells how it has ended, unless the client has ended it. One that ends with the connection
+// has not come to its own end: its client begins it again elsewhere.
+func (c *connection) finish(ctx context.Context, id string, o *operation, errs gqlerror.List) {
 	c.mu.Lock()
 	c.alive--
 	ended := c.running[id] != o
@@ -287,8 +351,9 @@ func (c *connection) finish(ctx context.Context, id string, o *operation, token 
 		delete(c.running, id)
 	}
 	c.mu.Unlock()
+	token, _ := c.shown()
 	switch {
-	case ended || ctx.Err() != nil:
+	case ended || ctx.Err() != nil || c.ending.Err() != nil:
 	case errs == nil:
 		_ = c.send(ctx, message{ID: id, Type: "complete"})
 	case token != "" && outcome(errs) == string(fault.Unauthenticated):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"slices"
 	"time"
 
@@ -15,45 +16,88 @@ import (
 	"emporium/graph/loader"
 	"emporium/internal/auth"
 	"emporium/internal/fault"
+	"emporium/internal/order"
 	"emporium/internal/postgres"
 )
 
-// subscriptions run subscriptions, for whichever transport brings them.
+// subscriptions run the operations of streams, for whichever transport brings them.
 type subscriptions struct {
 	Options
-	schema executable
+	schema    executable
+	answers   *answers // nil: nothing is kept
+	documents *documents
 }
 
-// errNotSubscribed is about an operation that belongs into a request of its own: there it can set the cookie.
-func errNotSubscribed() error {
-	return fault.New(fault.BadUserInput, "only subscriptions are answered here: send queries and mutations by POST, accepting application/json")
+// news is an answer to a subscriber: the JSON of an event, or of all there is.
+type news struct {
+	body   []byte
+	cursor string // from which the subscription can go on after a break; "" if it can not
+	last   bool   // there is nothing after it
 }
 
-// run tells a subscriber what happens, one event at a time, until there is nothing more, ctx is done, or send fails. It
-// returns the errors that have ended it, if any; these are not sent.
+// enter counts a stream until it leaves, or answers that there is no room.
+func (s subscriptions) enter(w http.ResponseWriter, r *http.Request, kind string) (context.Context, *visit, bool) {
+	ctx, v, err := s.Streams.enter(r.Context(), kind, s.Metrics)
+	if err == nil {
+		return ctx, v, true
+	}
+	status := http.StatusTooManyRequests
+	if err == errStopping {
+		status = http.StatusServiceUnavailable
+	}
+	w.Header().Set("Retry-After", "5")
+	s.refuse(w, r, status, err)
+	return nil, nil, false
+}
+
+func (s subscriptions) errTooManyOperations() error {
+	return fault.Newf(fault.RateLimited, "a stream carries at most %d operations at once", s.Streams.most.operations)
+}
+
+// run tells a subscriber what happens, one event at a time, until there is nothing more, ctx is done, or send fails; of a query
+// or mutation it tells the answer. It returns the errors that have ended it, if any; these are not sent.
 //
-// The viewer, given by the token, is checked for each event as for a request of its own, and each event has its own
-// loaders and deadline. What is not taken by send meanwhile becomes one event later: nothing piles up here.
+// The viewer of the stream is checked for each event as for a request of its own, and each event has its own loaders and
+// deadline. What is not taken by send meanwhile becomes one event later: nothing piles up here. With a cursor, after, the
+// subscription goes on from there if it has a variable for it.
 func (s subscriptions) run(
-	ctx context.Context, executor graphql.GraphExecutor, token string, params *graphql.RawParams, send func(*graphql.Response) error,
+	ctx context.Context, executor graphql.GraphExecutor, v *visit, params *graphql.RawParams, after string, send func(news) error,
 ) gqlerror.List {
 	ctx, cancel := context.WithCancel(graphql.StartOperationTrace(ctx))
 	defer cancel()
 	first, done := context.WithTimeout(ctx, s.Timeout)
 	defer done()
-	viewed, err := s.as(first, token)
+	viewed, err := s.as(first, v)
 	if err != nil {
 		return gqlerror.List{presentError(ctx, err)}
 	}
 	params.ReadTime = graphql.TraceTiming{Start: graphql.Now(), End: graphql.Now()}
-	op, errs := executor.CreateOperationContext(viewed, params)
-	if errs == nil && op.Operation.Operation != ast.Subscription {
-		errs = gqlerror.List{{Err: errNotSubscribed(), Message: errNotSubscribed().Error()}}
+	if !s.known(first, params) {
+		return gqlerror.List{errNotPersisted()}
 	}
+	op, errs := executor.CreateOperationContext(viewed, params)
 	if errs != nil {
 		return executor.DispatchError(graphql.WithOperationContext(viewed, op), errs).Errors
 	}
+	if op.Operation.Operation != ast.Subscription {
+		finished, ok := v.work()
+		if !ok {
+			<-ctx.Done() // the stream ends; nothing was done
+			return nil
+		}
+		defer finished()
+		body, refused := s.once(viewed, executor, op)
+		if refused != nil {
+			return refused
+		}
+		_ = send(news{body: body, last: true})
+		return nil
+	}
 	p := s.schema.plan(op) // there is one: the schema is none of a subscription's fields
+	resumable := cursorOf(op.Operation)
+	if after != "" && resumable != "" {
+		op.Variables[resumable] = after
+	}
 	began := time.Now()
 	source := auth.With(graphql.WithOperationContext(ctx, op), auth.From(viewed))
 	source = loader.With(graphql.WithResponseContext(source, presentError, recovered), s.loaders)
@@ -69,29 +113,83 @@ func (s subscriptions) run(
 	}
 	s.schema.usedBy(p, op).Count(op.Headers)
 	for {
-		event, err := waitFor(ctx, next, s.Streams.pace.recheck)
+		event, err := waitFor(ctx, next, v.nextCheck(s.Streams.pace.recheck))
 		switch {
 		case ctx.Err() != nil || errors.Is(err, io.EOF):
 			return nil
 		case errors.Is(err, context.DeadlineExceeded):
-			if err := s.recheck(graphql.WithOperationContext(ctx, op), token, p); err != nil {
+			if err := s.recheck(graphql.WithOperationContext(ctx, op), v, p); err != nil {
 				return gqlerror.List{presentError(ctx, err)}
 			}
 			continue
 		case err != nil:
 			return gqlerror.List{presentError(ctx, err)}
 		}
-		response, came, err := s.event(graphql.WithOperationContext(ctx, op), token, op, p, event)
+		response, came, err := s.event(graphql.WithOperationContext(ctx, op), v, op, p, event)
 		if err != nil {
 			return gqlerror.List{presentError(ctx, err)}
 		}
 		if len(response.Errors) > 0 && (!came || failed(response.Errors)) {
 			return response.Errors
 		}
-		if send(response) != nil || !came {
+		now := news{body: appendAnswer(make([]byte, 0, len(response.Data)+64), response, true)}
+		if change, ok := event.(*order.Change); ok && change != nil && change.Cursor != nil && resumable != "" {
+			now.cursor = *change.Cursor
+		}
+		if send(now) != nil || !came {
 			return nil
 		}
 	}
+}
+
+// cursorOf returns the name of the variable that says after which cursor a subscription goes on; "" if there is none.
+func cursorOf(op *ast.OperationDefinition) string {
+	if field, ok := op.SelectionSet[0].(*ast.Field); ok {
+		if after := field.Arguments.ForName("after"); after != nil && after.Value.Kind == ast.Variable {
+			return after.Value.Raw
+		}
+	}
+	return ""
+}
+
+// known puts in the document of an operation that is asked for by its digest, and keeps one that is sent along with it; false
+// if it is not kept.
+func (s subscriptions) known(ctx context.Context, params *graphql.RawParams) bool {
+	if params.Query != "" {
+		return true // requests keeps those it has seen
+	}
+	persisted, ok := persistedQuery(params)
+	if ok && persisted != nil {
+		params.Query, ok = s.documents.get(ctx, persisted.digest)
+	}
+	return ok
+}
+
+// once answers a query or a mutation as over HTTP: from the cache, or waiting for it. Errors are of one that has not begun.
+func (s subscriptions) once(ctx context.Context, executor graphql.GraphExecutor, op *graphql.OperationContext) ([]byte, gqlerror.List) {
+	s.schema.used(op)
+	var response *graphql.Response
+	var begun bool
+	switch {
+	case s.answers == nil:
+		response, begun = s.dispatch(ctx, executor, op)
+	case op.Operation.Operation == ast.Mutation:
+		response, begun = s.answers.mutation(ctx, executor, op)
+	default:
+		found, _, _ := s.answers.query(ctx, executor, op)
+		if found.Entry == nil {
+			response, begun = found.Value.response, found.Value.begun
+			break
+		}
+		if found.Value.body == nil {
+			s.answers.hit(ctx, op)
+		}
+		return found.Entry.Body, nil
+	}
+	if !begun {
+		return nil, response.Errors
+	}
+	return appendAnswer(make([]byte, 0, len(response.Data)+64), response, true), nil
 }
 
 // failed reports whether an event could not be told in full through our fault. It then counts as not told, and the
@@ -109,21 +207,12 @@ func waitFor(ctx context.Context, next exec.Events, most time.Duration) (any, er
 	return next(ctx)
 }
 
-// as returns a context of the viewer that the token stands for; nobody without one.
-func (s subscriptions) as(ctx context.Context, token string) (context.Context, error) {
-	if token == "" {
-		return ctx, nil
-	}
-	actor, err := s.actor(ctx, token)
-	return auth.With(ctx, actor), err
-}
-
 // recheck fails if the viewer may not have the subscription any more. Whether it still may can be left open: nothing is told
 // by it.
-func (s subscriptions) recheck(ctx context.Context, token string, p *plan) error {
+func (s subscriptions) recheck(ctx context.Context, v *visit, p *plan) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	ctx, err := s.as(ctx, token)
+	ctx, err := s.as(ctx, v)
 	if err == nil {
 		err = s.schema.schema.Permitted(ctx, p.Plan)
 	}
@@ -136,12 +225,12 @@ func (s subscriptions) recheck(ctx context.Context, token string, p *plan) error
 // event makes the answer of an event, and reports whether there was something for the viewer in it. It fails if the viewer
 // is not known any more.
 func (s subscriptions) event(
-	ctx context.Context, token string, op *graphql.OperationContext, p *plan, event any,
+	ctx context.Context, v *visit, op *graphql.OperationContext, p *plan, event any,
 ) (response *graphql.Response, came bool, err error) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	if ctx, err = s.as(ctx, token); err != nil {
+	if ctx, err = s.as(ctx, v); err != nil {
 		return nil, false, err
 	}
 	ctx = loader.With(graphql.WithResponseContext(ctx, presentError, recovered), s.loaders)

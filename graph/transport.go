@@ -32,7 +32,7 @@ func decodeParams(body []byte) (*graphql.RawParams, bool) {
 // the operation did not begin (GraphQL specification, 7.1).
 //
 // A subscription is answered as an event stream if the request accepts one. Clients that can read either say so of queries
-// too, whose answers are JSON all the same.
+// too, whose answers are JSON all the same; whoever accepts nothing else gets everything as one.
 type post struct {
 	dispatch  dispatch
 	events    *eventStream // nil: subscriptions are refused
@@ -54,32 +54,36 @@ func (p post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecu
 	params.Headers = r.Header
 	params.ReadTime = graphql.TraceTiming{Start: graphql.Now(), End: graphql.Now()}
 	op, errs := exec.CreateOperationContext(ctx, params)
-	if errs != nil {
-		errs = errs[:min(len(errs), maxInvalid)]
+	streamed := p.events != nil && x.form.media == noMedia // which tells errors, too
+	one := singleOf(ctx)
+	errs = errs[:min(len(errs), maxInvalid)]
+	if errs != nil && (!streamed || one != nil) {
 		response := exec.DispatchError(graphql.WithOperationContext(ctx, op), errs)
 		x.form.send(w, x.form.refused(errs), appendAnswer(nil, response, false))
 		return
 	}
-	if op.Operation.Operation == ast.Subscription || x.form.media == noMedia {
-		if p.events != nil && x.events {
-			p.events.serve(w, x.r, exec, params)
-			return
-		}
+	if errs == nil && x.persisted != nil && x.persisted.keep {
+		p.documents.keep(x.persisted.digest, params.Query)
+	}
+	switch {
+	case one != nil:
+		one.operate(w, r, exec, params)
+		return
+	case errs == nil && op.Operation.Operation == ast.Mutation && r.Method != http.MethodPost:
+		w.Header().Set("Allow", http.MethodPost)
+		response := exec.DispatchError(graphql.WithOperationContext(ctx, op), gqlerror.List{refused("send mutations by POST")})
+		x.form.send(w, http.StatusMethodNotAllowed, appendAnswer(nil, response, false))
+		return
+	case streamed, op.Operation.Operation == ast.Subscription && p.events != nil && x.events:
+		p.events.serve(w, x.r, exec, params)
+		return
+	case op.Operation.Operation == ast.Subscription, x.form.media == noMedia:
 		response := exec.DispatchError(graphql.WithOperationContext(ctx, op), gqlerror.List{refused(
 			"a subscription is answered as text/event-stream, which has to be accepted, or over a WebSocket")})
 		x.form.send(w, http.StatusNotAcceptable, appendAnswer(nil, response, false))
 		return
 	}
 	kind := op.Operation.Operation
-	if kind == ast.Mutation && r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		response := exec.DispatchError(graphql.WithOperationContext(ctx, op), gqlerror.List{refused("send mutations by POST")})
-		x.form.send(w, http.StatusMethodNotAllowed, appendAnswer(nil, response, false))
-		return
-	}
-	if x.persisted != nil && x.persisted.keep {
-		p.documents.keep(x.persisted.digest, params.Query)
-	}
 	x.compress = kind == ast.Query
 	if p.used != nil {
 		p.used(op)

@@ -93,11 +93,17 @@ func (r queryResolver) APIKeys(ctx context.Context, first *int, after *string, l
 }
 
 func (r mutationResolver) SignUp(ctx context.Context, in user.SignUpInput) (*user.SignInPayload, error) {
+	if err := checkCookie(ctx, in.Cookie); err != nil {
+		return nil, err
+	}
 	payload, err := r.Users.SignUp(ctx, in, telemetry.RequestFrom(ctx).ClientAddress)
 	return r.keepRefreshToken(ctx, payload, err, in.Cookie)
 }
 
 func (r mutationResolver) SignIn(ctx context.Context, in user.SignInInput) (*user.SignInPayload, error) {
+	if err := checkCookie(ctx, in.Cookie); err != nil {
+		return nil, err
+	}
 	payload, err := r.Users.SignIn(ctx, in, telemetry.RequestFrom(ctx).ClientAddress)
 	return r.keepRefreshToken(ctx, payload, err, in.Cookie)
 }

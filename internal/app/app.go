@@ -309,6 +309,7 @@ func (a *App) routes() (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle(endpoint, api)
+	mux.Handle(endpoint+"/stream", api)
 	mux.Handle(webhook.Pattern, webhook.Handler(a.services.Payments, a.log))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", a.readyz)
@@ -353,7 +354,7 @@ func (a *App) points() (*auth.Points, error) {
 // route names a path in metrics.
 func route(path string) string {
 	switch {
-	case path == endpoint, path == "/healthz", path == "/readyz", path == "/.well-known/jwks.json", path == "/":
+	case path == endpoint, path == endpoint+"/stream", path == "/healthz", path == "/readyz", path == "/.well-known/jwks.json", path == "/":
 		return path
 	case strings.HasPrefix(path, "/playground/"):
 		return "/playground/"
@@ -446,9 +447,11 @@ func (a *App) Run(ctx context.Context, ready func()) error {
 	})
 	group.Go(func() error { return a.watchStack(ctx) })
 	group.Go(func() error { return a.secrets.watch(ctx) })
-	group.Go(func() error { return a.services.Orders.RunFeed(ctx) })
-	group.Go(func() error { return a.services.Products.RunFeed(ctx) })
+	feeds, endFeeds := context.WithCancel(context.WithoutCancel(ctx)) // streams follow them until they have ended
+	group.Go(func() error { return a.services.Orders.RunFeed(feeds) })
+	group.Go(func() error { return a.services.Products.RunFeed(feeds) })
 	group.Go(func() error {
+		defer endFeeds()
 		<-ctx.Done()
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.ShutdownGrace)
 		defer cancel()

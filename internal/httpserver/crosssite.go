@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/rs/cors"
 )
@@ -40,6 +41,9 @@ func CrossSite(next http.Handler, origins []string, refuse http.HandlerFunc) htt
 // SameSite reports whether a request comes from a page of the server's own origin or of one that is given, or from no page.
 func SameSite(r *http.Request, origins []string) bool {
 	origin := r.Header.Get("Origin")
+	if len(r.Header["Origin"]) > 1 {
+		return false
+	}
 	switch r.Header.Get("Sec-Fetch-Site") { // which pages can not set
 	case "same-origin", "none":
 		return true
@@ -47,7 +51,7 @@ func SameSite(r *http.Request, origins []string) bool {
 		if origin == "" {
 			return true
 		}
-		if u, err := url.Parse(origin); err == nil && u.Host == r.Host {
+		if u, err := url.Parse(origin); err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host) { // the scheme is not known behind a proxy
 			return true
 		}
 	}
