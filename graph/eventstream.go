@@ -105,7 +105,9 @@ func (s eventStream) pump(ctx context.Context, w http.ResponseWriter, v *visit, 
 		select {
 		case f, more := <-frames:
 			if !more {
-				v.because(endedComplete)
+				if ctx.Err() == nil { // it may have ended because nobody is there
+					v.because(endedComplete)
+				}
 				return
 			}
 			err = write(f.text)

@@ -631,7 +631,7 @@ func TestTokenExpires(t *testing.T) {
 	if w.tokens["ada"], err = auth.NewIssuer("test", "test", w.keys).Issue(claims.Actor, 3*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	r := w.replicate(func(p *pace) { p.recheck = 50 * time.Millisecond })
+	r := w.replicate(func(p *pace) { p.recheck = time.Hour })
 	one, hers := `subscription($id: ID!) { orderChanged(id: $id) { cursor } }`, map[string]any{"id": w.ids["Order"].String()}
 	l := r.connect("ada")
 	l.subscribe("1", one, hers)

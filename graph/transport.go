@@ -75,7 +75,7 @@ func (p post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecu
 		x.form.send(w, http.StatusMethodNotAllowed, appendAnswer(nil, response, false))
 		return
 	case streamed, op.Operation.Operation == ast.Subscription && p.events != nil && x.events:
-		p.events.serve(w, x.r, exec, params)
+		p.events.serve(w, x.r.WithContext(auth.With(x.r.Context(), auth.Peek(ctx))), exec, params)
 		return
 	case op.Operation.Operation == ast.Subscription, x.form.media == noMedia:
 		response := exec.DispatchError(graphql.WithOperationContext(ctx, op), gqlerror.List{refused(
