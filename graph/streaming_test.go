@@ -889,7 +889,8 @@ func knock(t testing.TB, server *httptest.Server) net.Conn {
 // them is bounded, and they are cut off. It does not run beside others, whose memory would count.
 func TestSlowClients(t *testing.T) {
 	w := newWorld(t, 2)
-	r := w.replicate(func(p *pace) { p.write = 3 * time.Second })
+	r := w.replicate(func(p *pace) { p.write = 4 * time.Second })
+	r.streams.most.operations = 10
 	server := r.narrow()
 	// An answer of some 100 KB, which costs next to nothing to make.
 	var query strings.Builder
