@@ -57,7 +57,9 @@ func (r *replica) ends(kind, why string) int {
 // do sends a request with headers, given as pairs.
 func (r *replica) do(method, target, body string, headers ...string) *http.Response {
 	r.t.Helper()
-	request, err := http.NewRequestWithContext(r.t.Context(), method, r.server.URL+target, strings.NewReader(body))
+	ctx, cancel := context.WithTimeout(r.t.Context(), 45*time.Second) // what is answered by a stream though it should not would never end
+	r.t.Cleanup(cancel)
+	request, err := http.NewRequestWithContext(ctx, method, r.server.URL+target, strings.NewReader(body))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -203,12 +205,17 @@ func TestStreamsAndTheCache(t *testing.T) {
 	k := newKeeping(t, 1)
 	var level atomic.Value
 	k.options.watch.answered = func(_ context.Context, l cache.Level, _ string) { level.Store(l) }
+	var err error
+	if k.handler, err = NewHandler(k.options); err != nil {
+		t.Fatal(err)
+	}
 	r := k.replicate(nil)
 	manager := r.connect("manager")
 	query := `query($id: ID!) { node(id: $id) { ... on Product { title } } }`
 	product := map[string]any{"id": k.ids["Product"].String()}
 	for i := range 10 {
 		title := fmt.Sprintf("Shirt, edition %d", i)
+		until(t, "what was before is kept", func() bool { return k.ask("", query, product).status == http.StatusOK && level.Load() == cache.Local })
 		manager.subscribe("m", `mutation($id: ID!, $title: String!) { productUpdate(input: {productId: $id, title: $title}) { userErrors { code } } }`,
 			map[string]any{"id": product["id"], "title": title})
 		manager.expect("m", "next", `{"data":{"productUpdate":{"userErrors":[]}}}`)
