@@ -184,7 +184,9 @@ func (o *single) operate(w http.ResponseWriter, r *http.Request, executor graphq
 		return
 	}
 	ctx, cancel := context.WithCancel(telemetry.WithRequest(o.ctx, telemetry.RequestFrom(r.Context())))
-	status, err := o.begin(name, &operation{cancel}, func() { o.follow(ctx, executor, name, params) })
+	status, err := o.begin(name, &operation{cancel}, func(forget func()) {
+		o.follow(ctx, executor, name, params, forget)
+	})
 	if err != nil {
 		cancel()
 		o.refuse(w, r, status, err)
@@ -193,8 +195,8 @@ func (o *single) operate(w http.ResponseWriter, r *http.Request, executor graphq
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// begin runs an operation, or returns why it can not.
-func (o *single) begin(name string, one *operation, run func()) (status int, err error) {
+// begin runs an operation, or returns why it can not. Once it is forgotten there is room for another one.
+func (o *single) begin(name string, one *operation, run func(forget func())) (status int, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
@@ -209,34 +211,42 @@ func (o *single) begin(name string, one *operation, run func()) (status int, err
 	o.alive++
 	o.group.Go(func() {
 		defer one.cancel()
-		run()
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		if o.alive--; o.running[name] == one {
-			delete(o.running, name)
-		}
+		forget := sync.OnceFunc(func() {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			if o.alive--; o.running[name] == one {
+				delete(o.running, name)
+			}
+		})
+		defer forget()
+		run(forget)
 	})
 	return 0, nil
 }
 
-// follow tells what comes of an operation. Its context is that of the stream until the client ends it.
-func (o *single) follow(ctx context.Context, executor graphql.GraphExecutor, name string, params *graphql.RawParams) {
+// follow tells what comes of an operation, and forgets it once all but its end is told: what waits stays bounded, and the
+// client can use the ID again. Its context is that of the stream until the client ends it.
+func (o *single) follow(ctx context.Context, executor graphql.GraphExecutor, name string, params *graphql.RawParams, forget func()) {
 	named := append([]byte(`{"id":`), encode(name)...)
 	finished := false
 	over := append(append([]byte("event: complete\ndata: "), named...), "}\n\n"...)
 	send := func(n news) error {
 		text := append(append(append([]byte("event: next\ndata: "), named...), `,"payload":`...), n.body...)
-		text = append(text, "}\n\n"...)
-		if finished = n.last; finished {
-			text = append(text, over...)
-		}
-		return deliver(ctx, o.frames, text)
+		return deliver(ctx, o.frames, append(text, "}\n\n"...))
 	}
-	errs := o.run(ctx, executor, o.visit, params, "", send)
+	errs := o.run(ctx, executor, o.visit, params, "", func(n news) error {
+		err := send(n)
+		if finished = n.last; finished && err == nil {
+			forget()
+			err = deliver(ctx, o.frames, over)
+		}
+		return err
+	})
 	if errs != nil {
-		_ = send(news{body: appendAnswer(nil, &graphql.Response{Errors: errs}, false), last: true})
+		_ = send(news{body: appendAnswer(nil, &graphql.Response{Errors: errs}, false)})
 	}
 	if !finished {
+		forget()
 		_ = deliver(ctx, o.frames, over)
 	}
 }
