@@ -120,7 +120,7 @@ func TestOperationsOverStreams(t *testing.T) {
 		{"ada", `{ nothing }`, nil, false},
 		{"", `{`, nil, false},
 		{"", `query($id: ID!) { node(id: $id) { id } }`, nil, false},
-		{"", `{ categories { ` + strings.Repeat("children { ", maxDepth) + "name" + strings.Repeat(" }", maxDepth) + ` } }`, nil, false},
+		{"", `{ categories { ` + strings.Repeat("children { ", wideLimits.Depth) + "name" + strings.Repeat(" }", wideLimits.Depth) + ` } }`, nil, false},
 	} {
 		over := w.ask(c.who, c.query, c.variables).body
 		var errs struct{ Errors json.RawMessage }
