@@ -20,11 +20,8 @@ type dispatch func(ctx context.Context, exec graphql.GraphExecutor, op *graphql.
 
 func (o Options) dispatch(ctx context.Context, exec graphql.GraphExecutor, op *graphql.OperationContext) (*graphql.Response, bool) {
 	estimated := max(estimatedCost(op), 1)
-	kind, payer := payer(ctx)
-	if o.Points != nil {
-		if ok, wait := o.Points.Reserve(ctx, kind, payer, estimated); !ok {
-			return throttled(ctx, exec, op, wait), false
-		}
+	if refused := o.reserve(ctx, exec, op, estimated); refused != nil {
+		return refused, false
 	}
 	if op.Operation.Operation == ast.Query { // a mutation is not left half done
 		ctx = postgres.WithBudget(ctx, o.Limits.Statements)
@@ -32,9 +29,22 @@ func (o Options) dispatch(ctx context.Context, exec graphql.GraphExecutor, op *g
 	respond, ctx := exec.DispatchOperation(ctx, op)
 	response := respond(ctx)
 	if o.Points != nil {
+		kind, payer := payer(ctx)
 		o.Points.Settle(ctx, kind, payer, estimated-max(actualCost(op), 1))
 	}
 	return response, true
+}
+
+// reserve takes points from whoever asks, or returns the answer to those who have too few.
+func (o Options) reserve(ctx context.Context, exec graphql.GraphExecutor, op *graphql.OperationContext, points int) (refused *graphql.Response) {
+	if o.Points == nil {
+		return nil
+	}
+	kind, payer := payer(ctx)
+	if ok, wait := o.Points.Reserve(ctx, kind, payer, points); !ok {
+		return throttled(ctx, exec, op, wait)
+	}
+	return nil
 }
 
 // explainedCost is what an operation costs: `extensions.cost` of the answer to a POST whose `extensions.cost.explain` is true.

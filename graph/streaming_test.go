@@ -576,7 +576,7 @@ func TestEventStreamRequests(t *testing.T) {
 	}{
 		"no JSON":                      {http.MethodPost, "/", `{`, nil, 400, "BAD_USER_INPUT"},
 		"no query":                     {http.MethodPost, "/", `{}`, nil, 422, "BAD_USER_INPUT"},
-		"a body that is too large":     {http.MethodPost, "/", `"` + strings.Repeat("x", maxBody) + `"`, nil, 413, "BAD_USER_INPUT"},
+		"a body that is too large":     {http.MethodPost, "/", `"` + strings.Repeat("x", int(wideLimits.Body)) + `"`, nil, 413, "BAD_USER_INPUT"},
 		"another media type":           {http.MethodPost, "/", `x`, []string{"Content-Type", "text/plain"}, 415, "BAD_USER_INPUT"},
 		"a token that does not hold":   {http.MethodPost, "/", `{"query":"{ viewer { id } }"}`, []string{"Authorization", "Bearer nonsense"}, 401, "UNAUTHENTICATED"},
 		"a mutation by GET":            {http.MethodGet, get(signOut), "", nil, 405, "BAD_USER_INPUT"},

@@ -93,6 +93,9 @@ func (s subscriptions) run(
 		_ = send(news{body: body, last: true})
 		return nil
 	}
+	if refused := s.reserve(viewed, executor, op, max(estimatedCost(op), 1)); refused != nil {
+		return refused.Errors
+	}
 	p := s.schema.plan(op) // there is one: the schema is none of a subscription's fields
 	resumable := cursorOf(op.Operation)
 	if after != "" && resumable != "" {
