@@ -31,6 +31,8 @@ type exchange struct {
 	events    bool // an event stream will do for an answer
 	params    *graphql.RawParams
 	persisted *persisted // nil: the document is not kept
+	untrusted bool       // it is in no manifest, and that matters
+	logged    bool       // it is run all the same
 }
 
 type exchangeKey struct{}

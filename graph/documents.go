@@ -3,7 +3,6 @@ package graph
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -11,6 +10,7 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"emporium/internal/cache/remote"
+	"emporium/internal/manifest"
 )
 
 // documents are those that clients have asked to keep, so that they can be asked for by their digest: in a URL, where caches
@@ -19,6 +19,7 @@ import (
 type documents struct {
 	local  *lru.Cache[[sha256.Size]byte, string]
 	remote *remote.Store // nil: each process knows its own
+	trust  Trust
 }
 
 const (
@@ -26,9 +27,9 @@ const (
 	largestKeptDoc = 16 << 10 // bytes; a longer one is sent each time
 )
 
-func newDocuments(r *remote.Store) (*documents, error) {
+func newDocuments(r *remote.Store, t Trust) (*documents, error) {
 	local, err := lru.New[[sha256.Size]byte, string](keptDocuments)
-	return &documents{local, r}, err
+	return &documents{local, r, t}, err
 }
 
 func (d *documents) get(ctx context.Context, digest [sha256.Size]byte) (string, bool) {
@@ -57,30 +58,41 @@ func (d *documents) keep(digest [sha256.Size]byte, text string) {
 	}
 }
 
-// persisted is what a request says of a document by its digest.
+// persisted is what a request says of a document by its ID.
 type persisted struct {
-	digest [sha256.Size]byte
-	keep   bool // the document came along
+	id     string
+	digest [sha256.Size]byte // if the ID is one
+	keep   bool              // the document came along
 }
 
-// persistedQuery reads the extension persistedQuery of a request; nil if there is none.
+// byDocumentID makes parameters ask for a document by documentId (GraphQL over HTTP, "Persisted Documents"), like those that ask by
+// Apollo's extension, but for IDs that are no digest.
+func byDocumentID(params *graphql.RawParams, id string) {
+	if params.Extensions == nil {
+		params.Extensions = map[string]any{}
+	}
+	params.Extensions["persistedQuery"] = map[string]any{"documentId": id}
+}
+
+// persistedQuery reads by which ID a request asks for its document, and reports whether it is a digest; nil if there is none.
 func persistedQuery(params *graphql.RawParams) (*persisted, bool) {
 	extension, ok := params.Extensions["persistedQuery"]
 	if !ok {
 		return nil, true
 	}
 	fields, _ := extension.(map[string]any)
-	text, _ := fields["sha256Hash"].(string)
-	digest, ok := parseDigest(text)
-	return &persisted{digest, params.Query != ""}, ok
-}
-
-func parseDigest(text string) (digest [sha256.Size]byte, ok bool) {
-	b, err := hex.DecodeString(strings.ToLower(text))
-	if err != nil || len(b) != sha256.Size {
-		return digest, false
+	p := &persisted{keep: params.Query != ""}
+	var digest string
+	if p.id, ok = fields["documentId"].(string); ok {
+		if digest, ok = strings.CutPrefix(p.id, manifest.Prefix); !ok {
+			return p, false
+		}
+	} else {
+		p.id, _ = fields["sha256Hash"].(string)
+		digest = p.id
 	}
-	return [sha256.Size]byte(b), true
+	p.digest, ok = manifest.ParseDigest(digest)
+	return p, ok
 }
 
 // errNotPersisted is what Apollo's clients answer by sending the document.

@@ -51,6 +51,8 @@ type Options struct {
 
 	Usage *usage.Counter // nil: nobody counts what clients use
 
+	Trusted Trust // documents that were registered, and what becomes of others
+
 	Documents *remote.Store // where documents are kept that clients ask for by their digest; nil: in this process alone
 
 	loaders *loader.Set
@@ -107,11 +109,11 @@ func (o Options) handler(schema graphql.ExecutableSchema) (http.Handler, error) 
 		o.Streams = NewStreams()
 	}
 	server := handler.New(schema)
-	documents, err := newDocuments(o.Documents)
+	documents, err := newDocuments(o.Documents, o.Trusted)
 	if err != nil {
 		return nil, err
 	}
-	transport := post{dispatch: o.dispatch, documents: documents, open: o.Introspection == IntrospectionOn}
+	transport := post{dispatch: o.dispatch, documents: documents, log: o.log, open: o.Introspection == IntrospectionOn}
 	if e, ok := schema.(executable); ok {
 		transport.used = e.used
 		if o.Cache != nil {
@@ -120,8 +122,8 @@ func (o Options) handler(schema graphql.ExecutableSchema) (http.Handler, error) 
 				return nil, err
 			}
 		}
-		transport.events = &eventStream{subscriptions{o, e, transport.answers, documents}}
-		server.AddTransport(socket{transport.events.subscriptions})
+		transport.events = &eventStream{subscriptions{o, e, transport.answers, nil}}
+		server.AddTransport(socket{subscriptions{o, e, transport.answers, documents}})
 	}
 	server.AddTransport(transport)
 	queries := lru.New[*ast.QueryDocument](cachedQueries)
@@ -142,7 +144,7 @@ func (o Options) handler(schema graphql.ExecutableSchema) (http.Handler, error) 
 	server.AroundOperations(o.operation)
 	server.AroundResponses(o.response)
 	server.AroundFields(generatedField)
-	checked := requests{Options: o, front: transport.front, documents: documents, next: o.viewer(server)}
+	checked := requests{Options: o, front: transport.front, documents: documents, next: o.viewer(o.admitted(server))}
 	all := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if opensSocket(r) { // the viewer is told in its first message
 			server.ServeHTTP(w, r)

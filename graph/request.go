@@ -3,7 +3,6 @@ package graph
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"io"
@@ -116,30 +115,32 @@ func (q requests) params(ctx context.Context, w http.ResponseWriter, r *http.Req
 				status = x.form.status(http.StatusUnprocessableEntity)
 			}
 			q.refuse(w, r, status, fault.New(fault.BadUserInput,
-				"the request is not a JSON object with a `query` and, if there are any, `variables`, `operationName` and `extensions`"))
+				"the request is not a JSON object with a `query` or a `documentId` and, if there are any, `variables`, `operationName` and `extensions`"))
 			return false
 		}
 	} else if x.params, ok = paramsOf(r.URL.Query(), q.Draft); !ok {
 		q.refuse(w, r, x.form.status(http.StatusUnprocessableEntity), fault.New(fault.BadUserInput,
-			"a GET asks for a document that is kept: by `documentId=sha256:…`, or by `extensions` with a persistedQuery, with `variables` and `operationName`"))
+			"a GET asks for a document that is kept: by `documentId`, or by `extensions` with a persistedQuery, with `variables` and `operationName`"))
 		return false
 	}
-	if x.persisted, ok = persistedQuery(x.params); !ok || x.persisted != nil && x.persisted.keep && sha256.Sum256([]byte(x.params.Query)) != x.persisted.digest {
-		q.refuse(w, r, x.form.status(http.StatusUnprocessableEntity), fault.New(fault.BadUserInput, "`extensions.persistedQuery.sha256Hash` is not the SHA-256 of the document, in hexadecimal"))
-		return false
-	}
-	if x.persisted != nil && !x.persisted.keep {
-		if x.params.Query, ok = q.documents.get(ctx, x.persisted.digest); !ok {
-			status := http.StatusNotFound
-			if x.form.media == plainJSON { // as Apollo's servers do, on which older clients rely
-				status = http.StatusOK
-			}
-			x.form.send(w, status, appendAnswer(nil, &graphql.Response{Errors: gqlerror.List{errNotPersisted()}}, false))
-			q.count(ctx, "none", "none", "PERSISTED_QUERY_NOT_FOUND", 1, 0)
-			return false
+	var failed *gqlerror.Error
+	x.persisted, x.untrusted, failed = q.documents.find(ctx, x.params, r.Header)
+	switch {
+	case failed == nil:
+		return true
+	case fault.CodeOf(failed) == fault.Forbidden:
+		q.refuseUntrusted(w, r, failed)
+	case fault.CodeOf(failed) == fault.BadUserInput:
+		q.refuse(w, r, x.form.status(http.StatusUnprocessableEntity), failed.Err)
+	default:
+		status := http.StatusNotFound
+		if x.form.media == plainJSON { // as Apollo's servers do, on which older clients rely
+			status = http.StatusOK
 		}
+		x.form.send(w, status, appendAnswer(nil, &graphql.Response{Errors: gqlerror.List{failed}}, false))
+		q.count(ctx, "none", "none", "PERSISTED_QUERY_NOT_FOUND", 1, 0)
 	}
-	return true
+	return false
 }
 
 // paramsOf reads the URL of a GET. Only the draft lets it bring a document.
@@ -154,8 +155,8 @@ func paramsOf(query url.Values, draft bool) (*graphql.RawParams, bool) {
 			}
 		}
 	}
-	if digest, ok := strings.CutPrefix(query.Get("documentId"), "sha256:"); ok {
-		params.Extensions = map[string]any{"persistedQuery": map[string]any{"version": 1, "sha256Hash": digest}}
+	if id := query.Get("documentId"); id != "" {
+		byDocumentID(params, id)
 	}
 	if draft {
 		params.Query = query.Get("query")

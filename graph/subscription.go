@@ -24,8 +24,8 @@ import (
 type subscriptions struct {
 	Options
 	schema    executable
-	answers   *answers // nil: nothing is kept
-	documents *documents
+	answers   *answers   // nil: nothing is kept
+	documents *documents // nil: the document was found and admitted before
 }
 
 // news is an answer to a subscriber: the JSON of an event, or of all there is.
@@ -71,13 +71,20 @@ func (s subscriptions) run(
 	if err != nil {
 		return gqlerror.List{presentError(ctx, err)}
 	}
-	params.ReadTime = graphql.TraceTiming{Start: graphql.Now(), End: graphql.Now()}
-	if !s.known(first, params) {
-		return gqlerror.List{errNotPersisted()}
+	logged := false
+	if s.documents != nil {
+		var failed *gqlerror.Error
+		if logged, failed = s.begin(viewed, s.documents, params); failed != nil {
+			return gqlerror.List{failed}
+		}
 	}
+	params.ReadTime = graphql.TraceTiming{Start: graphql.Now(), End: graphql.Now()}
 	op, errs := executor.CreateOperationContext(viewed, params)
 	if errs != nil {
 		return executor.DispatchError(graphql.WithOperationContext(viewed, op), errs).Errors
+	}
+	if logged {
+		s.log(viewed, op)
 	}
 	if op.Operation.Operation != ast.Subscription {
 		finished, ok := v.work()
@@ -153,19 +160,6 @@ func cursorOf(op *ast.OperationDefinition) string {
 		}
 	}
 	return ""
-}
-
-// known puts in the document of an operation that is asked for by its digest, and keeps one that is sent along with it; false
-// if it is not kept.
-func (s subscriptions) known(ctx context.Context, params *graphql.RawParams) bool {
-	if params.Query != "" {
-		return true // requests keeps those it has seen
-	}
-	persisted, ok := persistedQuery(params)
-	if ok && persisted != nil {
-		params.Query, ok = s.documents.get(ctx, persisted.digest)
-	}
-	return ok
 }
 
 // once answers a query or a mutation as over HTTP: from the cache, or waiting for it. Errors are of one that has not begun.

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,12 +16,28 @@ import (
 	"emporium/internal/cache"
 )
 
-// decodeParams reads the body of a request: one JSON object with a query, or the name of one that is kept. Numbers keep all their digits.
+// decodeParams reads the body of a request: one JSON object with a query, or the ID of one that is kept or trusted, in documentId or
+// in one of the members that Relay's clients are told to use. Numbers keep all their digits.
 func decodeParams(body []byte) (*graphql.RawParams, bool) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
 	params := &graphql.RawParams{}
-	if d.Decode(params) != nil || params.Query == "" && params.Extensions["persistedQuery"] == nil {
+	asked := struct {
+		*graphql.RawParams
+		DocumentID any `json:"documentId"`
+		DocID      any `json:"doc_id"`
+		ID         any `json:"id"`
+	}{RawParams: params}
+	if d.Decode(&asked) != nil {
+		return nil, false
+	}
+	for _, member := range []any{asked.DocumentID, asked.DocID, asked.ID} {
+		if id, _ := member.(string); id != "" && params.Query == "" {
+			byDocumentID(params, id)
+			break
+		}
+	}
+	if params.Query == "" && params.Extensions["persistedQuery"] == nil {
 		return nil, false
 	}
 	_, err := d.Token()
@@ -39,8 +56,9 @@ type post struct {
 	answers   *answers     // nil: nothing is kept
 	front     *front
 	documents *documents
-	used      func(*graphql.OperationContext) // is told of operations that are answered; may be nil
-	open      bool                            // everybody may ask how an answer was come by
+	used      func(*graphql.OperationContext)                  // is told of operations that are answered; may be nil
+	log       func(context.Context, *graphql.OperationContext) // is told of those in no manifest
+	open      bool                                             // everybody may ask how an answer was come by
 }
 
 // Supports accepts every request: requests has seen to it.
@@ -61,6 +79,9 @@ func (p post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecu
 		response := exec.DispatchError(graphql.WithOperationContext(ctx, op), errs)
 		x.form.send(w, x.form.refused(errs), appendAnswer(nil, response, false))
 		return
+	}
+	if errs == nil && x.logged {
+		p.log(ctx, op)
 	}
 	if errs == nil && x.persisted != nil && x.persisted.keep {
 		p.documents.keep(x.persisted.digest, params.Query)
@@ -115,7 +136,7 @@ func (p post) query(w http.ResponseWriter, r *http.Request, x *exchange, exec gr
 		x.send(found.Value.response, found.Value.begun, found.Value.body)
 		return
 	}
-	if !explains { // or the front would answer those who may ask, too, without looking at who they are
+	if !explains && !x.untrusted { // or the front would answer those who may ask, too, without looking at who they are
 		p.front.named(x, op, digest, plan)
 	}
 	p.answers.write(w, r, found.Entry, &plan.policy, auth.Peek(ctx), x.form)

@@ -77,6 +77,7 @@ type Metrics struct {
 	jobs       *prometheus.HistogramVec
 	streams    *prometheus.GaugeVec
 	ended      *prometheus.CounterVec
+	untrusted  *prometheus.CounterVec
 	cache      *cacheMetrics
 	names      nameLimit
 }
@@ -107,11 +108,14 @@ func NewMetrics() *Metrics {
 			Help: "Open WebSockets and event streams by kind."}, []string{"kind"}),
 		ended: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "emporium_streams_ended_total",
 			Help: "WebSockets and event streams that have ended, by kind and reason."}, []string{"kind", "reason"}),
+		untrusted: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "emporium_untrusted_documents_total",
+			Help: "Operations whose document is in no manifest, by client (of those that are listed) and by what was done (run or refused)."},
+			[]string{"client", "done"}),
 		cache: newCacheMetrics(),
 		names: newNameLimit(maxOperationNames),
 	}
 	m.registry.MustRegister(m.cache.collectors()...)
-	m.registry.MustRegister(m.http, m.inFlight, m.operations, m.statements, m.batches, m.jobs, m.streams, m.ended,
+	m.registry.MustRegister(m.http, m.inFlight, m.operations, m.statements, m.batches, m.jobs, m.untrusted, m.streams, m.ended,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -133,6 +137,9 @@ func (m *Metrics) InFlight(change int) { m.inFlight.Add(float64(change)) }
 func (m *Metrics) Operation(name, kind, outcome string, took time.Duration) {
 	m.operations.WithLabelValues(m.names.label(name), kind, outcome).Observe(took.Seconds())
 }
+
+// Untrusted counts an operation whose document is in no manifest. Client is one of a fixed set.
+func (m *Metrics) Untrusted(client, done string) { m.untrusted.WithLabelValues(client, done).Inc() }
 
 // Statement counts an SQL statement; it is a postgres.Observer.
 func (m *Metrics) Statement(name string, took time.Duration, err error) {

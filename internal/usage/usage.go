@@ -90,6 +90,14 @@ func (c Client) proper() bool {
 	return len(c.Name) <= maxName && len(c.Version) <= maxVersion && !strings.ContainsFunc(c.Name+c.Version, odd)
 }
 
+// Shown returns the client as it may be logged: Other if its name is none.
+func (c Client) Shown() Client {
+	if !c.proper() {
+		return Other
+	}
+	return c
+}
+
 // Counter counts. It is safe for concurrent use. A nil one counts nothing.
 type Counter struct {
 	clients  atomic.Pointer[map[Client]int] // their numbers; replaced when there is another
