@@ -297,11 +297,15 @@ func (a *App) routes() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	trust, err := a.trust()
+	if err != nil {
+		return nil, err
+	}
 	a.streams, a.usage = graph.NewStreams(), usage.NewCounter()
 	api, err := graph.NewHandler(graph.Options{
 		Services: a.services, Streams: a.streams, Queues: a.queues, Verifier: verifier, Metrics: a.metrics, Timeout: a.cfg.OperationTimeout,
 		Introspection: graph.Introspection(a.cfg.Introspection), Draft: a.cfg.HTTPProfile == "audit", Limits: graph.Limits(a.cfg.Limits), Points: points, Origins: a.cfg.Origins,
-		Cache: a.cache, MaxAge: a.cfg.CacheMaxAge, Purged: a.purger != nil, Documents: a.documents, Maker: a.maker(), Usage: a.usage,
+		Cache: a.cache, MaxAge: a.cfg.CacheMaxAge, Purged: a.purger != nil, Trusted: trust, Documents: a.documents, Maker: a.maker(), Usage: a.usage,
 		Cookies: graph.CookiePolicy{Path: endpoint, MaxAge: a.cfg.SessionTTL, Secure: a.cfg.CookieSecure},
 	})
 	if err != nil {

@@ -123,6 +123,10 @@ func Command(ctx context.Context, args, environ []string, out, errs io.Writer) e
 						&cli.BoolFlag{Name: "deprecated", Usage: "only what is deprecated"},
 					}, Action: p.schemaUsage},
 			}},
+			{Name: "documents", Usage: "look after the documents that frontends register", Commands: []*cli.Command{
+				{Name: "check", Usage: "hold manifests of trusted documents against the schema and the limits; findings name file, line and ID",
+					ArgsUsage: "FILE…", Action: p.documentsCheck},
+			}},
 			{Name: "token", Usage: "open a session of an account and print its access token", Flags: []cli.Flag{
 				&cli.StringFlag{Name: "email", Required: true, Usage: "whose"},
 			}, Action: p.token},

@@ -82,18 +82,23 @@ type Config struct {
 	TestProviderWebhookSecret Secret `env:"TEST_PROVIDER_WEBHOOK_SECRET"`
 	TestProviderAddr          string `env:"TEST_PROVIDER_ADDR" envDefault:"127.0.0.1:8099"`
 
-	TLSCertFile    string     `env:"TLS_CERT_FILE"`
-	TLSKeyFile     string     `env:"TLS_KEY_FILE"`
-	CookieSecure   bool       `env:"COOKIE_SECURE"`
-	TrustedProxies []Network  `env:"TRUSTED_PROXIES"`
-	Playground     string     `env:"PLAYGROUND"`
-	Introspection  string     `env:"INTROSPECTION"`
-	Limits         Limits     `envPrefix:"LIMIT_"`
-	Points         int        `env:"RATE_LIMIT" envDefault:"2000"`
-	AddressPoints  int        `env:"RATE_LIMIT_ADDRESS" envDefault:"10000"`
-	Origins        []string   `env:"CORS_ORIGINS"`
-	HTTPProfile    string     `env:"HTTP_PROFILE" envDefault:"default"`
-	LogLevel       slog.Level `env:"LOG_LEVEL" envDefault:"info"`
+	TLSCertFile    string    `env:"TLS_CERT_FILE"`
+	TLSKeyFile     string    `env:"TLS_KEY_FILE"`
+	CookieSecure   bool      `env:"COOKIE_SECURE"`
+	TrustedProxies []Network `env:"TRUSTED_PROXIES"`
+	Playground     string    `env:"PLAYGROUND"`
+	Introspection  string    `env:"INTROSPECTION"`
+	Limits         Limits    `envPrefix:"LIMIT_"`
+	Points         int       `env:"RATE_LIMIT" envDefault:"2000"`
+	AddressPoints  int       `env:"RATE_LIMIT_ADDRESS" envDefault:"10000"`
+	Origins        []string  `env:"CORS_ORIGINS"`
+	HTTPProfile    string    `env:"HTTP_PROFILE" envDefault:"default"`
+
+	TrustedDocuments []string          `env:"TRUSTED_DOCUMENTS"`
+	TrustedMode      string            `env:"TRUSTED_DOCUMENTS_MODE"`
+	TrustedClients   map[string]string `env:"TRUSTED_DOCUMENTS_CLIENTS" envKeyValSeparator:"="`
+
+	LogLevel slog.Level `env:"LOG_LEVEL" envDefault:"info"`
 
 	UsageRetention   time.Duration `env:"SCHEMA_USAGE_RETENTION" envDefault:"4320h"`
 	OperationTimeout time.Duration `env:"OPERATION_TIMEOUT" envDefault:"15s"`
@@ -212,6 +217,25 @@ func Load(environ []string) (Config, error) {
 	}
 	if c.HTTPProfile != "default" && c.HTTPProfile != "audit" {
 		fail("HTTP_PROFILE is `default` or `audit`")
+	}
+	if c.TrustedMode == "" {
+		c.TrustedMode = "off"
+		if len(c.TrustedDocuments) > 0 {
+			c.TrustedMode = "log"
+		}
+	}
+	isMode := func(mode string) bool { return mode == "off" || mode == "log" || mode == "require" }
+	if !isMode(c.TrustedMode) {
+		fail("TRUSTED_DOCUMENTS_MODE is `off`, `log` or `require`")
+	} else if c.TrustedMode != "off" && len(c.TrustedDocuments) == 0 {
+		fail("TRUSTED_DOCUMENTS_MODE is %s: TRUSTED_DOCUMENTS is needed", c.TrustedMode)
+	}
+	for client, mode := range c.TrustedClients {
+		if client == "" || !isMode(mode) {
+			fail("TRUSTED_DOCUMENTS_CLIENTS: %q is not of the form CLIENT=MODE, with `off`, `log` or `require`", client+"="+mode)
+		} else if mode != "off" && len(c.TrustedDocuments) == 0 {
+			fail("TRUSTED_DOCUMENTS_CLIENTS has %s for %q: TRUSTED_DOCUMENTS is needed", mode, client)
+		}
 	}
 	if c.Introspection != "on" && c.Introspection != "staff" && c.Introspection != "off" {
 		fail("INTROSPECTION is `on`, `staff` or `off`")

@@ -46,7 +46,7 @@ func TestDefaults(t *testing.T) {
 		Limits: config.Limits{Body: 256 << 10, Tokens: 1200, Depth: 10, Introspection: 20, Aliases: 15, SameField: 5, Directives: 20,
 			RootFields: 10, Mutations: 3, Cost: 20_000, Statements: 100},
 		Points: 2000, AddressPoints: 10_000,
-		Playground: "on", Introspection: "on", HTTPProfile: "default", LogLevel: slog.LevelInfo,
+		Playground: "on", Introspection: "on", HTTPProfile: "default", TrustedMode: "off", LogLevel: slog.LevelInfo,
 		UsageRetention: 180 * 24 * time.Hour, OperationTimeout: 15 * time.Second, ShutdownGrace: 20 * time.Second,
 	}
 	if got := load(t); !reflect.DeepEqual(got, want) || !got.Private() {
@@ -81,7 +81,8 @@ func TestEveryVariableIsRead(t *testing.T) {
 		"LIMIT_BODY_BYTES=1", "LIMIT_TOKENS=2", "LIMIT_DEPTH=3", "LIMIT_INTROSPECTION_DEPTH=4", "LIMIT_ALIASES=5",
 		"LIMIT_SAME_FIELD_ALIASES=6", "LIMIT_DIRECTIVES=7", "LIMIT_ROOT_FIELDS=8", "LIMIT_MUTATIONS=9", "LIMIT_COST=10",
 		"LIMIT_STATEMENTS=11", "RATE_LIMIT=12", "RATE_LIMIT_ADDRESS=0",
-		"CORS_ORIGINS=https://a.example.com,http://b.example.com:8080", "HTTP_PROFILE=audit", "LOG_LEVEL=warn",
+		"CORS_ORIGINS=https://a.example.com,http://b.example.com:8080", "HTTP_PROFILE=audit",
+		"TRUSTED_DOCUMENTS=/web.json,/apps", "TRUSTED_DOCUMENTS_MODE=require", "TRUSTED_DOCUMENTS_CLIENTS=playground=off,web shop=log", "LOG_LEVEL=warn",
 		"SCHEMA_USAGE_RETENTION=5h", "OPERATION_TIMEOUT=3s", "SHUTDOWN_GRACE=4s",
 	}
 	want := config.Config{
@@ -105,6 +106,7 @@ func TestEveryVariableIsRead(t *testing.T) {
 			RootFields: 8, Mutations: 9, Cost: 10, Statements: 11},
 		Points: 12, AddressPoints: 0, Origins: []string{"https://a.example.com", "http://b.example.com:8080"},
 		Playground: "on", Introspection: "staff", HTTPProfile: "audit", LogLevel: slog.LevelWarn,
+		TrustedDocuments: []string{"/web.json", "/apps"}, TrustedMode: "require", TrustedClients: map[string]string{"playground": "off", "web shop": "log"},
 		UsageRetention: 5 * time.Hour, OperationTimeout: 3 * time.Second, ShutdownGrace: 4 * time.Second,
 	}
 	if got := load(t, environ...); !reflect.DeepEqual(got, want) || got.Private() {
@@ -170,6 +172,12 @@ func TestWrongVariablesAreNamed(t *testing.T) {
 		{[]string{"CORS_ORIGINS=*"}, []string{"CORS_ORIGINS"}},
 		{[]string{"CORS_ORIGINS=https://a.example.com/"}, []string{"CORS_ORIGINS"}},
 		{[]string{"HTTP_PROFILE=old"}, []string{"HTTP_PROFILE"}},
+		{[]string{"TRUSTED_DOCUMENTS=d", "TRUSTED_DOCUMENTS_MODE=strict"}, []string{"TRUSTED_DOCUMENTS_MODE"}},
+		{[]string{"TRUSTED_DOCUMENTS_MODE=log"}, []string{"TRUSTED_DOCUMENTS", "TRUSTED_DOCUMENTS_MODE"}},
+		{[]string{"TRUSTED_DOCUMENTS_CLIENTS=web=require"}, []string{"TRUSTED_DOCUMENTS", "TRUSTED_DOCUMENTS_CLIENTS"}},
+		{[]string{"TRUSTED_DOCUMENTS_CLIENTS=web=no"}, []string{"TRUSTED_DOCUMENTS_CLIENTS"}},
+		{[]string{"TRUSTED_DOCUMENTS_CLIENTS==off"}, []string{"TRUSTED_DOCUMENTS_CLIENTS"}},
+		{[]string{"TRUSTED_DOCUMENTS_CLIENTS=web"}, []string{"TRUSTED_DOCUMENTS_CLIENTS"}},
 		{[]string{"TLS_CERT_FILE=/cert.pem"}, []string{"TLS_CERT_FILE", "TLS_KEY_FILE"}},
 		{[]string{"TLS_KEY_FILE=/key.pem"}, []string{"TLS_CERT_FILE", "TLS_KEY_FILE"}},
 		{[]string{"COOKIE_SECURE=always"}, []string{"COOKIE_SECURE"}},
@@ -338,6 +346,13 @@ func TestDatabaseURLs(t *testing.T) {
 		if got := slices.Sorted(maps.Keys(cfg.DatabaseURLs())); !slices.Equal(got, slices.Sorted(slices.Values(config.Domains))) {
 			t.Errorf("there are databases of %v, and the domains %v", got, config.Domains)
 		}
+	}
+}
+
+func TestTrustedDocumentsAreLoggedFirst(t *testing.T) {
+	t.Parallel()
+	if c := load(t, "TRUSTED_DOCUMENTS=d"); c.TrustedMode != "log" {
+		t.Errorf("with documents the mode is %s", c.TrustedMode)
 	}
 }
 
