@@ -145,6 +145,9 @@ func (s *Set) add(e entry, check func(string) error) {
 // parse returns what a manifest holds. What sets Apollo's apart is its member format, beside a list of operations.
 func parse(b []byte) (format string, entries []entry, err error) {
 	all, err := elements(b)
+	if err == nil && bytes.TrimSpace(b)[0] != '{' {
+		err = errNoObject
+	}
 	if err != nil {
 		return "", nil, err
 	}
@@ -174,13 +177,15 @@ func apollo(all []entry, operations entry) ([]entry, error) {
 	for i := range entries {
 		e := &entries[i]
 		var o struct{ ID, Name, Body string }
-		if err := json.Unmarshal([]byte(e.text), &o); err != nil {
-			return nil, fmt.Errorf("operation %d: %w", i+1, err)
+		if json.Unmarshal([]byte(e.text), &o) != nil {
+			o.ID, o.Body = "", "" // which is told of its line
 		}
 		*e = entry{id: o.ID, name: o.Name, text: o.Body, offset: operations.offset + e.offset}
 	}
 	return entries, err
 }
+
+var errNoObject = errors.New("it is no JSON object")
 
 // elements returns the members of a JSON object, or the elements of a list, in order, as the JSON that they are. Unlike a map it
 // keeps those with the same name.
@@ -191,7 +196,7 @@ func elements(b []byte) (all []entry, err error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	open, err := d.Token()
 	if open != json.Delim('{') && open != json.Delim('[') {
-		return nil, errors.Join(errors.New("it is no JSON object"), err)
+		return nil, errors.Join(errNoObject, err)
 	}
 	for d.More() {
 		var e entry
