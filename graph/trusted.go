@@ -174,6 +174,7 @@ func (o Options) admitted(next http.Handler) http.Handler {
 				o.refuseUntrusted(w, r, err)
 				return
 			}
+			x.exempt = o.Trusted.of(r.Header, false) == TrustRequire
 		}
 		next.ServeHTTP(w, r)
 	})

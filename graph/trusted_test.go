@@ -229,6 +229,14 @@ func TestTrustedAnswersAreKept(t *testing.T) {
 	until(t, "the answer to the Playground is kept", func() bool {
 		return own.lookAt(own.asClient("manager", "playground", http.MethodPost, others)).level == cache.Local
 	})
+	own.send(own.asClient("manager", "playground", http.MethodPost, map[string]any{"query": untrustedNames, "extensions": byHash(digestOf(untrustedNames))}))
+	byDigest := map[string]any{"documentId": "sha256:" + digestOf(untrustedNames)}
+	if a := own.lookAt(own.asClient("manager", "playground", http.MethodGet, byDigest)); a.status != 200 || a.level != cache.Local || a.header.Get("Cache-Control") != "no-store" || a.header.Get("ETag") != "" {
+		t.Errorf("what was registered by staff is left to caches on the way: %d %s %v", a.status, a.level, a.header)
+	}
+	if a := own.lookAt(own.asClient("", "playground", http.MethodGet, byDigest)); a.status != 403 {
+		t.Errorf("what was registered by staff, by others: %d %s", a.status, a.body)
+	}
 	for _, client := range []string{"", "playground"} {
 		for _, who := range []string{"", "ada"} {
 			if a := own.lookAt(own.asClient(who, client, http.MethodPost, others)); a.status != 403 {
