@@ -1,5 +1,5 @@
 #!/bin/sh
-# Tests the schema with Relay's compiler, and the Playground in a headless Chromium.
+# Tests the server with real clients: the libraries of GraphQL frontends, and the Playground in a headless Chromium.
 #
 #   EMPORIUM_URL    the server to test; without it one is built and started, with a database of its own, and stopped
 #   CHROMIUM_PATH   the browser; without it Debian's, which is installed if it is missing

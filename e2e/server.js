@@ -15,10 +15,10 @@ const stopWithin = 30_000;
 
 /**
  * The server under test, as { url, stop }: the one at EMPORIUM_URL, or else one that is built from this repository and
- * runs on free ports with its state in a temporary directory.
+ * runs on free ports with its state in a temporary directory. With an environment of its own it is always the latter.
  */
-export async function startServer() {
-  if (process.env.EMPORIUM_URL) {
+export async function startServer(environment) {
+  if (process.env.EMPORIUM_URL && !environment) {
     const { origin } = new URL(process.env.EMPORIUM_URL);
     return { url: origin, stop: async () => {} };
   }
@@ -60,6 +60,7 @@ export async function startServer() {
         HTTP_ADDR: `127.0.0.1:${httpPort}`,
         ADMIN_ADDR: `127.0.0.1:${adminPort}`,
         TEST_PROVIDER_ADDR: `127.0.0.1:${providerPort}`,
+        ...environment,
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
