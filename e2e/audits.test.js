@@ -6,8 +6,8 @@ import { test } from 'node:test';
 import { serverAudits } from 'graphql-http';
 import { useServer } from './client.js';
 
-const audited = useServer({ HTTP_PROFILE: 'audit' });
-const server = useServer();
+const audited = await useServer({ HTTP_PROFILE: 'audit' });
+const server = await useServer();
 
 /** What is answered instead, by audit. */
 const different = {

@@ -1,14 +1,14 @@
 // What the tests with clients share: a server for a file of tests, its demo accounts, and plain requests.
 
 import assert from 'node:assert/strict';
-import { after, before } from 'node:test';
+import { randomUUID } from 'node:crypto';
+import { after } from 'node:test';
 import { startServer } from './server.js';
 
-/** The server of a file of tests; has its url once they run, and is stopped after them. */
-export function useServer(environment) {
-  const server = {};
-  before(async () => Object.assign(server, await startServer(environment)), { timeout: 900_000 });
-  after(() => server.stop?.(), { timeout: 120_000 });
+/** Starts the server of a file of tests, which is stopped after them. */
+export async function useServer(environment) {
+  const server = await startServer(environment);
+  after(() => server.stop(), { timeout: 120_000 });
   return server;
 }
 
@@ -39,4 +39,29 @@ export async function signIn(server, label) {
     )
   ).signIn;
   return tokens.accessToken;
+}
+
+/** A variant that is on sale. */
+export async function someVariant(server) {
+  const { products } = await ask(server, '{ products(first: 1) { nodes { variants { id } } } }');
+  return products.nodes[0].variants[0].id;
+}
+
+/** How much of a variant is on hand, to a manager. */
+export async function onHand(server, token, variantId) {
+  const query = 'query ($id: ID!) { variant(id: $id) { inventory { onHand } } }';
+  return (await ask(server, query, { id: variantId }, token)).variant.inventory.onHand;
+}
+
+/** Lays some more of a variant on the shelf, as a manager. */
+export async function receive(server, token, variantId, delta) {
+  const { stockAdjust } = await ask(
+    server,
+    `mutation ($input: StockAdjustInput!, $key: String!) {
+      stockAdjust(input: $input, idempotencyKey: $key) { userErrors { message } }
+    }`,
+    { input: { variantId, delta, reason: 'RECEIVED' }, key: randomUUID() },
+    token,
+  );
+  assert.deepEqual(stockAdjust.userErrors, []);
 }
