@@ -65,3 +65,20 @@ export async function receive(server, token, variantId, delta) {
   );
   assert.deepEqual(stockAdjust.userErrors, []);
 }
+
+/** A fetch for a client under test, and what was asked by it. */
+export function recordingFetch() {
+  const requests = [];
+  return {
+    requests,
+    fetch: async (url, options) => {
+      const response = await fetch(url, options);
+      const { method = 'GET', body } = options;
+      requests.push({ method, status: response.status, operationName: body && JSON.parse(body).operationName });
+      return response;
+    },
+  };
+}
+
+/** A name for an operation, which makes it a document that the server has never seen. */
+export const newName = () => `Q${randomUUID().replaceAll('-', '')}`;
