@@ -42,7 +42,7 @@ race-cache: ## race readers and writers of the response cache on servers that ar
 	EMPORIUM_RACE_SECONDS=$${EMPORIUM_RACE_SECONDS:-300} go test -count=1 -v -timeout 24h -run 'TestRace|TestMeasure' ./internal/cache ./e2e/race
 
 .PHONY: e2e
-e2e: ## drive the Playground in a headless browser
+e2e: ## ask the server with the libraries of frontends, and drive the Playground in a headless browser
 	e2e/run.sh
 
 .PHONY: check

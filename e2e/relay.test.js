@@ -1,5 +1,5 @@
 // Relay's compiler, the strictest reader of a schema among clients, accepts ours: `node`, connections and cursors have
-// the shape that it needs to refetch and to paginate. Needs no server.
+// the shape that it needs to refetch and to paginate. Relay's runtime then does both with what the compiler has written.
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -11,8 +11,11 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
 import compiler from 'relay-compiler';
+import relay from 'relay-runtime';
+import { ask, signIn, useServer } from './client.js';
 
 const documents = fileURLToPath(new URL('relay/', import.meta.url));
+const server = await useServer();
 const schema = fileURLToPath(new URL('../schema.graphqls', import.meta.url));
 
 test('typical documents compile', async (t) => {
@@ -89,6 +92,52 @@ test('a schema whose edges have no cursor fails', async (t) => {
   assert.match(output, /field type 'OrderConnection' to expose a 'edges \{ cursor \}' field/);
   assert.deepEqual(await project.artifacts(), []);
 });
+
+test('the runtime refetches by node, and pages through a connection', { timeout: 60_000 }, async (t) => {
+  const project = await newProject(t);
+  const { failed, output } = await project.compile();
+  assert.equal(failed, false, output);
+  const token = await signIn(server, 'Customer Ada');
+  const { viewer } = await ask(server, '{ viewer { orders(first: 100) { nodes { id number } } } }', {}, token);
+  const numbers = viewer.orders.nodes.map(({ number }) => number);
+  assert.ok(numbers.length > 5, 'too few orders for two pages');
+
+  const { fetchQuery, read } = newRelay(project, token);
+
+  // Each page is added to the connection in the store, where all who show it find it.
+  const shown = await fetchQuery('OrdersQuery', { first: 5 });
+  const connection = () => read('Orders_orders', shown.viewer).orders;
+  const id = shown.viewer[relay.ID_KEY];
+  let pages = 1;
+  while (connection().pageInfo.hasNextPage) {
+    await fetchQuery('OrdersPaginationQuery', { id, first: 5, after: connection().pageInfo.endCursor });
+    assert.equal(connection().edges.length, Math.min(numbers.length, ++pages * 5));
+  }
+  assert.deepEqual(
+    connection().edges.map(({ node }) => read('Orders_order', node).number),
+    numbers,
+  );
+
+  // A node that comes alone, into an empty store, is the one of the connection.
+  const last = connection().edges.at(-1).node;
+  const other = newRelay(project, token);
+  const { node } = await other.fetchQuery('RefetchNodeQuery', { id: last[relay.ID_KEY] });
+  assert.equal(node.__typename, 'Order');
+  const told = ({ number, status, total }) => ({ number, status, total });
+  assert.deepEqual(told(other.read('Orders_order', node.Orders_order)), told(read('Orders_order', last)));
+});
+
+/** Relay as somebody who is signed in, with a store of its own and the artifacts of a project. */
+function newRelay(project, token) {
+  const environment = new relay.Environment({
+    network: relay.Network.create(async ({ text }, variables) => ({ data: await ask(server, text, variables, token) })),
+    store: new relay.Store(new relay.RecordSource()),
+  });
+  return {
+    fetchQuery: (name, variables) => relay.fetchQuery(environment, project.artifact(name), variables).toPromise(),
+    read: (name, reference) => environment.lookup(relay.getSingularSelector(project.artifact(name), reference)).data,
+  };
+}
 
 /** A directory with the schema, the documents and a configuration of the compiler; gone when the test ends. */
 async function newProject(t) {
