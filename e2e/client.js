@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { startServer } from './server.js';
 
 /** Starts the server of a file of tests, which is stopped after them. */
@@ -31,39 +32,40 @@ export async function signIn(server, label) {
   const page = await (await fetch(server.url)).text();
   const [, config] = /id="playground-config"[^>]*>(.*?)<\/script>/s.exec(page);
   const { email, password } = JSON.parse(config).accounts.find((account) => account.label === label);
-  const { tokens } = (
-    await ask(
-      server,
-      'mutation ($email: EmailAddress!, $password: String!) { signIn(input: {email: $email, password: $password}) { tokens { accessToken } } }',
-      { email, password },
-    )
-  ).signIn;
-  return tokens.accessToken;
+  const query = `mutation ($email: EmailAddress!, $password: String!) {
+    signIn(input: {email: $email, password: $password}) { tokens { accessToken } }
+  }`;
+  return (await ask(server, query, { email, password })).signIn.tokens.accessToken;
 }
 
-/** A variant that is on sale. */
-export async function someVariant(server) {
+/** A subscription to a variant that is on sale, for those who may see its inventory. */
+export async function stockSubscription(server) {
   const { products } = await ask(server, '{ products(first: 1) { nodes { variants { id } } } }');
-  return products.nodes[0].variants[0].id;
+  return {
+    query: 'subscription ($id: ID!) { stockChanged(variantIds: [$id]) { variant { inventory { onHand } } } }',
+    variables: { id: products.nodes[0].variants[0].id },
+  };
 }
 
-/** How much of a variant is on hand, to a manager. */
-export async function onHand(server, token, variantId) {
-  const query = 'query ($id: ID!) { variant(id: $id) { inventory { onHand } } }';
-  return (await ask(server, query, { id: variantId }, token)).variant.inventory.onHand;
-}
+/** Expects of a client that it is told of the stock, and of a change that is made by a plain request. */
+export async function expectStock(server, token, client, subscription) {
+  const variantId = subscription.variables.id;
+  const { variant } = await ask(server, 'query ($id: ID!) { variant(id: $id) { inventory { onHand } } }', { id: variantId }, token);
+  const told = (more) => ({ data: { stockChanged: { variant: { inventory: { onHand: variant.inventory.onHand + more } } } } });
+  const events = client.iterate(subscription);
+  assert.deepEqual((await events.next()).value, told(0));
 
-/** Lays some more of a variant on the shelf, as a manager. */
-export async function receive(server, token, variantId, delta) {
-  const { stockAdjust } = await ask(
-    server,
-    `mutation ($input: StockAdjustInput!, $key: String!) {
-      stockAdjust(input: $input, idempotencyKey: $key) { userErrors { message } }
-    }`,
-    { input: { variantId, delta, reason: 'RECEIVED' }, key: randomUUID() },
-    token,
-  );
+  const mutation = `mutation ($input: StockAdjustInput!, $key: String!) {
+    stockAdjust(input: $input, idempotencyKey: $key) { userErrors { message } }
+  }`;
+  const { stockAdjust } = await ask(server, mutation, { input: { variantId, delta: 3, reason: 'RECEIVED' }, key: randomUUID() }, token);
   assert.deepEqual(stockAdjust.userErrors, []);
+  let event;
+  do {
+    event = (await events.next()).value;
+  } while (isDeepStrictEqual(event, told(0))); // the same may be told twice
+  assert.deepEqual(event, told(3));
+  await events.return();
 }
 
 /** A fetch for a client under test, and what was asked by it. */

@@ -14,12 +14,12 @@ before(async () => {
   assert.equal(failed, false, output);
 });
 
-test('what uses the types compiles', async () => {
+test('codegen: what uses the types compiles', async () => {
   const { failed, output } = await run('tsc', '--project', 'tsconfig.json');
   assert.equal(failed, false, output);
 });
 
-test('what uses them wrongly does not compile', async () => {
+test('codegen: what uses them wrongly does not compile', async () => {
   const lines = (await readFile(`${project}wrong.ts`, 'utf8')).split('\n');
   const expected = lines.flatMap((line, i) => {
     const [, code] = /^\/\/ (TS\d+):/.exec(line) ?? [];

@@ -18,7 +18,7 @@ const documents = fileURLToPath(new URL('relay/', import.meta.url));
 const server = await useServer();
 const schema = fileURLToPath(new URL('../schema.graphqls', import.meta.url));
 
-test('typical documents compile', async (t) => {
+test('Relay: typical documents compile', async (t) => {
   const project = await newProject(t);
 
   const { failed, output } = await project.compile();
@@ -64,7 +64,7 @@ test('typical documents compile', async (t) => {
   assert.deepEqual(products.metadata.refetch.fragmentPathInResult, []);
 });
 
-test('a document with a wrong field fails', async (t) => {
+test('Relay: a document with a wrong field fails', async (t) => {
   const project = await newProject(t);
   await project.write(
     'src/Wrong.js',
@@ -79,7 +79,7 @@ test('a document with a wrong field fails', async (t) => {
   assert.deepEqual(await project.artifacts(), []);
 });
 
-test('a schema whose edges have no cursor fails', async (t) => {
+test('Relay: a schema whose edges have no cursor fails', async (t) => {
   const project = await newProject(t);
   const sdl = await readFile(schema, 'utf8');
   const broken = sdl.replace(/(type OrderEdge \{[^}]*?)cursor: String!/, '$1position: String!');
@@ -93,7 +93,7 @@ test('a schema whose edges have no cursor fails', async (t) => {
   assert.deepEqual(await project.artifacts(), []);
 });
 
-test('the runtime refetches by node, and pages through a connection', { timeout: 60_000 }, async (t) => {
+test('Relay: the runtime refetches by node, and pages through a connection', { timeout: 60_000 }, async (t) => {
   const project = await newProject(t);
   const { failed, output } = await project.compile();
   assert.equal(failed, false, output);

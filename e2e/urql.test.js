@@ -9,7 +9,7 @@ import { authorization, newName, recordingFetch, signIn, useServer } from './cli
 const timeout = 20_000;
 const server = await useServer();
 
-test('a mutation makes the cache ask again for what it has changed', { timeout }, async () => {
+test('urql: a mutation makes the cache ask again for what it has changed', { timeout }, async () => {
   const { client, requests } = connect({ token: await signIn(server, 'Customer Grace') });
   const viewerName = 'query ViewerName { viewer { id name } }';
   const { viewer } = (await client.query(viewerName)).data;
@@ -26,7 +26,7 @@ test('a mutation makes the cache ask again for what it has changed', { timeout }
   assert.deepEqual(requests.map(({ operationName }) => operationName), ['ViewerName', 'Rename', 'ViewerName']);
 });
 
-test('a document is sent once, by POST, and can be asked for by GET from then on', { timeout }, async () => {
+test('urql: a document is sent once, by POST, and can be asked for by GET from then on', { timeout }, async () => {
   const query = `query ${newName()}($first: Int!) { products(first: $first) { nodes { id title } } }`;
   const ask = async (preferGetForPersistedQueries) => {
     const { client, requests } = connect({ exchanges: [persistedExchange({ preferGetForPersistedQueries })] });
@@ -46,7 +46,7 @@ test('a document is sent once, by POST, and can be asked for by GET from then on
   assert.deepEqual(await ask(true), { data: sent.data, requests: [['GET', 200]] });
 });
 
-test('errors have their codes, and come beside the data', { timeout }, async () => {
+test('urql: errors have their codes, and come beside the data', { timeout }, async () => {
   const { client, requests } = connect();
   const codes = ({ error }) => error?.graphQLErrors.map(({ extensions }) => extensions.code);
 

@@ -5,32 +5,21 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { createClient } from 'graphql-ws';
 import WebSocket from 'ws';
-import { authorization, onHand, receive, signIn, someVariant, useServer } from './client.js';
+import { authorization, expectStock, signIn, stockSubscription, useServer } from './client.js';
 
 const timeout = 20_000;
 const server = await useServer();
 const endpoint = `${server.url.replace(/^http/, 'ws')}/graphql`;
 const manager = await signIn(server, 'Manager');
-const variant = await someVariant(server);
+const stock = await stockSubscription(server);
 
-test('the client is told how stock changes', { timeout }, async () => {
+test('graphql-ws is told how stock changes', { timeout }, async () => {
   const client = connect(authorization(manager));
-  const stock = client.iterate({
-    query: 'subscription ($ids: [ID!]!) { stockChanged(variantIds: $ids) { variant { id inventory { onHand } } } }',
-    variables: { ids: [variant] },
-  });
-  const before = await onHand(server, manager, variant);
-  const told = (onHand) => ({ data: { stockChanged: { variant: { id: variant, inventory: { onHand } } } } });
-  assert.deepEqual((await stock.next()).value, told(before));
-
-  await receive(server, manager, variant, 3);
-  assert.deepEqual((await stock.next()).value, told(before + 3));
-
-  await stock.return();
+  await expectStock(server, manager, client, stock);
   await client.dispose();
 });
 
-test('a subscription that is refused, or not valid, fails with its errors', { timeout }, async () => {
+test('graphql-ws fails a subscription that is refused, or not valid, with its errors', { timeout }, async () => {
   const client = connect();
   await assert.rejects(
     client.iterate({ query: 'subscription { ordersChanged { cursor } }' }).next(),
@@ -43,30 +32,19 @@ test('a subscription that is refused, or not valid, fails with its errors', { ti
 });
 
 const init = { type: 'connection_init' };
-const subscribe = (id, variantIds) => ({
-  id,
-  type: 'subscribe',
-  payload: {
-    query: 'subscription ($ids: [ID!]!) { stockChanged(variantIds: $ids) { variant { id } } }',
-    variables: { ids: variantIds },
-  },
-});
+const subscribe = { id: '1', type: 'subscribe', payload: stock };
 
 for (const { name, protocol = 'graphql-transport-ws', messages, code } of [
-  { name: 'no message', messages: [init, 'hello'], code: 4400 },
+  { name: 'a message that is no JSON', messages: [init, 'hello'], code: 4400 },
   { name: 'a type that is not known', messages: [init, { type: 'hello' }], code: 4400 },
-  { name: 'a subscription before connection_init', messages: [subscribe('1', [variant])], code: 4401 },
+  { name: 'a subscription before connection_init', messages: [subscribe], code: 4401 },
   {
     name: 'a token that does not hold',
     messages: [{ ...init, payload: { Authorization: 'Bearer nonsense' } }],
     code: 4403,
   },
   { name: 'no connection_init', messages: [], code: 4408 },
-  {
-    name: 'an ID that is in use',
-    messages: [init, subscribe('1', [variant]), subscribe('1', [variant])],
-    code: 4409,
-  },
+  { name: 'an ID that is in use', messages: [init, subscribe, subscribe], code: 4409 },
   { name: 'a second connection_init', messages: [init, init], code: 4429 },
   { name: 'no sub-protocol', protocol: [], messages: [], code: 4406 },
 ]) {
