@@ -21,6 +21,7 @@ const maxEdges = 3
 type path struct {
 	name       string
 	document   string
+	of         string // the type that it leads to
 	statements int // one for the root, one for each edge that is loaded
 }
 
@@ -57,7 +58,7 @@ func paths(t testing.TB, w *world) []path {
 			}
 			return
 		}
-		found = append(found, path{name, before + " { __typename" + after + " }", cost})
+		found = append(found, path{name, before + " { __typename" + after + " }", typeName, cost})
 		for _, f := range d.Fields {
 			along := typeName + "." + f.Name
 			target := schema.Types[f.Type.Name()]
@@ -79,7 +80,7 @@ func paths(t testing.TB, w *world) []path {
 			if !leaf {
 				walk(target.Name, name+"."+f.Name, here, " }"+after, next, nextUsed)
 			} else {
-				found = append(found, path{name + "." + f.Name, here + " }" + after, next})
+				found = append(found, path{name + "." + f.Name, here + " }" + after, target.Name, next})
 			}
 		}
 	}
