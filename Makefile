@@ -33,6 +33,15 @@ test-apart: ## run all tests with a database for each domain
 	EMPORIUM_TEST_APART=1 $(WITH_SERVERS) go test $(RACE) -count=1 -timeout 15m \
 		./graph/... ./internal/app/... ./internal/user/... ./internal/product/... ./internal/order/... ./internal/payment/... ./internal/seed/... ./internal/productcsv/... ./e2e/crash
 
+# Each is a package and a fuzz test in it; none needs a server.
+FUZZ_TARGETS := graph:FuzzRequest graph/scalar:FuzzScalars internal/page:FuzzCursor internal/id:FuzzParse internal/auth:FuzzVerify \
+	internal/productcsv:FuzzRead internal/postgres/logical:FuzzDecode
+
+.PHONY: fuzz
+fuzz: ## send whatever comes to mind to what parses (FUZZ_SECONDS: for how long each, 60)
+	@set -e; for target in $(FUZZ_TARGETS); do echo "== $$target"; \
+		go test -run '^$$' -fuzz "^$${target#*:}\$$" -fuzztime $${FUZZ_SECONDS:-60}s ./$${target%:*}; done
+
 .PHONY: crash
 crash: ## kill the server at each step and 50 times under load, and Postgres (EMPORIUM_CRASHES sets how often)
 	EMPORIUM_CRASHES=$${EMPORIUM_CRASHES:-50} $(WITH_SERVERS) go test -count=1 -v -timeout 30m ./e2e/crash

@@ -22,7 +22,7 @@ type path struct {
 	name       string
 	document   string
 	of         string // the type that it leads to
-	statements int // one for the root, one for each edge that is loaded
+	statements int    // one for the root, one for each edge that is loaded
 }
 
 // paths returns every nested path of the contract with up to maxEdges loaded edges, none of which goes along an edge twice.

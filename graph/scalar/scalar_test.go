@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,8 @@ import (
 
 	"emporium/graph/scalar"
 	"emporium/internal/fault"
+	"emporium/internal/id"
+	"emporium/internal/money"
 )
 
 // message returns what the client is told; the test fails if the error has another code than BAD_USER_INPUT.
@@ -255,6 +258,90 @@ func FuzzText(f *testing.F) {
 		object, err := scalar.UnmarshalJSON(map[string]any{text: []any{text}})
 		if err != nil || object[got].([]any)[0] != got {
 			t.Fatalf("%q became %v, %v", text, object, err)
+		}
+	})
+}
+
+// FuzzScalars wants each scalar to refuse a text for something that is in it, or to write what it reads so that
+// it reads the same again.
+func FuzzScalars(f *testing.F) {
+	for _, text := range []string{"", "2026-05-04T10:00:00.5+02:00", "19.90", "-0.00", "EUR", "https://example.com/a?b#c", "/a", "//a", " Ada@Münster.example ", "DE",
+		"AgGiE0Moa3PeoUfy2PqWjMcBohNDKGtz7pecW7heAkU-", "\x00", "\xff", "1e9", "e\u0301"} {
+		f.Add(text)
+	}
+	gql := func(v any, err error) (graphql.Marshaler, error) { m, _ := v.(graphql.Marshaler); return m, err }
+	scalars := map[string]func(text string) (graphql.Marshaler, error){
+		"DateTime": func(text string) (graphql.Marshaler, error) {
+			t, err := scalar.UnmarshalDateTime(text)
+			return scalar.MarshalDateTime(t), err
+		},
+		"URL": func(text string) (graphql.Marshaler, error) {
+			u, err := scalar.UnmarshalURL(text)
+			return scalar.MarshalURL(u), err
+		},
+		"EmailAddress": func(text string) (graphql.Marshaler, error) {
+			a, err := scalar.UnmarshalEmailAddress(text)
+			return scalar.MarshalEmailAddress(a), err
+		},
+		"CountryCode": func(text string) (graphql.Marshaler, error) {
+			c, err := scalar.UnmarshalCountryCode(text)
+			return scalar.MarshalCountryCode(c), err
+		},
+		"String": func(text string) (graphql.Marshaler, error) {
+			s, err := scalar.UnmarshalString(text)
+			return scalar.MarshalString(s), err
+		},
+		"Decimal": func(text string) (graphql.Marshaler, error) {
+			var d money.Decimal
+			return gql(&d, d.UnmarshalGQL(text))
+		},
+		"Currency": func(text string) (graphql.Marshaler, error) {
+			var c money.Currency
+			return gql(&c, c.UnmarshalGQL(text))
+		},
+		"ID": func(text string) (graphql.Marshaler, error) { var i id.ID; return gql(&i, i.UnmarshalGQL(text)) },
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for name, read := range scalars {
+			m, err := read(text)
+			var coded *fault.Error
+			if err != nil {
+				if !errors.As(err, &coded) || coded.Code != fault.BadUserInput || len(coded.Message) > 500 {
+					t.Errorf("%s: %q is refused with %v", name, text, err)
+				}
+				continue
+			}
+			if scalar.CheckText(text) != nil { // which has refused it by then
+				continue
+			}
+			var again string
+			if err := json.Unmarshal([]byte(written(m)), &again); err != nil {
+				t.Fatalf("%s: %q is written %s: %v", name, text, written(m), err)
+			}
+			if m2, err := read(again); err != nil || written(m2) != written(m) {
+				t.Errorf("%s: %q is written %s, and that is read as %s, %v", name, text, written(m), written(m2), err)
+			}
+		}
+		// Metadata is any JSON.
+		var object any
+		d := json.NewDecoder(strings.NewReader(text))
+		d.UseNumber()
+		if d.Decode(&object) != nil {
+			return
+		}
+		read, err := scalar.UnmarshalJSON(object)
+		if err != nil {
+			message(t, err)
+			return
+		}
+		var back any
+		d = json.NewDecoder(strings.NewReader(written(scalar.MarshalJSON(read))))
+		d.UseNumber()
+		if err := d.Decode(&back); err != nil {
+			t.Fatalf("%q is written %s: %v", text, written(scalar.MarshalJSON(read)), err)
+		}
+		if again, err := scalar.UnmarshalJSON(back); err != nil || !reflect.DeepEqual(again, read) {
+			t.Errorf("%q is read as %v, then as %v, %v", text, read, again, err)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -212,4 +213,31 @@ func TestOwnedBy(t *testing.T) {
 	if open.OwnedBy(ada) || open.OwnedBy(uuid.Nil) || open.Edges[0].OwnedBy(ada) {
 		t.Error("a text belongs to somebody")
 	}
+}
+
+// FuzzCursor wants a text to be refused as an argument, or to be a cursor that another one with the same keys stands for.
+func FuzzCursor(f *testing.F) {
+	f.Add(page.Cursor("newest", "5", "b"), "newest", "5", "b")
+	f.Add(base64.RawURLEncoding.EncodeToString([]byte(`["newest",null,"\ud800"]`)), "", "\xff", "\u2028")
+	f.Add("", "a", "", "")
+	f.Fuzz(func(t *testing.T, text, sort, one, two string) {
+		w, err := page.Args{First: new(1), After: &text}.Window(sort, 2)
+		var coded *fault.Error
+		if err != nil && (!errors.As(err, &coded) || coded.Code != fault.BadUserInput || !slices.Equal(coded.Field, []string{"after"}) || w.After != nil) {
+			t.Fatalf("%q: %v, %+v", text, err, w)
+		}
+		if err == nil {
+			again := page.Cursor(sort, w.After...)
+			if back, err := (page.Args{First: new(1), After: &again}).Window(sort, 2); len(again) <= 4096 && (err != nil || !slices.Equal(back.After, w.After)) {
+				t.Fatalf("%q became %q, %q became %q, %v", text, w.After, again, back.After, err)
+			}
+		}
+		made := page.Cursor(sort, one, two)
+		if len(made) > 4096 || !utf8.ValidString(sort) || !utf8.ValidString(one) || !utf8.ValidString(two) {
+			return
+		}
+		if back, err := (page.Args{Last: new(1), Before: &made}).Window(sort, 2); err != nil || !slices.Equal(back.Before, []string{one, two}) {
+			t.Fatalf("%q and %q came back as %q, %v", one, two, back.Before, err)
+		}
+	})
 }
