@@ -119,8 +119,16 @@ func locations(ctx context.Context, err error) []gqlerror.Location {
 
 // recovered turns a panic into an error, with the stack in the log alone.
 func recovered(ctx context.Context, p any) error {
-	slog.ErrorContext(ctx, "panic", "path", graphql.GetPath(ctx).String(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	slog.ErrorContext(ctx, "panic", "path", graphql.GetPath(ctx).String(), "panic", fmt.Sprint(p), "stack", stackOf(p))
 	return fault.New(fault.Internal, "panic")
+}
+
+// stackOf returns the stack of what panicked. The executor reports panics when all fields are done, on another stack.
+func stackOf(p any) string {
+	if kept, ok := p.(*exec.Panic); ok {
+		return string(kept.Stack)
+	}
+	return string(debug.Stack())
 }
 
 // outcome is the label of an operation in metrics and logs: "ok", or the code of its first error.
