@@ -322,7 +322,7 @@ func sessionCheck(name string) bool {
 func (w *idor) tells(bearer string, p spot, value any, token string, live bool) answer {
 	w.t.Helper()
 	document, variables := w.asks(p, value, token)
-	body := []byte(asked(document, variables))
+	body := []byte(sent(document, variables))
 	if p.root != ast.Subscription {
 		r := w.request("", body)
 		if bearer != "" {
