@@ -654,7 +654,7 @@ func TestIDORBadTokens(t *testing.T) {
 			if strings.Contains(p.name, ".") {
 				continue
 			}
-			check(p.name, w.send(w.bearing(token, asked(p.document, nil))))
+			check(p.name, w.send(w.bearing(token, sent(p.document, nil))))
 		}
 		l := w.feeds.dial(socketProtocol)
 		l.say(`{"type":"connection_init","payload":{"Authorization":` + string(encode("Bearer "+token)) + `}}`)
