@@ -27,14 +27,15 @@ func FuzzRequest(f *testing.F) {
 	f.Add("GET", "", "query=%zz&query={a};b", "application/json;q=NaN", "multipart/form-data")
 	f.Add("HEAD", "", "variables=1", "", "application/json; charset=utf-16")
 	f.Add("PUT", "", "", "image/png", "text/plain; a=\"")
-	documents, err := newDocuments(nil)
+	metrics := telemetry.NewMetrics()
+	documents, err := newDocuments(nil, Trust{})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, method, body, query, accepts, kind string) {
 		for _, draft := range []bool{false, true} {
 			var passed *exchange
-			q := requests{Options: Options{Metrics: telemetry.NewMetrics(), Limits: DefaultLimits(), Timeout: time.Minute, Draft: draft}, documents: documents,
+			q := requests{Options: Options{Metrics: metrics, Limits: DefaultLimits(), Timeout: time.Minute, Draft: draft}, documents: documents,
 				next: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { passed = r.Context().Value(exchangeKey{}).(*exchange) })}
 			r := (&http.Request{Method: method, URL: &url.URL{Path: "/graphql", RawQuery: query}, Header: http.Header{}, ContentLength: -1,
 				Body: http.NoBody}).WithContext(context.Background())
