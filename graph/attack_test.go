@@ -92,7 +92,7 @@ func attacks() []attack {
 		{"a cost beyond reason", sent(`{ products(first: 100) { nodes { variants { product { variants { product { variants { product { id } } } } } } } } }`, nil), "may cost"},
 		{"SQL in a text", sent(`query($q: String) { products(first: 1, query: $q) { totalCount } }`, map[string]any{"q": `'; DROP TABLE products.products; --`}), ""},
 		{"a control character", sent(`query($q: String) { products(first: 1, query: $q) { totalCount } }`, map[string]any{"q": "a\u0000b"}), "BAD_USER_INPUT"},
-		{"a stolen digest", `{"query":"{ viewer { id } }","extensions":{"persistedQuery":{"version":1,"sha256Hash":"` + strings.Repeat("0", 64) + `"}}}`, "is not the SHA-256"},
+		{"a stolen digest", `{"query":"{ viewer { id } }","extensions":{"persistedQuery":{"version":1,"sha256Hash":"` + strings.Repeat("0", 64) + `"}}}`, "is that of another document"},
 	}
 }
 

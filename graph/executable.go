@@ -26,6 +26,9 @@ const (
 	cachedSize  = 200   // fields of a plan that is kept, some 50 KB; one that is larger is compiled again each time
 )
 
+// The parser adds @defer to every schema. An answer is written in one piece here, so that it would be taken and not heeded.
+func init() { delete(parsedSchema.Directives, "defer") }
+
 // executable is gqlgen's executable schema with operations executed by package exec. Introspection stays with gqlgen.
 type executable struct {
 	graphql.ExecutableSchema

@@ -62,6 +62,7 @@ func TestLimits(t *testing.T) {
 		"a condition that is null in a fragment": {query: `query($b: Boolean = true) { categories { ...F } } fragment F on Category { ... @include(if: $b) { name } }`,
 			says: "@include", variables: map[string]any{"b": nil}},
 		"an operation that is not run": {query: `query A { categories { name } } mutation B { ` + repeat(4, `a#: signOutEverywhere { sessionsEnded } `) + `}`, says: "a mutation"},
+		"a part that is to come later": {query: `{ viewer { id ... @defer { name } } }`, says: `Unknown directive \"@defer\"`},
 		"fragments in a circle":        {query: `{ viewer { ...A } } fragment A on User { id ...B } fragment B on User { name ...A }`, says: "Cannot spread fragment"},
 		"a fragment that is not there": {query: `{ viewer { ...A } }`, says: "Unknown fragment"},
 	} {
@@ -79,6 +80,9 @@ func TestLimits(t *testing.T) {
 				t.Errorf("statements were run: %v", a.statements)
 			}
 		})
+	}
+	if schema := w.ask("", `{ __schema { directives { name } } }`, nil); strings.Contains(schema.body, `"defer"`) || !strings.Contains(schema.body, `"skip"`) {
+		t.Errorf("directives: %s", schema.body)
 	}
 	// What real pages and tools ask for passes, and what is just at a limit.
 	w.data("", introspection.Query, nil)

@@ -249,17 +249,17 @@ func TestWhoSharesAnAnswer(t *testing.T) {
 						continue
 					}
 					query := fmt.Sprintf("# %d %d\n%s", i, j, c.query) // a asking that nobody has asked
-					first := k.look(one, query, c.variables)
+					first := k.followed(one, query, c.variables)
 					if first.level == cache.Local || first.level == cache.Shared {
 						t.Fatalf("a new asking of %q was known", one)
 					}
 					if first.why == "" {
 						made++
-						if again := k.look(one, query, c.variables); again.level != cache.Local {
+						if again := k.followed(one, query, c.variables); again.level != cache.Local {
 							t.Errorf("as %q once more: %s, because %q", one, again.level, again.why)
 						}
 					}
-					second, want := k.look(other, query, c.variables), k.plain.ask(other, query, c.variables)
+					second, want := k.followed(other, query, c.variables), k.plain.ask(other, query, c.variables)
 					if !same(second.answer, want) {
 						t.Errorf("made for %q, asked by %q: %s; without a cache %s", one, other, second.body, want.body)
 					}
