@@ -77,7 +77,9 @@ func (k *keeping) beside(t testing.TB, change func(*cache.Options)) *keeping {
 	twin.store = remote.New(remote.Options{Client: k.redis, Prefix: k.prefix, Sealer: k.sealer, Budget: time.Second})
 	o := cache.Options{Bytes: 256 << 20, Remote: twin.store}
 	if pgtest.Apart() {
-		for domain, db := range map[string]*postgres.DB{"users": k.dbs.Users, "products": k.dbs.Products, "orders": k.dbs.Orders, "payments": k.dbs.Payments} {
+		dbs := map[string]*postgres.DB{"users": k.dbs.Users, "products": k.dbs.Products, "orders": k.dbs.Orders, "payments": k.dbs.Payments}
+		for _, domain := range slices.Sorted(maps.Keys(dbs)) { // the same order in all processes, by which entries name them
+			db := dbs[domain]
 			o.Sources = append(o.Sources, cache.Source{Domains: []string{domain}, DB: db, Direct: k.dbs.URLs[domain]})
 		}
 	} else {
