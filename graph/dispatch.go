@@ -75,7 +75,7 @@ func payer(ctx context.Context) (kind, key string) {
 // throttled answers an operation that is not let in.
 func throttled(ctx context.Context, exec graphql.GraphExecutor, op *graphql.OperationContext, wait time.Duration) *graphql.Response {
 	seconds := int(math.Ceil(wait.Seconds()))
-	err := fault.Newf(fault.RateLimited, "this costs more points than are left for now: come again in %d s", seconds)
+	err := fault.Newf(fault.RateLimited, "this costs more points than are left: come again in %d s", seconds)
 	response := exec.DispatchError(graphql.WithOperationContext(ctx, op), gqlerror.List{{Err: err, Message: err.Error()}})
 	response.Errors[0].Extensions["retryAfter"] = seconds
 	return response

@@ -118,7 +118,7 @@ func newCheck(t *testing.T, s *shop) *check {
 			if err == nil || ctx.Err() != nil || !s.expecting() {
 				return err
 			}
-			time.Sleep(100 * time.Millisecond)
+			pause(ctx, 100*time.Millisecond)
 			v = s.servers[rand.IntN(len(s.servers))]
 		}
 	}
@@ -324,7 +324,7 @@ func (c *check) write(ctx context.Context, r *rand.Rand) {
 				c.fault("a write behind the back", err)
 				return
 			}
-			time.Sleep(100 * time.Millisecond)
+			pause(ctx, 100*time.Millisecond)
 		}
 		g.mu.Lock()
 		g.commits = append(g.commits, &commit{n: n, at: time.Now()})
@@ -368,9 +368,9 @@ func (c *check) run(d time.Duration, untilStale bool, meanwhile func(ctx context
 		loop(uint64(i), c.read)
 	}
 	for i := range 4 {
-		loop(uint64(20+i), func(ctx context.Context, r *rand.Rand) {
-			c.write(ctx, r)
-			time.Sleep(time.Duration(r.IntN(10)) * time.Millisecond) // reads have to come between, or nothing is kept
+		loop(uint64(20+i), func(f context.Context, r *rand.Rand) {
+			c.write(f, r)
+			pause(ctx, time.Duration(r.IntN(10))*time.Millisecond) // reads have to come between, or nothing is kept
 		})
 	}
 	if meanwhile != nil {
@@ -460,13 +460,24 @@ func TestRaceFindsNaive(t *testing.T) {
 	t.Logf("found out after %v", time.Since(began))
 }
 
+// pause is how long a fault lasts, and how often something is tried again: of this test's faults and writers the times between
+// are a part. It ends with the context.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
 // freeze stops a server for a while.
 func (v *server) freeze(d time.Duration) {
 	v.mu.Lock()
 	_ = v.cmd.Process.Signal(syscall.SIGSTOP)
 	v.freezes = append(v.freezes, [2]time.Time{time.Now()})
 	v.mu.Unlock()
-	time.Sleep(d)
+	pause(context.Background(), d) // it has to be set going again whatever happens
 	v.mu.Lock()
 	v.freezes[len(v.freezes)-1][1] = time.Now()
 	_ = v.cmd.Process.Signal(syscall.SIGCONT)
@@ -523,7 +534,7 @@ func TestRaceWithFaults(t *testing.T) {
 		},
 	}
 	step := 0
-	c.run(raceFor(t, 20, 0.5), false, func(_ context.Context, r *rand.Rand) {
+	c.run(raceFor(t, 20, 0.5), false, func(ctx context.Context, r *rand.Rand) {
 		which := step
 		if step >= len(faults) {
 			which = r.IntN(len(faults) - 1)
@@ -533,7 +544,7 @@ func TestRaceWithFaults(t *testing.T) {
 		}
 		step++
 		faults[which](r)
-		time.Sleep(time.Duration(r.IntN(1500)) * time.Millisecond)
+		pause(ctx, time.Duration(r.IntN(1500))*time.Millisecond)
 	})
 	t.Logf("%d faults; the cache was used again after a freeze in %s", step, quantiles(again))
 	s.expect(false)

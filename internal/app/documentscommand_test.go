@@ -13,14 +13,7 @@ import (
 func TestDocumentsCheck(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	write := func(name, text string) string {
-		t.Helper()
-		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
+	write := func(name, text string) string { return writeFile(t, dir, name, text) }
 	good := write("relay.json", `{"c1": "query Names { categories { name } }"}`)
 	if out := must(t, nil, "documents", "check", good); out != good+": 1 documents (map of IDs)\n1 different documents, all good\n" {
 		t.Errorf("a good one:\n%s", out)
@@ -53,4 +46,14 @@ func TestDocumentsCheck(t *testing.T) {
 	if got := s.ask("", `{ categories { name } }`); !strings.Contains(got, `"FORBIDDEN"`) {
 		t.Errorf("another one: %s", got)
 	}
+}
+
+// writeFile writes a file and returns its path.
+func writeFile(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	file := filepath.Join(dir, name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }

@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,14 +16,7 @@ func TestSchemaCommands(t *testing.T) {
 		t.Errorf("lint: %s", out)
 	}
 	dir := t.TempDir()
-	write := func(name, text string) string {
-		t.Helper()
-		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
+	write := func(name, text string) string { return writeFile(t, dir, name, text) }
 	printed := must(t, nil, "schema", "print")
 	if !strings.Contains(printed, "\ntype Query {\n") || must(t, nil, "schema", "print") != printed {
 		t.Error("what is printed is not the schema, or not the same twice")

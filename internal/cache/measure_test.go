@@ -15,7 +15,7 @@ import (
 // TestMeasureFollower tells how fast changes are followed: many of one commit, and commit by commit while rows are loaded.
 func TestMeasureFollower(t *testing.T) {
 	if os.Getenv("EMPORIUM_RACE_MEASURE") == "" {
-		t.Skip("set EMPORIUM_RACE_MEASURE")
+		t.Skip("it measures for minutes: EMPORIUM_RACE_MEASURE=1 make race-cache runs it")
 	}
 	c := pgtest.NewCluster(t)
 	s := newShop(t, c)

@@ -96,7 +96,7 @@ func big(t testing.TB, n int, explain postgres.Explain) *catalogue {
 // Lists, searches and look-ups of a large catalogue go by an index that was made for them.
 func TestPlansUseIndexes(t *testing.T) {
 	if testing.Short() {
-		t.Skip("loads 10,000 products")
+		t.Skip("-short: it loads 10,000 products")
 	}
 	t.Parallel()
 	plan := ""
