@@ -16,6 +16,7 @@ import (
 
 	"emporium/internal/auth"
 	"emporium/internal/cache"
+	"emporium/internal/cache/cachetest"
 	"emporium/internal/id"
 	"emporium/internal/postgres"
 	"emporium/internal/postgres/pgtest"
@@ -123,38 +124,19 @@ func TestStandingCounts(t *testing.T) {
 	refused("bob", "the token has run out")
 }
 
-// gate stops one who comes to a step of the cache, while it is closed.
-type gate struct {
-	step    string
-	closed  atomic.Bool
-	arrived chan struct{}
-	open    chan struct{}
-}
-
-func newGate(step string) *gate {
-	return &gate{step: step, arrived: make(chan struct{}), open: make(chan struct{})}
-}
-
-func (g *gate) pass(step string) {
-	if step == g.step && g.closed.CompareAndSwap(true, false) {
-		close(g.arrived)
-		<-g.open
-	}
-}
-
 // TestAReadThatOverlapsAMutationIsNotKept holds a reader back that has read before a mutation, until the mutation has
 // answered: what it read is kept neither in the process nor in Redis, and whoever asks after the mutation's answer gets what
 // is true then, though the first one is still under way.
 func TestAReadThatOverlapsAMutationIsNotKept(t *testing.T) {
 	t.Parallel()
-	g := newGate("filled")
-	k := keep(t, newWorldIn(t, pgtest.CommonCluster(t).Migrated(t), 2), func(o *cache.Options) { o.Delay = g.pass })
+	g := cachetest.NewGate("filled")
+	k := keep(t, newWorldIn(t, pgtest.CommonCluster(t).Migrated(t), 2), func(o *cache.Options) { o.Delay = g.Pass })
 	other := k.beside(t, nil)
 
-	g.closed.Store(true)
+	g.Closed.Store(true)
 	early := make(chan looked, 1)
 	go func() { early <- k.look("", k.titles(), nil) }()
-	<-g.arrived // it has read
+	<-g.Arrived // it has read
 	k.rename("Renamed")
 	later := make(chan looked, 1)
 	go func() { later <- k.look("", k.titles(), nil) }()
@@ -162,7 +144,7 @@ func TestAReadThatOverlapsAMutationIsNotKept(t *testing.T) {
 	if !strings.Contains(elsewhere.body, "Renamed") {
 		t.Errorf("another process, after the mutation's answer: %s %s", elsewhere.level, elsewhere.body)
 	}
-	close(g.open)
+	close(g.Open)
 	if a := <-later; !strings.Contains(a.body, "Renamed") {
 		t.Errorf("the same process, after the mutation's answer: %s %s", a.level, a.body)
 	}
@@ -255,11 +237,11 @@ func TestWhatIsNeverKept(t *testing.T) {
 // TestManyMissesRunOnce has a hundred ask the same at once: what it takes is read once.
 func TestManyMissesRunOnce(t *testing.T) {
 	t.Parallel()
-	g := newGate("marked")
-	k := keep(t, newWorldIn(t, pgtest.CommonCluster(t).Migrated(t), 2), func(o *cache.Options) { o.Delay = g.pass })
+	g := cachetest.NewGate("marked")
+	k := keep(t, newWorldIn(t, pgtest.CommonCluster(t).Migrated(t), 2), func(o *cache.Options) { o.Delay = g.Pass })
 	const clients = 100
 	query := `{ collections(first: 3) { nodes { title slug } } }`
-	g.closed.Store(true)
+	g.Closed.Store(true)
 	all := make(chan looked, clients)
 	var begun sync.WaitGroup
 	ask := func(who string) {
@@ -268,12 +250,12 @@ func TestManyMissesRunOnce(t *testing.T) {
 	}
 	begun.Add(clients)
 	go ask("")
-	<-g.arrived
+	<-g.Arrived
 	for n := range clients - 1 {
 		go ask([]string{"", "ada", "manager"}[n%3])
 	}
 	begun.Wait()
-	close(g.open)
+	close(g.Open)
 	levels, statements, body := map[cache.Level]int{}, 0, ""
 	for range clients {
 		a := <-all
@@ -298,13 +280,13 @@ func TestManyMissesRunOnce(t *testing.T) {
 // TestNoFlightHasTwoViewers stops the answer to one viewer while it is made: another who asks the same does not wait for it.
 func TestNoFlightHasTwoViewers(t *testing.T) {
 	t.Parallel()
-	g := newGate("filled")
-	k := keep(t, newWorldIn(t, pgtest.CommonCluster(t).Migrated(t), 3), func(o *cache.Options) { o.Delay = g.pass })
+	g := cachetest.NewGate("filled")
+	k := keep(t, newWorldIn(t, pgtest.CommonCluster(t).Migrated(t), 3), func(o *cache.Options) { o.Delay = g.Pass })
 	query := `{ viewer { email } orders(first: 3) { nodes { number } } }`
-	g.closed.Store(true)
+	g.Closed.Store(true)
 	adas := make(chan looked, 1)
 	go func() { adas <- k.look("ada", query, nil) }()
-	<-g.arrived
+	<-g.Arrived
 	for _, who := range viewers[2:] {
 		got, want := k.look(who, query, nil), k.plain.ask(who, query, nil)
 		for got.level == cache.Bypass { // the cache is not in use for a moment, on a busy machine
@@ -314,7 +296,7 @@ func TestNoFlightHasTwoViewers(t *testing.T) {
 			t.Errorf("as %q: %s %s; without a cache %s", who, got.level, got.body, want.body)
 		}
 	}
-	close(g.open)
+	close(g.Open)
 	if a := <-adas; !strings.Contains(a.body, `"ada@example.com"`) {
 		t.Errorf("Ada gets %s", a.body)
 	}

@@ -45,6 +45,7 @@ var mayImport = map[string][]string{
 	"internal/audit":                         {"internal/auth", "internal/id", "internal/money"},
 	"internal/auth":                          {"internal/fault"},
 	"internal/cache":                         {"internal/cache/remote", "internal/postgres", "internal/postgres/logical"},
+	"internal/cache/cachetest":               {},
 	"internal/cache/cdn":                     {},
 	"internal/cache/remote":                  {"internal/seal"},
 	"internal/contract":                      {},

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"emporium/internal/cache"
+	"emporium/internal/cache/cachetest"
 	"emporium/internal/postgres"
 	"emporium/internal/postgres/pgtest"
 )
@@ -322,45 +323,26 @@ func TestChangeWhileFilling(t *testing.T) {
 	}
 }
 
-// gate stops whoever comes to a step first, once it is closed.
-type gate struct {
-	step    string
-	closed  atomic.Bool
-	arrived chan struct{}
-	open    chan struct{}
-}
-
-func newGate(step string) *gate {
-	return &gate{step: step, arrived: make(chan struct{}), open: make(chan struct{})}
-}
-
-func (g *gate) pass(step string) {
-	if step == g.step && g.closed.CompareAndSwap(true, false) {
-		close(g.arrived)
-		<-g.open
-	}
-}
-
 // TestChangeBeforeLanding happens between an answer's being found true and its being given to those who wait for it: whoever
 // has come to wait after the change was made known gets another.
 func TestChangeBeforeLanding(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, pgtest.CommonCluster(t))
 	thing, other := s.add(1), s.add(1)
-	landing, joined := newGate("landing"), newGate("joined")
-	close(joined.open)
-	p := s.start(cache.Options{Delay: func(step string) { landing.pass(step); joined.pass(step) }})
+	landing, joined := cachetest.NewGate("landing"), cachetest.NewGate("joined")
+	close(joined.Open)
+	p := s.start(cache.Options{Delay: func(step string) { landing.Pass(step); joined.Pass(step) }})
 	p.settle(other) // the clock runs
-	landing.closed.Store(true)
+	landing.Closed.Store(true)
 	early, later := make(chan answer, 1), make(chan answer, 1)
 	go func() { early <- p.ask(thing) }()
-	<-landing.arrived
+	<-landing.Arrived
 	s.write("UPDATE shop.things SET n = 2 WHERE id = $1", thing)
 	p.await()
-	joined.closed.Store(true)
+	joined.Closed.Store(true)
 	go func() { later <- p.ask(thing) }()
-	<-joined.arrived
-	close(landing.open)
+	<-joined.Arrived
+	close(landing.Open)
 	if a := <-early; a != (answer{"1 true", cache.Miss, ""}) {
 		t.Errorf("the first answer is %+v", a)
 	}
@@ -473,20 +455,20 @@ func TestLeaseCountsFromTheNote(t *testing.T) {
 	s := newShop(t, pgtest.NewCluster(t))
 	thing := s.add(1)
 	one := s.start(cache.Options{})
-	noted, decoded, next := newGate("noted"), newGate("decoded"), newGate("applied")
-	close(next.open)
-	two := s.start(cache.Options{Delay: func(step string) { noted.pass(step); decoded.pass(step); next.pass(step) }})
-	defer close(decoded.open)
+	noted, decoded, next := cachetest.NewGate("noted"), cachetest.NewGate("decoded"), cachetest.NewGate("applied")
+	close(next.Open)
+	two := s.start(cache.Options{Delay: func(step string) { noted.Pass(step); decoded.Pass(step); next.Pass(step) }})
+	defer close(decoded.Open)
 	two.settle(thing)
-	noted.closed.Store(true)
-	<-noted.arrived
-	decoded.closed.Store(true)
+	noted.Closed.Store(true)
+	<-noted.Arrived
+	decoded.Closed.Store(true)
 	s.write("UPDATE shop.things SET n = 2 WHERE id = $1", thing)
-	<-decoded.arrived
+	<-decoded.Arrived
 	one.await()
-	next.closed.Store(true)
-	close(noted.open)
-	<-next.arrived // it renews its lease once more
+	next.Closed.Store(true)
+	close(noted.Open)
+	<-next.Arrived // it renews its lease once more
 	if a := two.ask(thing); a != (answer{"2 true", cache.Bypass, "the changes of the database are not followed"}) {
 		t.Errorf("the process that was cut off says %+v", a)
 	}
