@@ -6,12 +6,13 @@ import (
 	"strings"
 	"time"
 
+	"emporium/e2e/shop"
 	"emporium/internal/payment/testprovider"
 )
 
 // pass lets time go by in the database, as if the clocks had been put back before: what a dead process has held lapses, and what
 // was to be done later is due. The server must not run, lest it loses what it holds.
-func (s *shop) pass(d time.Duration) {
+func (s *store) pass(d time.Duration) {
 	s.t.Helper()
 	for _, domain := range domains {
 		s.exec(domain, `UPDATE `+domain+`.river_job SET scheduled_at = scheduled_at - $1::interval, attempted_at = attempted_at - $1::interval,
@@ -23,7 +24,7 @@ func (s *shop) pass(d time.Duration) {
 }
 
 // hurry makes due what waits for its time, while the server runs.
-func (s *shop) hurry() {
+func (s *store) hurry() {
 	s.t.Helper()
 	for _, domain := range []string{"orders", "payments"} {
 		s.exec(domain, `UPDATE `+domain+`.river_job SET scheduled_at = now() WHERE state IN ('retryable', 'scheduled') AND scheduled_at > now()`)
@@ -31,7 +32,7 @@ func (s *shop) hurry() {
 }
 
 // open are the things that are not through, without what waits for a customer if that is not asked for.
-func (s *shop) open(waiting bool) (all []string) {
+func (s *store) open(waiting bool) (all []string) {
 	s.t.Helper()
 	acting := s.rows("payments", `SELECT order_id::text FROM payments.payments WHERE status = 'ACTION_REQUIRED'`)
 	for _, o := range s.rows("orders", `SELECT id::text FROM orders.orders WHERE status = 'PENDING'`) {
@@ -52,7 +53,7 @@ func (s *shop) open(waiting bool) (all []string) {
 }
 
 // finish lets everything come to its end: what waits for customers waits until it expires.
-func (s *shop) finish() {
+func (s *store) finish() {
 	s.t.Helper()
 	s.process.kill()
 	s.pass(2 * time.Minute)
@@ -64,10 +65,10 @@ func (s *shop) finish() {
 	s.through(true)
 }
 
-func (s *shop) through(waiting bool) {
+func (s *store) through(waiting bool) {
 	s.t.Helper()
 	hurried := time.Now()
-	if !eventually(2*time.Minute, func() bool {
+	if !shop.Eventually(2*time.Minute, func() bool {
 		if time.Since(hurried) > 2*time.Second {
 			s.hurry()
 			hurried = time.Now()
@@ -79,7 +80,7 @@ func (s *shop) through(waiting bool) {
 }
 
 // check holds all books against each other, once everything is through.
-func (s *shop) check() {
+func (s *store) check() {
 	s.t.Helper()
 	s.checkStock()
 	s.checkMoney()
@@ -88,7 +89,7 @@ func (s *shop) check() {
 
 // checkStock: what is on hand is the sum of what was moved, what is held is the sum of what orders hold, and each order has taken
 // what it has sold.
-func (s *shop) checkStock() {
+func (s *store) checkStock() {
 	s.t.Helper()
 	same := func(what string, got, want map[string]int64) {
 		s.t.Helper()
@@ -131,7 +132,7 @@ type money struct{ authorized, captured, voided, refunded int64 }
 
 // checkMoney: the ledger is that of the provider's books, the order has been told of it, each order that is placed has its one
 // promise, and nothing else has any.
-func (s *shop) checkMoney() {
+func (s *store) checkMoney() {
 	s.t.Helper()
 	books := s.books()
 	byKind := func(domain, sql string) map[string]money {
@@ -227,7 +228,7 @@ func (s *shop) checkMoney() {
 	}
 }
 
-func (s *shop) books() []*testprovider.Payment {
+func (s *store) books() []*testprovider.Payment {
 	s.t.Helper()
 	books, err := s.provider.Books(s.t.Context())
 	if err != nil {
@@ -237,7 +238,7 @@ func (s *shop) books() []*testprovider.Payment {
 }
 
 // checkKeys: a cart becomes one order at most, the manager's keys have one command each, and no job was given up.
-func (s *shop) checkKeys() {
+func (s *store) checkKeys() {
 	s.t.Helper()
 	keys := s.rows("payments", `SELECT count(*)::text FROM payments.idempotency_keys WHERE outcome->'command' IS NOT NULL`)[0]
 	if commands := s.rows("payments", `SELECT count(*)::text FROM payments.commands WHERE actor_id IS NOT NULL`)[0]; keys != commands {

@@ -20,7 +20,7 @@ import (
 
 // crowd buys until it is told to stop, and remembers what it was answered.
 type crowd struct {
-	s    *shop
+	s    *store
 	stop context.CancelFunc
 	done sync.WaitGroup
 
@@ -42,7 +42,7 @@ type sent struct {
 var cards = []string{"card_declined", "card_action", "card_timeout", "card_late", "card_unavailable_once"}
 
 // gather lets buyers and a manager loose.
-func gather(s *shop) *crowd {
+func gather(s *store) *crowd {
 	ctx, stop := context.WithCancel(s.t.Context())
 	c := &crowd{s: s, stop: stop, answers: map[string]int{}}
 	c.counted = sync.NewCond(&c.mu)
@@ -114,22 +114,22 @@ func (c *crowd) buy(ctx context.Context, r *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	order := answer.text("order", "id")
+	order := answer.Text("order", "id")
 	if order == "" {
-		c.count(fmt.Sprint(answer.problems()))
+		c.count(fmt.Sprint(problems(answer)))
 		return nil
 	}
-	c.count(answer.text("order", "status"))
+	c.count(answer.Text("order", "status"))
 	c.mu.Lock()
 	c.placed = append(c.placed, sent{q, order})
 	c.mu.Unlock()
 	if r.IntN(2) == 0 {
-		o, err := c.s.look(ctx, answer.text("guest", "token"), order)
+		o, err := c.s.look(ctx, answer.Text("guest", "token"), order)
 		if err != nil {
 			return err
 		}
-		for _, p := range o.list("payments") {
-			if url := p.text("action", "url"); url != "" {
+		for _, p := range o.List("payments") {
+			if url := p.Text("action", "url"); url != "" {
 				if err := c.s.approve(ctx, url); err != nil {
 					return err
 				}
@@ -145,7 +145,7 @@ func (c *crowd) buy(ctx context.Context, r *rand.Rand) error {
 // again sends a request again, and is answered with the same order.
 func (c *crowd) again(ctx context.Context, q sent) error {
 	answer, err := c.s.do(ctx, q.request)
-	if err == nil && answer.text("order", "id") != q.order {
+	if err == nil && answer.Text("order", "id") != q.order {
 		err = fmt.Errorf("the key of order %s was answered with %v", q.order, answer)
 	}
 	return err
@@ -168,10 +168,10 @@ func (c *crowd) manage(ctx context.Context, r *rand.Rand) error {
 		return nil
 	}
 	o, err := c.s.look(ctx, c.s.manager, q.order)
-	if err != nil || len(o.list("payments")) == 0 || len(o.list("lines")) == 0 {
+	if err != nil || len(o.List("payments")) == 0 || len(o.List("lines")) == 0 {
 		return err
 	}
-	payment := o.list("payments")[0].text("id")
+	payment := o.List("payments")[0].Text("id")
 	var what request
 	switch r.IntN(6) {
 	case 0:
@@ -179,7 +179,7 @@ func (c *crowd) manage(ctx context.Context, r *rand.Rand) error {
 	case 1:
 		what = c.s.void(payment)
 	case 2:
-		what = c.s.edit(q.order, o.list("lines")[0].text("id"), c.s.plenty[r.IntN(len(c.s.plenty))])
+		what = c.s.edit(q.order, o.List("lines")[0].Text("id"), c.s.plenty[r.IntN(len(c.s.plenty))])
 	case 3:
 		what = c.s.refund(payment, "1")
 	default:
@@ -191,7 +191,7 @@ func (c *crowd) manage(ctx context.Context, r *rand.Rand) error {
 	}
 	if err == nil {
 		outcome := "done"
-		if len(answer.problems()) > 0 {
+		if len(problems(answer)) > 0 {
 			outcome = "refused"
 		}
 		c.count(what.name + " " + outcome)

@@ -14,14 +14,12 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -29,41 +27,23 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"emporium/e2e/shop"
 	"emporium/internal/payment/testprovider"
 )
 
 // requestLimit is the longest that a request may take: the server's own limit, and what a busy machine adds.
 const requestLimit = 15*time.Second + 5*time.Second
 
-// programs is the folder for what is built.
-var programs string
-
-// binary builds the program that can be killed at a point.
-var binary = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(programs, "emporium")
-	if out, err := exec.CommandContext(context.Background(), "go", "build", "-tags", "crashtest", "-o", path, "emporium").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if err := flag.Set("test.parallel", "6"); err != nil { // they wait for other processes most of the time
 		panic(err)
 	}
-	dir, err := os.MkdirTemp("", "emporium-crash")
-	if err != nil {
-		panic(err)
-	}
-	programs = dir
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(shop.Main(m))
 }
 
-// shop is a server that is killed and started again, on databases and with a provider that stay.
-type shop struct {
+// store is a server that is killed and started again, on databases and with a provider that stay.
+type store struct {
 	t        *testing.T
 	binary   string
 	dir      string
@@ -85,13 +65,13 @@ type shop struct {
 var domains = []string{"users", "products", "orders", "payments"}
 
 // openShop starts a provider and a server on empty databases, and fills the shelves.
-func openShop(t *testing.T, urls map[string]string, redisURL string) *shop {
+func openShop(t *testing.T, urls map[string]string, redisURL string) *store {
 	t.Helper()
-	path, err := binary()
+	path, err := shop.Binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &shop{t: t, binary: path, dir: t.TempDir(), addr: freeAddress(t), urls: urls, pools: map[string]*pgxpool.Pool{}}
+	s := &store{t: t, binary: path, dir: t.TempDir(), addr: shop.FreeAddress(t), urls: urls, pools: map[string]*pgxpool.Pool{}}
 	key, secret := rand.Text(), rand.Text()
 	s.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "HTTP_ADDR=" + s.addr, "ADMIN_ADDR=127.0.0.1:0", "EMPORIUM_DIR=" + s.dir,
@@ -129,14 +109,14 @@ func openShop(t *testing.T, urls map[string]string, redisURL string) *shop {
 	s.exec("users", `UPDATE users.users SET roles = '{MANAGER}'`)
 	s.manager = s.run("token", "--email", "manager@example.com")
 	method := s.must(s.manager, `mutation { shippingMethodCreate(input: {name: "Post", rates: [{price: "4.90"}]}) { shippingMethod { id } userErrors { message } } }`, nil)
-	s.shipping = method.text("shippingMethodCreate", "shippingMethod", "id")
+	s.shipping = method.Text("shippingMethodCreate", "shippingMethod", "id")
 	found := s.must("", `{ products(first: 10) { nodes { variants { id sku } } } }`, nil)
-	for _, p := range found.list("products", "nodes") {
-		for _, v := range p.list("variants") {
-			if strings.HasPrefix(v.text("sku"), "VASE") {
-				s.scarce = append(s.scarce, v.text("id"))
+	for _, p := range found.List("products", "nodes") {
+		for _, v := range p.List("variants") {
+			if strings.HasPrefix(v.Text("sku"), "VASE") {
+				s.scarce = append(s.scarce, v.Text("id"))
 			} else {
-				s.plenty = append(s.plenty, v.text("id"))
+				s.plenty = append(s.plenty, v.Text("id"))
 			}
 		}
 	}
@@ -146,18 +126,8 @@ func openShop(t *testing.T, urls map[string]string, redisURL string) *shop {
 	return s
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
-
 // run runs a command of the program and returns what it prints.
-func (s *shop) run(args ...string) string {
+func (s *store) run(args ...string) string {
 	s.t.Helper()
 	cmd := exec.CommandContext(s.t.Context(), s.binary, args...)
 	var errs bytes.Buffer
@@ -170,7 +140,7 @@ func (s *shop) run(args ...string) string {
 }
 
 // startProvider starts the payment provider, which ends with the test however that ends.
-func (s *shop) startProvider() (url string) {
+func (s *store) startProvider() (url string) {
 	s.t.Helper()
 	cmd := exec.CommandContext(context.WithoutCancel(s.t.Context()), s.binary, "testprovider", "--addr", "127.0.0.1:0",
 		"--books", filepath.Join(s.dir, "books.db"), "--webhook-url", "http://"+s.addr+"/webhooks/test", "--until-stdin-closes")
@@ -210,7 +180,7 @@ func (p *process) kill() {
 }
 
 // launch starts the server, which dies at a point like "order: after hold" if that is not empty.
-func (s *shop) launch(killAt string) {
+func (s *store) launch(killAt string) {
 	s.t.Helper()
 	log, err := os.OpenFile(filepath.Join(s.dir, "server.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -236,7 +206,7 @@ func (s *shop) launch(killAt string) {
 
 // start launches the server and waits until it is ready. One that is to die may do so before, of what an earlier one has left;
 // what it has not come to is done by another one, if it lives so long.
-func (s *shop) start(killAt string) {
+func (s *store) start(killAt string) {
 	s.t.Helper()
 	for range 3 {
 		s.launch(killAt)
@@ -250,8 +220,8 @@ func (s *shop) start(killAt string) {
 }
 
 // ready waits until the server is ready, or has ended.
-func (s *shop) ready() (ready bool) {
-	eventually(30*time.Second, func() bool {
+func (s *store) ready() (ready bool) {
+	shop.Eventually(30*time.Second, func() bool {
 		select {
 		case <-s.process.ended:
 			return true
@@ -273,14 +243,14 @@ func (s *shop) ready() (ready bool) {
 }
 
 // log is the end of the server's log.
-func (s *shop) log() string {
+func (s *store) log() string {
 	text, _ := os.ReadFile(filepath.Join(s.dir, "server.log"))
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	return strings.Join(lines[max(0, len(lines)-30):], "\n")
 }
 
 // died waits for the end of the server.
-func (s *shop) died() bool {
+func (s *store) died() bool {
 	select {
 	case <-s.process.ended:
 		state, ok := s.process.cmd.ProcessState.Sys().(syscall.WaitStatus)
@@ -290,52 +260,10 @@ func (s *shop) died() bool {
 	}
 }
 
-// eventually polls until the condition holds, and tells whether it ever did.
-func eventually(limit time.Duration, condition func() bool) bool {
-	deadline := time.NewTimer(limit)
-	defer deadline.Stop()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-deadline.C:
-			return condition()
-		case <-tick.C:
-		}
-	}
-	return true
-}
-
-// object is a part of an answer.
-type object map[string]any
-
-// at follows a path to an object; nil where there is none.
-func (o object) at(path ...string) object {
-	for _, name := range path {
-		next, _ := o[name].(map[string]any)
-		o = next
-	}
-	return o
-}
-
-func (o object) text(path ...string) string {
-	text, _ := o.at(path[:len(path)-1]...)[path[len(path)-1]].(string)
-	return text
-}
-
-func (o object) list(path ...string) (all []object) {
-	items, _ := o.at(path[:len(path)-1]...)[path[len(path)-1]].([]any)
-	for _, item := range items {
-		one, _ := item.(map[string]any)
-		all = append(all, one)
-	}
-	return all
-}
-
 // problems are the user errors of what a mutation has answered.
-func (o object) problems() (codes []string) {
-	for _, p := range o.list("userErrors") {
-		codes = append(codes, p.text("code")+": "+p.text("message"))
+func problems(of shop.Object) (codes []string) {
+	for _, p := range of.List("userErrors") {
+		codes = append(codes, p.Text("code")+": "+p.Text("message"))
 	}
 	return codes
 }
@@ -352,7 +280,7 @@ var errHung = errors.New("the request hung")
 var buyers = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 
 // ask sends a request once.
-func (s *shop) ask(ctx context.Context, token, query string, variables map[string]any) (object, error) {
+func (s *store) ask(ctx context.Context, token, query string, variables map[string]any) (shop.Object, error) {
 	body, err := json.Marshal(map[string]any{"query": query, "variables": variables})
 	if err != nil {
 		return nil, err
@@ -377,7 +305,7 @@ func (s *shop) ask(ctx context.Context, token, query string, variables map[strin
 		return nil, errors.Join(err, context.Cause(ctx))
 	}
 	var answer struct {
-		Data   object
+		Data   shop.Object
 		Errors []struct {
 			Message    string
 			Extensions struct{ Code string }
@@ -394,10 +322,10 @@ func (s *shop) ask(ctx context.Context, token, query string, variables map[strin
 
 // send sends a request again and again, as a client would, until it is answered: the server may be dead or about to die, or
 // still be at it.
-func (s *shop) send(ctx context.Context, token, query string, variables map[string]any) (object, error) {
-	var answer object
+func (s *store) send(ctx context.Context, token, query string, variables map[string]any) (shop.Object, error) {
+	var answer shop.Object
 	var err error
-	if !eventually(90*time.Second, func() bool {
+	if !shop.Eventually(90*time.Second, func() bool {
 		answer, err = s.ask(ctx, token, query, variables)
 		var no *refused
 		switch {
@@ -414,14 +342,14 @@ func (s *shop) send(ctx context.Context, token, query string, variables map[stri
 }
 
 // must is send for what has to succeed.
-func (s *shop) must(token, query string, variables map[string]any) object {
+func (s *store) must(token, query string, variables map[string]any) shop.Object {
 	s.t.Helper()
 	answer, err := s.ask(s.t.Context(), token, query, variables)
 	if err != nil {
 		s.t.Fatalf("%v\n%s\n%s", err, query, s.log())
 	}
 	for name := range answer {
-		if wrong := answer.at(name).problems(); len(wrong) > 0 {
+		if wrong := problems(answer.At(name)); len(wrong) > 0 {
 			s.t.Fatalf("%v\n%s", wrong, query)
 		}
 	}
@@ -441,7 +369,7 @@ type item struct {
 }
 
 // cart fills a cart and returns the request that orders it.
-func (s *shop) cart(ctx context.Context, card string, items ...item) (request, error) {
+func (s *store) cart(ctx context.Context, card string, items ...item) (request, error) {
 	lines := make([]map[string]any, len(items))
 	for i, it := range items {
 		lines[i] = map[string]any{"variantId": it.variant, "quantity": it.quantity}
@@ -452,14 +380,14 @@ func (s *shop) cart(ctx context.Context, card string, items ...item) (request, e
 	if err != nil {
 		return request{}, err
 	}
-	token := made.text("cartLinesAdd", "token")
+	token := made.Text("cartLinesAdd", "token")
 	updated, err := s.send(ctx, "", `mutation($in: CartUpdateInput!) { cartUpdate(input: $in) { cart { total { amount } } userErrors { code message } } }`,
 		map[string]any{"in": map[string]any{"token": token, "email": "kim@example.com", "shippingMethodId": s.shipping,
 			"shippingAddress": map[string]any{"name": "Kim Lee", "line1": "Am Markt 1", "city": "Köln", "postalCode": "50667", "country": "DE"}}})
 	if err != nil {
 		return request{}, err
 	}
-	total := updated.text("cartUpdate", "cart", "total", "amount")
+	total := updated.Text("cartUpdate", "cart", "total", "amount")
 	if total == "" {
 		return request{}, fmt.Errorf("no total: %v", updated)
 	}
@@ -469,49 +397,49 @@ func (s *shop) cart(ctx context.Context, card string, items ...item) (request, e
 }
 
 // do sends a request until it is answered.
-func (s *shop) do(ctx context.Context, r request) (object, error) {
+func (s *store) do(ctx context.Context, r request) (shop.Object, error) {
 	answer, err := s.send(ctx, r.token, r.query, r.variables)
-	return answer.at(r.name), err
+	return answer.At(r.name), err
 }
 
 // managed is a mutation of the manager's.
-func (s *shop) managed(name, kind, payload string, in map[string]any) request {
+func (s *store) managed(name, kind, payload string, in map[string]any) request {
 	return request{name, s.manager, fmt.Sprintf(`mutation($in: %s!, $key: String!) { %s(input: $in, idempotencyKey: $key) { %s userErrors { code message } } }`,
 		kind, name, payload), map[string]any{"in": in, "key": rand.Text()}}
 }
 
-func (s *shop) cancel(order string) request {
+func (s *store) cancel(order string) request {
 	return s.managed("orderCancel", "OrderCancelInput", "order { id status }", map[string]any{"orderId": order, "reason": "OTHER"})
 }
 
-func (s *shop) capture(payment string) request {
+func (s *store) capture(payment string) request {
 	return s.managed("paymentCapture", "PaymentCaptureInput", "payment { id } command { id status }", map[string]any{"paymentId": payment})
 }
 
-func (s *shop) void(payment string) request {
+func (s *store) void(payment string) request {
 	return s.managed("paymentVoid", "PaymentVoidInput", "payment { id } command { id status }", map[string]any{"paymentId": payment})
 }
 
-func (s *shop) refund(payment, amount string) request {
+func (s *store) refund(payment, amount string) request {
 	return s.managed("paymentRefund", "PaymentRefundInput", "payment { id } command { id status }",
 		map[string]any{"paymentId": payment, "amount": amount, "reason": "CUSTOMER_REQUEST"})
 }
 
 // edit adds a variant to an order and takes one of a line away.
-func (s *shop) edit(order, line, variant string) request {
+func (s *store) edit(order, line, variant string) request {
 	return s.managed("orderEdit", "OrderEditInput", "order { id status }", map[string]any{"orderId": order,
 		"add":    []map[string]any{{"variantId": variant, "quantity": 1}},
 		"reduce": []map[string]any{{"orderLineId": line, "quantity": 1}}})
 }
 
 // look returns an order with its payments and lines.
-func (s *shop) look(ctx context.Context, token, order string) (object, error) {
+func (s *store) look(ctx context.Context, token, order string) (shop.Object, error) {
 	answer, err := s.send(ctx, token, `query($id: ID!) { order(id: $id) { status payments { id status action { url } } lines { id } } }`, map[string]any{"id": order})
-	return answer.at("order"), err
+	return answer.At("order"), err
 }
 
 // approve is what a customer does at their bank.
-func (s *shop) approve(ctx context.Context, url string) error {
+func (s *store) approve(ctx context.Context, url string) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader("answer=approve"))
 	if err != nil {
 		return err
@@ -524,7 +452,7 @@ func (s *shop) approve(ctx context.Context, url string) error {
 	return response.Body.Close()
 }
 
-func (s *shop) exec(domain, sql string, args ...any) {
+func (s *store) exec(domain, sql string, args ...any) {
 	s.t.Helper()
 	if _, err := s.pools[domain].Exec(s.t.Context(), sql, args...); err != nil {
 		s.t.Fatalf("%s: %v", sql, err)
@@ -532,7 +460,7 @@ func (s *shop) exec(domain, sql string, args ...any) {
 }
 
 // rows reads texts, several columns of a row joined by a space.
-func (s *shop) rows(domain, sql string, args ...any) []string {
+func (s *store) rows(domain, sql string, args ...any) []string {
 	s.t.Helper()
 	found, err := s.pools[domain].Query(s.t.Context(), sql, args...)
 	var all []string
@@ -546,7 +474,7 @@ func (s *shop) rows(domain, sql string, args ...any) []string {
 }
 
 // sums reads a number for each key.
-func (s *shop) sums(domain, sql string) map[string]int64 {
+func (s *store) sums(domain, sql string) map[string]int64 {
 	s.t.Helper()
 	all := map[string]int64{}
 	for _, row := range s.rows(domain, "SELECT k::text || ' ' || v::text FROM ("+sql+") AS x(k, v)") {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"emporium/e2e/shop"
 )
 
 // TestMeasure tells how long mutations take without the cache, and with it in one process and in two; see make race-cache.
@@ -19,14 +21,14 @@ func TestMeasure(t *testing.T) {
 		cache   string
 	}{{1, "off"}, {1, "on"}, {2, "on"}} {
 		t.Run(fmt.Sprintf("%d servers, cache %s", with.servers, with.cache), func(t *testing.T) {
-			s := openShop(t, with.servers, "CACHE="+with.cache)
-			_, catalogue := s.settle(0)
+			s := shop.Open(t, with.servers, "CACHE="+with.cache)
+			_, catalogue := s.Settle(0)
 			var took []time.Duration
 			warm := time.Now().Add(2 * time.Second) // connections that are new have everybody wait for a moment
 			for n := 0; len(took) < 500; n++ {
 				began := time.Now()
-				s.must(s.manager, `mutation($in: ProductUpdateInput!) { productUpdate(input: $in) { userErrors { message } } }`,
-					map[string]any{"in": map[string]any{"productId": catalogue[0].text("id"), "title": fmt.Sprintf("Thing v%d", n)}})
+				s.Must(s.Manager, `mutation($in: ProductUpdateInput!) { productUpdate(input: $in) { userErrors { message } } }`,
+					map[string]any{"in": map[string]any{"productId": catalogue[0].Text("id"), "title": fmt.Sprintf("Thing v%d", n)}})
 				if began.After(warm) {
 					took = append(took, time.Since(began))
 				}

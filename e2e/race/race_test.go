@@ -1,5 +1,7 @@
 //go:build unix
 
+// Package race reads and writes at two servers at once, by their API and behind their backs, and checks that nobody who asks
+// after a change was answered is told what was before it, whatever is killed, frozen or lost meanwhile.
 package race
 
 import (
@@ -17,14 +19,18 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"emporium/e2e/shop"
 )
+
+func TestMain(m *testing.M) { os.Exit(shop.Main(m)) }
 
 // register is something that is written with a number that only grows: the title of a product, a price, a name.
 type register struct {
 	what     string
 	raw      string // SQL that writes $2 behind the backs of the servers to what has the id $1; empty: none does
 	rawID    string
-	write    func(ctx context.Context, v *server, n int64) error
+	write    func(ctx context.Context, v *shop.Server, n int64) error
 	writing  sync.Mutex
 	issued   atomic.Int64
 	answered atomic.Int64 // the highest that a mutation was answered for
@@ -49,15 +55,24 @@ type seen struct {
 
 // check is readers and writers of a shop.
 type check struct {
-	*shop
+	*shop.Shop
+	t         *testing.T
 	seed      uint64
 	registers []*register
-	reads     []func(ctx context.Context, v *server) ([]seen, error)
+	reads     []func(ctx context.Context, v *shop.Server) ([]seen, error)
 
 	stale, strange, asked, wrote, failed atomic.Int64
 	mu                                   sync.Mutex
 	took                                 []time.Duration // mutations
 	tookFrozen                           []time.Duration // at one server while the other one was frozen
+	freezes                              []freeze
+	expects                              bool // that something fails: what is refused is no fault then
+}
+
+// freeze is a while for which a server was stopped.
+type freeze struct {
+	of         *shop.Server
+	from, till time.Time
 }
 
 func number(t testing.TB, name string, otherwise uint64) uint64 {
@@ -102,29 +117,29 @@ func versionOfPrice(amount string) int64 {
 	return n - 1000
 }
 
-func newCheck(t *testing.T, s *shop) *check {
+func newCheck(t *testing.T, s *shop.Shop) *check {
 	t.Helper()
-	c := &check{shop: s, seed: number(t, "EMPORIUM_RACE_SEED", rand.Uint64())}
+	c := &check{Shop: s, t: t, seed: number(t, "EMPORIUM_RACE_SEED", rand.Uint64())}
 	t.Logf("EMPORIUM_RACE_SEED=%d", c.seed)
-	category, catalogue := s.settle(3)
-	mutate := func(ctx context.Context, v *server, token, name, kind string, keyed bool, in map[string]any) error {
+	category, catalogue := s.Settle(3)
+	mutate := func(ctx context.Context, v *shop.Server, token, name, kind string, keyed bool, in map[string]any) error {
 		arguments, input, variables := "$in: "+kind+"!", "input: $in", map[string]any{"in": in}
 		if keyed {
 			arguments, input, variables["key"] = arguments+", $key: String!", input+", idempotencyKey: $key", cryptorand.Text()
 		}
 		// An attempt that nobody has answered may have come to something: the same is tried until it is answered.
 		for {
-			_, err := v.ask(ctx, token, "mutation("+arguments+") { "+name+"("+input+") { userErrors { code message } } }", variables)
-			if err == nil || ctx.Err() != nil || !s.expecting() {
+			_, err := v.Ask(ctx, token, "mutation("+arguments+") { "+name+"("+input+") { userErrors { code message } } }", variables)
+			if err == nil || ctx.Err() != nil || !c.expecting() {
 				return err
 			}
 			pause(ctx, 100*time.Millisecond)
-			v = s.servers[rand.IntN(len(s.servers))]
+			v = s.Servers[rand.IntN(len(s.Servers))]
 		}
 	}
 	dbID := func(sql, key string) string {
 		var id string
-		if err := s.pool.QueryRow(t.Context(), sql, key).Scan(&id); err != nil {
+		if err := s.Pool.QueryRow(t.Context(), sql, key).Scan(&id); err != nil {
 			t.Fatal(err)
 		}
 		return id
@@ -135,135 +150,135 @@ func newCheck(t *testing.T, s *shop) *check {
 	}
 	titles, prices, stock := map[string]*register{}, map[string]*register{}, map[string]*register{}
 	for i, p := range catalogue {
-		id := p.text("id")
-		g := add(&register{what: fmt.Sprintf("title %d", i), write: func(ctx context.Context, v *server, n int64) error {
-			return mutate(ctx, v, s.manager, "productUpdate", "ProductUpdateInput", false, map[string]any{"productId": id, "title": fmt.Sprintf("Thing v%d", n)})
+		id := p.Text("id")
+		g := add(&register{what: fmt.Sprintf("title %d", i), write: func(ctx context.Context, v *shop.Server, n int64) error {
+			return mutate(ctx, v, s.Manager, "productUpdate", "ProductUpdateInput", false, map[string]any{"productId": id, "title": fmt.Sprintf("Thing v%d", n)})
 		}})
 		titles[id] = g
-		sku := p.list("variants")[0].text("sku")
+		sku := p.List("variants")[0].Text("sku")
 		if i%2 == 0 {
 			g.raw, g.rawID = `UPDATE products.products SET title = 'Thing v' || $2::bigint::text WHERE id = $1::uuid`,
 				dbID(`SELECT product_id::text FROM products.variants WHERE sku = $1`, sku)
 		}
-		for j, variant := range p.list("variants") {
-			vid := variant.text("id")
-			price := add(&register{what: fmt.Sprintf("price %d/%d", i, j), write: func(ctx context.Context, v *server, n int64) error {
-				return mutate(ctx, v, s.manager, "variantUpdate", "VariantUpdateInput", false, map[string]any{"variantId": vid, "price": priceOf(n)})
+		for j, variant := range p.List("variants") {
+			vid := variant.Text("id")
+			price := add(&register{what: fmt.Sprintf("price %d/%d", i, j), write: func(ctx context.Context, v *shop.Server, n int64) error {
+				return mutate(ctx, v, s.Manager, "variantUpdate", "VariantUpdateInput", false, map[string]any{"variantId": vid, "price": priceOf(n)})
 			}})
 			prices[vid] = price
 			if j == 0 {
 				price.raw, price.rawID = `UPDATE products.variants SET price = 1000 + $2::bigint WHERE id = $1::uuid`,
-					dbID(`SELECT id::text FROM products.variants WHERE sku = $1`, variant.text("sku"))
+					dbID(`SELECT id::text FROM products.variants WHERE sku = $1`, variant.Text("sku"))
 				continue
 			}
-			stock[vid] = add(&register{what: fmt.Sprintf("stock %d", i), write: func(ctx context.Context, v *server, n int64) error {
-				return mutate(ctx, v, s.manager, "stockAdjust", "StockAdjustInput", true, map[string]any{"variantId": vid, "delta": 1, "reason": "CORRECTION"})
+			stock[vid] = add(&register{what: fmt.Sprintf("stock %d", i), write: func(ctx context.Context, v *shop.Server, n int64) error {
+				return mutate(ctx, v, s.Manager, "stockAdjust", "StockAdjustInput", true, map[string]any{"variantId": vid, "delta": 1, "reason": "CORRECTION"})
 			}})
 		}
 	}
-	shown := func(p object) (all []seen) {
+	shown := func(p shop.Object) (all []seen) {
 		if title, ok := p["title"].(string); ok {
-			all = append(all, seen{titles[p.text("id")], versionOf(title)})
+			all = append(all, seen{titles[p.Text("id")], versionOf(title)})
 		}
-		for _, variant := range p.list("variants") {
-			vid := variant.text("id")
-			if amount := variant.text("price", "amount"); amount != "" {
+		for _, variant := range p.List("variants") {
+			vid := variant.Text("id")
+			if amount := variant.Text("price", "amount"); amount != "" {
 				all = append(all, seen{prices[vid], versionOfPrice(amount)})
 			}
-			if onHand, ok := variant.at("inventory")["onHand"].(float64); ok && stock[vid] != nil {
+			if onHand, ok := variant.At("inventory")["onHand"].(float64); ok && stock[vid] != nil {
 				all = append(all, seen{stock[vid], int64(onHand) - 1000})
 			}
 		}
 		return all
 	}
-	read := func(token, query string, variables map[string]any, see func(answer object) ([]seen, error)) {
-		c.reads = append(c.reads, func(ctx context.Context, v *server) ([]seen, error) {
-			answer, err := v.ask(ctx, token, query, variables)
+	read := func(token, query string, variables map[string]any, see func(answer shop.Object) ([]seen, error)) {
+		c.reads = append(c.reads, func(ctx context.Context, v *shop.Server) ([]seen, error) {
+			answer, err := v.Ask(ctx, token, query, variables)
 			if err != nil {
 				return nil, err
 			}
 			return see(answer)
 		})
 	}
-	list := func(path ...string) func(object) ([]seen, error) {
-		return func(answer object) (all []seen, err error) {
-			for _, p := range answer.list(path...) {
+	list := func(path ...string) func(shop.Object) ([]seen, error) {
+		return func(answer shop.Object) (all []seen, err error) {
+			for _, p := range answer.List(path...) {
 				all = append(all, shown(p)...)
 			}
-			if len(answer.list(path...)) != products {
-				err = fmt.Errorf("a list of %d products", len(answer.list(path...)))
+			if len(answer.List(path...)) != shop.Products {
+				err = fmt.Errorf("a list of %d products", len(answer.List(path...)))
 			}
 			return all, err
 		}
 	}
-	for _, token := range []string{"", s.manager, s.customers[0].token} {
+	for _, token := range []string{"", s.Manager, s.Customers[0].Token} {
 		read(token, `{ products(first: 50) { nodes { id title variants { id price { amount } } } } }`, nil, list("products", "nodes"))
 	}
 	read("", `query($id: ID!) { category(id: $id) { name products(first: 50) { nodes { id title } } } }`, map[string]any{"id": category}, list("category", "products", "nodes"))
 	for i, p := range catalogue {
-		id := map[string]any{"id": p.text("id")}
-		one := func(answer object) ([]seen, error) { return shown(answer.at("product")), nil }
+		id := map[string]any{"id": p.Text("id")}
+		one := func(answer shop.Object) ([]seen, error) { return shown(answer.At("product")), nil }
 		read("", `query($id: ID!) { product(id: $id) { id title } }`, id, one)
-		read(s.customers[i%3].token, `query($id: ID!) { product(id: $id) { id title variants { id price { amount } } } }`, id, one)
-		read(s.manager, `query($id: ID!) { product(id: $id) { id variants { id inventory { onHand } } } }`, id, one)
-		for _, variant := range p.list("variants") {
-			read("", `query($id: ID!) { variant(id: $id) { id price { amount } availability { inStock } } }`, map[string]any{"id": variant.text("id")}, func(answer object) ([]seen, error) {
-				return shown(object{"variants": []any{map[string]any(answer.at("variant"))}}), nil
+		read(s.Customers[i%3].Token, `query($id: ID!) { product(id: $id) { id title variants { id price { amount } } } }`, id, one)
+		read(s.Manager, `query($id: ID!) { product(id: $id) { id variants { id inventory { onHand } } } }`, id, one)
+		for _, variant := range p.List("variants") {
+			read("", `query($id: ID!) { variant(id: $id) { id price { amount } availability { inStock } } }`, map[string]any{"id": variant.Text("id")}, func(answer shop.Object) ([]seen, error) {
+				return shown(shop.Object{"variants": []any{map[string]any(answer.At("variant"))}}), nil
 			})
 		}
 	}
-	for i, who := range s.customers {
-		name := add(&register{what: "name " + who.name, write: func(ctx context.Context, v *server, n int64) error {
-			return mutate(ctx, v, who.token, "profileUpdate", "ProfileUpdateInput", false, map[string]any{"name": fmt.Sprintf("%s v%d", who.name, n)})
+	for i, who := range s.Customers {
+		name := add(&register{what: "name " + who.Name, write: func(ctx context.Context, v *shop.Server, n int64) error {
+			return mutate(ctx, v, who.Token, "profileUpdate", "ProfileUpdateInput", false, map[string]any{"name": fmt.Sprintf("%s v%d", who.Name, n)})
 		}})
 		for range 3 {
-			read(who.token, `{ viewer { id email name } }`, nil, func(answer object) ([]seen, error) {
-				viewer := answer.at("viewer")
-				if viewer.text("id") != who.id || viewer.text("email") != who.email || !strings.HasPrefix(viewer.text("name"), who.name+" ") {
+			read(who.Token, `{ viewer { id email name } }`, nil, func(answer shop.Object) ([]seen, error) {
+				viewer := answer.At("viewer")
+				if viewer.Text("id") != who.ID || viewer.Text("email") != who.Email || !strings.HasPrefix(viewer.Text("name"), who.Name+" ") {
 					c.strange.Add(1)
-					return nil, fmt.Errorf("%s is told to be %v", who.name, viewer)
+					return nil, fmt.Errorf("%s is told to be %v", who.Name, viewer)
 				}
-				return []seen{{name, versionOf(viewer.text("name"))}}, nil
+				return []seen{{name, versionOf(viewer.Text("name"))}}, nil
 			})
 		}
-		order := add(&register{what: "order of " + who.name, slowly: true, write: func(ctx context.Context, v *server, n int64) error {
-			return mutate(ctx, v, s.manager, "orderNoteAdd", "OrderNoteAddInput", false, map[string]any{"orderId": who.order, "message": fmt.Sprintf("note v%d", n)})
+		order := add(&register{what: "order of " + who.Name, slowly: true, write: func(ctx context.Context, v *shop.Server, n int64) error {
+			return mutate(ctx, v, s.Manager, "orderNoteAdd", "OrderNoteAddInput", false, map[string]any{"orderId": who.Order, "message": fmt.Sprintf("note v%d", n)})
 		}})
-		see := func(o object) ([]seen, error) {
-			if o.text("id") != who.order {
+		see := func(o shop.Object) ([]seen, error) {
+			if o.Text("id") != who.Order {
 				c.strange.Add(1)
-				return nil, fmt.Errorf("%s is shown the order %v", who.name, o)
+				return nil, fmt.Errorf("%s is shown the order %v", who.Name, o)
 			}
 			n := int64(0)
-			for _, e := range o.list("events") {
-				n = max(n, versionOf(e.text("message")))
+			for _, e := range o.List("events") {
+				n = max(n, versionOf(e.Text("message")))
 			}
 			return []seen{{order, n}}, nil
 		}
-		read(who.token, `query($id: ID!) { order(id: $id) { id events { message } } }`, map[string]any{"id": who.order}, func(answer object) ([]seen, error) { return see(answer.at("order")) })
-		read(who.token, `{ orders(first: 5) { nodes { id events { message } } } }`, nil, func(answer object) ([]seen, error) {
-			if n := len(answer.list("orders", "nodes")); n != 1 {
+		read(who.Token, `query($id: ID!) { order(id: $id) { id events { message } } }`, map[string]any{"id": who.Order}, func(answer shop.Object) ([]seen, error) { return see(answer.At("order")) })
+		read(who.Token, `{ orders(first: 5) { nodes { id events { message } } } }`, nil, func(answer shop.Object) ([]seen, error) {
+			if n := len(answer.List("orders", "nodes")); n != 1 {
 				c.strange.Add(1)
-				return nil, fmt.Errorf("%s is shown %d orders", who.name, n)
+				return nil, fmt.Errorf("%s is shown %d orders", who.Name, n)
 			}
-			return see(answer.list("orders", "nodes")[0])
+			return see(answer.List("orders", "nodes")[0])
 		})
-		read(s.customers[(i+1)%3].token, `query($id: ID!) { order(id: $id) { id } }`, map[string]any{"id": who.order}, func(answer object) ([]seen, error) {
+		read(s.Customers[(i+1)%3].Token, `query($id: ID!) { order(id: $id) { id } }`, map[string]any{"id": who.Order}, func(answer shop.Object) ([]seen, error) {
 			if answer["order"] != nil {
 				c.strange.Add(1)
 				return nil, errors.New("a customer is shown somebody else's order")
 			}
 			return nil, nil
 		})
-		made := s.must("", `mutation($lines: [CartLineInput!]!) { cartLinesAdd(input: {lines: $lines}) { token userErrors { code message } } }`,
-			map[string]any{"lines": []any{map[string]any{"variantId": catalogue[i].list("variants")[0].text("id"), "quantity": 1}}})
-		token := made.text("cartLinesAdd", "token")
-		cart := add(&register{what: fmt.Sprintf("cart %d", i), write: func(ctx context.Context, v *server, n int64) error {
+		made := s.Must("", `mutation($lines: [CartLineInput!]!) { cartLinesAdd(input: {lines: $lines}) { token userErrors { code message } } }`,
+			map[string]any{"lines": []any{map[string]any{"variantId": catalogue[i].List("variants")[0].Text("id"), "quantity": 1}}})
+		token := made.Text("cartLinesAdd", "token")
+		cart := add(&register{what: fmt.Sprintf("cart %d", i), write: func(ctx context.Context, v *shop.Server, n int64) error {
 			return mutate(ctx, v, "", "cartUpdate", "CartUpdateInput", false, map[string]any{"token": token, "note": fmt.Sprintf("note v%d", n)})
 		}})
 		cart.answered.Store(-1) // there is none yet
-		read("", `query($token: String!) { cart(token: $token) { note } }`, map[string]any{"token": token}, func(answer object) ([]seen, error) {
-			return []seen{{cart, versionOf(answer.text("cart", "note"))}}, nil
+		read("", `query($token: String!) { cart(token: $token) { note } }`, map[string]any{"token": token}, func(answer shop.Object) ([]seen, error) {
+			return []seen{{cart, versionOf(answer.Text("cart", "note"))}}, nil
 		})
 	}
 	return c
@@ -275,7 +290,7 @@ func (c *check) read(ctx context.Context, r *rand.Rand) {
 	for _, g := range c.registers {
 		least[g] = g.answered.Load()
 	}
-	v := c.servers[r.IntN(len(c.servers))]
+	v := c.Servers[r.IntN(len(c.Servers))]
 	which := r.IntN(len(c.reads))
 	sent := time.Now()
 	all, err := c.reads[which](ctx, v)
@@ -286,7 +301,7 @@ func (c *check) read(ctx context.Context, r *rand.Rand) {
 	c.asked.Add(1)
 	for _, got := range all {
 		if got.n < least[got.of] && c.stale.Add(1) <= 5 {
-			c.t.Logf("STALE: read %d at server %d shows version %d of %s after %d was answered", which, v.n, got.n, got.of.what, least[got.of])
+			c.t.Logf("STALE: read %d at server %d shows version %d of %s after %d was answered", which, v.N, got.n, got.of.what, least[got.of])
 		}
 		if most := got.of.issued.Load(); got.n > most {
 			c.t.Errorf("%s has version %d, of which only %d was written", got.of.what, got.n, most)
@@ -318,7 +333,7 @@ func (c *check) write(ctx context.Context, r *rand.Rand) {
 	n := g.issued.Add(1)
 	if g.raw != "" && r.IntN(2) == 0 {
 		for {
-			if _, err := c.pool.Exec(ctx, g.raw, g.rawID, n); err == nil {
+			if _, err := c.Pool.Exec(ctx, g.raw, g.rawID, n); err == nil {
 				break
 			} else if !c.expecting() {
 				c.fault("a write behind the back", err)
@@ -331,7 +346,7 @@ func (c *check) write(ctx context.Context, r *rand.Rand) {
 		g.mu.Unlock()
 		return
 	}
-	v := c.servers[r.IntN(len(c.servers))]
+	v := c.Servers[r.IntN(len(c.Servers))]
 	began := time.Now()
 	if err := g.write(ctx, v, n); err != nil {
 		c.fault("a mutation of "+g.what, err)
@@ -343,8 +358,8 @@ func (c *check) write(ctx context.Context, r *rand.Rand) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.took = append(c.took, took)
-	for _, other := range c.servers {
-		if other != v && other.frozeWithin(began, took) && !v.frozeWithin(began, took) {
+	for _, other := range c.Servers {
+		if other != v && c.frozeWithin(other, began, took) && !c.frozeWithin(v, began, took) {
 			c.tookFrozen = append(c.tookFrozen, took)
 		}
 	}
@@ -393,8 +408,8 @@ func (c *check) report(soon bool) {
 		c.asked.Load(), c.wrote.Load(), len(late), c.failed.Load(), c.stale.Load(), c.strange.Load())
 	c.t.Logf("mutations took %s; at one server while the other one was frozen %s", quantiles(c.took), quantiles(c.tookFrozen))
 	c.t.Logf("commits behind the back showed after %s", quantiles(late))
-	for _, v := range c.servers {
-		c.t.Logf("server %d: %s", v.n, v.lookups())
+	for _, v := range c.Servers {
+		c.t.Logf("server %d: %s", v.N, v.Lookups())
 	}
 	if c.asked.Load() < 100 || c.wrote.Load() < 10 || len(late) < 5 {
 		c.t.Error("too little was looked at")
@@ -432,7 +447,7 @@ func quantiles(all []time.Duration) string {
 
 // TestRace checks two servers as they are.
 func TestRace(t *testing.T) {
-	c := newCheck(t, openShop(t, 2))
+	c := newCheck(t, shop.Open(t, 2))
 	c.run(raceFor(t, 8, 0.2), false, nil)
 	c.report(true)
 }
@@ -444,14 +459,14 @@ func delays(t *testing.T) string {
 
 // TestRaceWithDelays checks two servers that take pauses where something else can come first.
 func TestRaceWithDelays(t *testing.T) {
-	c := newCheck(t, openShop(t, 2, delays(t)))
+	c := newCheck(t, shop.Open(t, 2, delays(t)))
 	c.run(raceFor(t, 6, 0.3), false, nil)
 	c.report(false)
 }
 
 // TestRaceFindsNaive checks the check: servers that forget what they change themselves, and nothing else, are found out.
 func TestRaceFindsNaive(t *testing.T) {
-	c := newCheck(t, openShop(t, 2, "EMPORIUM_CACHE_NAIVE=1"))
+	c := newCheck(t, shop.Open(t, 2, "EMPORIUM_CACHE_NAIVE=1"))
 	began := time.Now()
 	c.run(30*time.Second, true, nil)
 	if c.stale.Load() == 0 {
@@ -472,65 +487,75 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // freeze stops a server for a while.
-func (v *server) freeze(d time.Duration) {
-	v.mu.Lock()
-	_ = v.cmd.Process.Signal(syscall.SIGSTOP)
-	v.freezes = append(v.freezes, [2]time.Time{time.Now()})
-	v.mu.Unlock()
+func (c *check) freeze(v *shop.Server, d time.Duration) {
+	from := time.Now()
+	c.mu.Lock()
+	c.freezes = append(c.freezes, freeze{of: v, from: from})
+	n := len(c.freezes) - 1
+	c.mu.Unlock()
+	v.Signal(syscall.SIGSTOP)
 	pause(context.Background(), d) // it has to be set going again whatever happens
-	v.mu.Lock()
-	v.freezes[len(v.freezes)-1][1] = time.Now()
-	_ = v.cmd.Process.Signal(syscall.SIGCONT)
-	v.mu.Unlock()
+	c.mu.Lock()
+	c.freezes[n].till = time.Now()
+	c.mu.Unlock()
+	v.Signal(syscall.SIGCONT)
 }
 
-// frozeWithin reports whether the server was frozen at some moment of a while.
-func (v *server) frozeWithin(from time.Time, d time.Duration) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, f := range v.freezes {
-		if f[0].Before(from.Add(d)) && (f[1].IsZero() || f[1].After(from)) {
-			return true
-		}
-	}
-	return false
+// frozeWithin reports whether a server was frozen at some moment of a while; the lock is held.
+func (c *check) frozeWithin(v *shop.Server, from time.Time, d time.Duration) bool {
+	return slices.ContainsFunc(c.freezes, func(f freeze) bool {
+		return f.of == v && f.from.Before(from.Add(d)) && (f.till.IsZero() || f.till.After(from))
+	})
+}
+
+// expecting tells whether something may fail at the moment.
+func (c *check) expecting() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.expects
+}
+
+func (c *check) expect(something bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.expects = something
 }
 
 // TestRaceWithFaults checks two servers while one of them is frozen or killed, their connections to the log end, Redis dies,
 // and, now and then, Postgres.
 func TestRaceWithFaults(t *testing.T) {
-	s := openShop(t, 2, delays(t))
+	s := shop.Open(t, 2, delays(t))
 	c := newCheck(t, s)
-	s.expect(true)
+	c.expect(true)
 	var again []time.Duration
 	faults := []func(r *rand.Rand){
 		func(r *rand.Rand) { // at first, so that each run has it
-			v := s.servers[r.IntN(2)]
-			v.freeze(time.Duration(200+r.IntN(2800)) * time.Millisecond)
+			v := s.Servers[r.IntN(2)]
+			c.freeze(v, time.Duration(200+r.IntN(2800))*time.Millisecond)
 			thawed := time.Now()
-			if eventually(20*time.Second, v.caching) {
+			if shop.Eventually(20*time.Second, v.Caching) {
 				again = append(again, time.Since(thawed))
 			} else {
-				t.Errorf("server %d does not use its cache again", v.n)
+				t.Errorf("server %d does not use its cache again", v.N)
 			}
 		},
 		func(*rand.Rand) {
-			if _, err := s.pool.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_replication`); err != nil {
+			if _, err := s.Pool.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_replication`); err != nil {
 				t.Logf("end connections: %v", err)
 			}
 		},
 		func(*rand.Rand) {
-			s.redis.Kill()
-			s.redis.Start()
+			s.Redis.Kill()
+			s.Redis.Start()
 		},
 		func(r *rand.Rand) {
-			v := s.servers[r.IntN(2)]
-			v.kill()
-			v.start()
+			v := s.Servers[r.IntN(2)]
+			v.Kill()
+			v.Start()
 		},
 		func(*rand.Rand) {
-			s.cluster.Kill(t)
-			s.cluster.Restart(t)
+			s.Cluster.Kill(t)
+			s.Cluster.Restart(t)
 		},
 	}
 	step := 0
@@ -547,7 +572,7 @@ func TestRaceWithFaults(t *testing.T) {
 		pause(ctx, time.Duration(r.IntN(1500))*time.Millisecond)
 	})
 	t.Logf("%d faults; the cache was used again after a freeze in %s", step, quantiles(again))
-	s.expect(false)
+	c.expect(false)
 	c.run(2*time.Second, false, nil)
 	c.report(false)
 	slices.Sort(c.tookFrozen)
