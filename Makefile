@@ -50,6 +50,10 @@ crash: ## kill the server at each step and 50 times under load, and Postgres (EM
 race-cache: ## race readers and writers of the response cache on servers that are frozen and killed (EMPORIUM_RACE_SECONDS: how long; EMPORIUM_RACE_MEASURE=1: with measurements)
 	EMPORIUM_RACE_SECONDS=$${EMPORIUM_RACE_SECONDS:-300} go test -count=1 -v -timeout 24h -run 'TestRace|TestMeasure' ./internal/cache ./e2e/race
 
+.PHONY: soak
+soak: ## keep two servers busy with good and hostile requests and see that nothing is left (EMPORIUM_SOAK_SECONDS: for how long, 1200)
+	EMPORIUM_SOAK_SECONDS=$${EMPORIUM_SOAK_SECONDS:-1200} go test -count=1 -v -timeout 2h ./e2e/soak
+
 .PHONY: e2e
 e2e: ## ask the server with the libraries of frontends, and drive the Playground in a headless browser
 	e2e/run.sh

@@ -1,117 +1,33 @@
 package graph
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"emporium/e2e/attack"
 )
-
-// attack is a request that no client sends, of at most 256 KiB.
-type attack struct {
-	name string
-	body string
-	says string // in the answer; "": whatever it is, nothing is done
-}
-
-const mostBody = 256 << 10
-
-// fill repeats a text until so many bytes are full.
-func fill(one string, bytes int) string { return strings.Repeat(one, max(bytes/len(one), 1)) }
-
-func sent(document string, variables any) string {
-	b, err := json.Marshal(map[string]any{"query": document, "variables": variables})
-	if err != nil {
-		panic(err)
-	}
-	return string(b)
-}
-
-// attacks are what graphql-cop, graphql-armor and OWASP's GraphQL cheat sheet warn of, and what parsers and validators are
-// known to take long for.
-func attacks() []attack {
-	numbered := func(n int, one string) string {
-		var b strings.Builder
-		for i := range n {
-			b.WriteString(strings.ReplaceAll(one, "#", fmt.Sprint(i)))
-		}
-		return b.String()
-	}
-	const room = mostBody - 200
-	return []attack{
-		{"alias overloading", sent(`{ `+numbered(100, "a#: categories { name } ")+`}`, nil), "more than"},
-		{"batched sign-in", sent(`mutation { `+numbered(3, `a#: signIn(input: {email: "a@example.com", password: "#"}) { tokens { accessToken } } `)+`}`, nil), "more than once"},
-		{"array batching", `[` + fill(`{"query":"{ categories { name } }"},`, 100_000) + `{}]`, "not a JSON object"},
-		{"directive overloading", sent(`{ categories { name `+fill("@skip(if: false) ", 1_700)+`} }`, nil), "more than"},
-		{"unknown directives", sent(`{ categories { name `+fill("@aa ", 300*4)+` } }`, nil), "more than"},
-		{"field duplication", sent(`{ categories { `+fill("name ", 100_000)+`} }`, nil), "token limit"},
-		{"fields that overlap", sent(`{ categories { `+fill("name ", 1_190*5)+`} }`, nil), "fields with the name `name`"},
-		{"objects that overlap", sent(`{ `+fill("categories { name } ", 290*20)+`}`, nil), "more than"},
-		{"fragments that overlap", sent(`{ viewer { ...A } } `+numbered(140, "fragment A# on User { id name ...A } ")+`fragment A on User { id }`, nil), ""},
-		{"fragments with one field", sent(`{ viewer { `+numbered(11, "...F# ")+`} } `+numbered(11, "fragment F# on User { "+fill("id ", 95*3)+"} "), nil), "fields with the name `id`"},
-		{"fragments at the limit", sent(`{ viewer { `+numbered(11, "...F# ")+`} } `+numbered(11, "fragment F# on User { "+fill("id ", 18*3)+fill("name ", 18*5)+fill("email ", 18*6)+fill("roles ", 18*6)+"} "), nil), ""},
-		{"inline fragments that overlap", sent(`{ viewer { `+fill("... { id } ", 230*11)+`} }`, nil), ""},
-		{"inline fragments with objects", sent(`{ viewer { `+fill("... { defaultShippingAddress { id } } ", 165*37)+`} }`, nil), ""},
-		{"circular fragments", sent(`{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }`, nil), "Cannot spread"},
-		{"fragments spread at two places", sent(`{ ...F0 } `+numbered(100, "fragment F# on Query { ...G# ...G# } fragment G# on Query { ...F# } "), nil), ""},
-		{"deep recursion", sent(fill("{ viewer ", 5_000), nil), ""},
-		{"deep circular query", sent(`{ categories `+fill("{ parent ", 300*9)+`{ id }`+fill("}", 300)+` }`, nil), "more than"},
-		{"deep lists", sent(`{ nodes(ids: `+fill("[", 1_100)+fill("]", 1_100)+`) { id } }`, nil), ""},
-		{"deep objects", sent(`{ orders(first: 1, filter: `+fill("{a:", 280*3)+`1`+fill("}", 280)+`) { totalCount } }`, nil), ""},
-		{"braces", sent(fill("{", room), nil), ""},
-		{"brackets in JSON", fill("[", room), "not a JSON object"},
-		{"objects in JSON", fill(`{"a":`, room), "not a JSON object"},
-		{"variables in variables", `{"query":"{ categories { name } }","variables":` + fill(`{"a":`, room/2-100) + `1` + strings.Repeat("}", (room/2-100)/5) + `}`, ""},
-		{"many variables", sent(`query(`+numbered(200, "$v#: Int ")+`) { categories { name } }`, nil), ""},
-		{"many members", `{"query":"{ categories { name } }","variables":{` + numbered(20_000, `"a#":1,`) + `"b":1}}`, ""},
-		{"one member, often", `{"query":"{ categories { name } }","variables":{` + fill(`"a":1,`, room-200) + `"b":1}}`, ""},
-		{"many identifiers", sent(`query($ids: [ID!]!) { nodes(ids: $ids) { id } }`, map[string]any{"ids": slices.Repeat([]string{"AAAA"}, 30_000)}), "could cost 30000"},
-		{"a long text", sent(`query($q: String) { products(first: 1, query: $q) { totalCount } }`, map[string]any{"q": fill("ä", room/2)}), "more than 500 characters"},
-		{"a long text in the document", sent(`{ products(first: 1, query: "`+fill("a", room/2)+`") { totalCount } }`, nil), "more than 500 characters"},
-		{"a block of lines", sent(`{ products(first: 1, query: """`+fill("\n ", room/4)+`""") { totalCount } }`, nil), ""},
-		{"escapes", sent(`{ products(first: 1, query: "`+fill(`\u00e4`, room/3)+`") { totalCount } }`, nil), "more than 500 characters"},
-		{"a comment", sent(`#`+fill("x", room)+"\n{ categories { name } }", nil), ""},
-		{"many comments", sent(fill("#\n", room/4)+"{ categories { name } }", nil), ""},
-		{"commas", sent(`{ categories { name`+fill(",", room)+` } }`, nil), ""},
-		{"a long name", sent(`{ `+fill("a", room)+` }`, nil), "names longer"},
-		{"long names that are like others", sent(`{ `+numbered(300, "categorie# ")+`}`, nil), ""},
-		{"many operations", sent(numbered(230, "query Q# { viewer { id } } "), nil), ""},
-		{"one name for many operations", sent(fill("query Q { viewer { id } } ", 150*26), nil), ""},
-		{"many fragments that are not used", sent(`{ viewer { id } } `+numbered(160, "fragment F# on User { id } "), nil), ""},
-		{"unknown types", sent(`{ viewer { `+numbered(200, "... on T# { id } ")+`} }`, nil), ""},
-		{"a big exponent", sent(`query($min: Decimal) { products(first: 1, filter: {price: {min: $min}}) { totalCount } }`, map[string]any{"min": "1e999999999"}), "BAD_USER_INPUT"},
-		{"a number with many digits", `{"query":"query($min: Decimal) { products(first: 1, filter: {price: {min: $min}}) { totalCount } }","variables":{"min":` + fill("9", room-200) + `}}`, "BAD_USER_INPUT"},
-		{"an Int with many digits", `{"query":"query($n: Int!) { products(first: $n) { totalCount } }","variables":{"n":1e999999999}}`, "BAD_USER_INPUT"},
-		{"a long operation name", `{"query":"{ categories { name } }","operationName":"` + fill("a", room-100) + `"}`, "name of the operation is longer"},
-		{"introspection of kinds", sent(`{ __schema { types { fields { type { fields { type { fields { name } } } } } } } }`, nil), ""},
-		{"a cost beyond reason", sent(`{ products(first: 100) { nodes { variants { product { variants { product { variants { product { id } } } } } } } } }`, nil), "may cost"},
-		{"SQL in a text", sent(`query($q: String) { products(first: 1, query: $q) { totalCount } }`, map[string]any{"q": `'; DROP TABLE products.products; --`}), ""},
-		{"a control character", sent(`query($q: String) { products(first: 1, query: $q) { totalCount } }`, map[string]any{"q": "a\u0000b"}), "BAD_USER_INPUT"},
-		{"a stolen digest", `{"query":"{ viewer { id } }","extensions":{"persistedQuery":{"version":1,"sha256Hash":"` + strings.Repeat("0", 64) + `"}}}`, "is that of another document"},
-	}
-}
 
 // TestAttacks sends each attack to a server with the limits of production, and wants it to be refused, or to do no harm: no
 // 5xx, no error of our own, no more statements than a page needs, and nothing of what was sent in the answer.
 func TestAttacks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1).limited()
-	for _, c := range attacks() {
-		t.Run(c.name, func(t *testing.T) {
+	for _, c := range attack.All() {
+		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
-			if len(c.body) > mostBody {
-				t.Fatalf("%d bytes", len(c.body))
+			if len(c.Body) > attack.MostBody {
+				t.Fatalf("%d bytes", len(c.Body))
 			}
-			a := w.send(w.request("", []byte(c.body)))
-			if !strings.Contains(a.body, c.says) || a.status >= 500 || strings.Contains(a.body, "INTERNAL") {
+			a := w.send(w.request("", []byte(c.Body)))
+			if !strings.Contains(a.body, c.Says) || a.status >= 500 || strings.Contains(a.body, "INTERNAL") {
 				t.Errorf("%d %.300s", a.status, a.body)
 			}
-			if c.says != "" && (a.status == http.StatusOK || len(a.statements) > 0) && !strings.Contains(a.body, "BAD_USER_INPUT") {
+			if c.Says != "" && (a.status == http.StatusOK || len(a.statements) > 0) && !strings.Contains(a.body, "BAD_USER_INPUT") {
 				t.Errorf("it is done: %d %.300s %v", a.status, a.body, a.statements)
 			}
 			if len(a.body) > 64<<10 || len(a.statements) > 5 {
@@ -128,13 +44,13 @@ func TestAttacks(t *testing.T) {
 // is allocated. Each is sent with something else in it every time, so that nothing is known of it.
 func BenchmarkAttacks(b *testing.B) {
 	w := newWorld(b, 1).limited()
-	for _, c := range attacks() {
-		b.Run(strings.ReplaceAll(c.name, " ", "_"), func(b *testing.B) {
+	for _, c := range attack.All() {
+		b.Run(strings.ReplaceAll(c.Name, " ", "_"), func(b *testing.B) {
 			b.ReportAllocs()
 			before, n := cpuTime(), 0
 			for b.Loop() {
 				n++
-				body := strings.Replace(c.body, `{"query":"`, fmt.Sprintf(`{"query":"#%d\n`, n), 1)
+				body := strings.Replace(c.Body, `{"query":"`, fmt.Sprintf(`{"query":"#%d\n`, n), 1)
 				r := httptest.NewRequest(http.MethodPost, "/graphql", strings.NewReader(body))
 				r.Header.Set("Content-Type", "application/json")
 				w.handler.ServeHTTP(httptest.NewRecorder(), r)

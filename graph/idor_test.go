@@ -322,7 +322,7 @@ func sessionCheck(name string) bool {
 func (w *idor) tells(bearer string, p spot, value any, token string, live bool) answer {
 	w.t.Helper()
 	document, variables := w.asks(p, value, token)
-	body := []byte(sent(document, variables))
+	body := []byte(asked(w.t, document, variables, nil))
 	if p.root != ast.Subscription {
 		r := w.request("", body)
 		if bearer != "" {
@@ -654,7 +654,7 @@ func TestIDORBadTokens(t *testing.T) {
 			if strings.Contains(p.name, ".") {
 				continue
 			}
-			check(p.name, w.send(w.bearing(token, sent(p.document, nil))))
+			check(p.name, w.send(w.bearing(token, asked(w.t, p.document, nil, nil))))
 		}
 		l := w.feeds.dial(socketProtocol)
 		l.say(`{"type":"connection_init","payload":{"Authorization":` + string(encode("Bearer "+token)) + `}}`)

@@ -409,7 +409,8 @@ func (c *check) report(soon bool) {
 	c.t.Logf("mutations took %s; at one server while the other one was frozen %s", quantiles(c.took), quantiles(c.tookFrozen))
 	c.t.Logf("commits behind the back showed after %s", quantiles(late))
 	for _, v := range c.Servers {
-		c.t.Logf("server %d: %s", v.N, v.Lookups())
+		const operations = "emporium_graphql_operation_duration_seconds_count"
+		c.t.Logf("server %d: %.0f of %.0f queries were answered from the cache", v.N, v.Metric(operations, `"query"`, `"cached"`), v.Metric(operations, `"query"`))
 	}
 	if c.asked.Load() < 100 || c.wrote.Load() < 10 || len(late) < 5 {
 		c.t.Error("too little was looked at")

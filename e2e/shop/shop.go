@@ -9,11 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -195,26 +197,42 @@ func (v *Server) Caching() bool {
 	return err == nil && response.StatusCode == http.StatusOK && !bytes.Contains(body, []byte("answers are not kept"))
 }
 
-// Lookups are the answers of the server by where they came from, of which it counts those from the cache by a name.
-func (v *Server) Lookups() string {
+// Metric is the sum of a metric's samples whose labels have certain texts in them; NaN if the server does not tell.
+func (v *Server) Metric(name string, labels ...string) float64 {
 	response, err := client.Get("http://" + v.Admin + "/metrics")
 	if err != nil {
-		return err.Error()
+		return math.NaN()
 	}
 	defer func() { _ = response.Body.Close() }()
-	body, _ := io.ReadAll(response.Body)
-	cached, all := 0.0, 0.0
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return math.NaN()
+	}
+	sum := 0.0
 	for line := range strings.Lines(string(body)) {
-		if !strings.Contains(line, "operation") || !strings.Contains(line, "_count{") || !strings.Contains(line, `"query"`) {
+		sample, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		of, described, _ := strings.Cut(sample, "{")
+		if of != name || slices.ContainsFunc(labels, func(text string) bool { return !strings.Contains(described, text) }) {
 			continue
 		}
-		n, _ := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(line, ' '):]), 64)
-		all += n
-		if strings.Contains(line, `"cached"`) {
-			cached += n
+		n, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return math.NaN()
 		}
+		sum += n
 	}
-	return fmt.Sprintf("%.0f of %.0f queries were answered from the cache", cached, all)
+	return sum
+}
+
+// Collect has the server collect its garbage.
+func (v *Server) Collect() error {
+	response, err := client.Get("http://" + v.Admin + "/debug/pprof/heap?gc=1")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	_, err = io.Copy(io.Discard, response.Body)
+	return err
 }
 
 func (v *Server) logPath() string { return filepath.Join(v.s.dir, fmt.Sprintf("server%d.log", v.N)) }

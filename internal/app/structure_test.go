@@ -21,8 +21,11 @@ import (
 var mayImport = map[string][]string{
 	"emporium":                               {"internal/app"},
 	"bench":                                  {"internal/cache", "internal/devstack", "internal/httpserver", "internal/postgres", "internal/redisclient", "internal/seal", "internal/id", "internal/money", "bench/…"},
+	"e2e/attack":                             {},
 	"e2e/crash":                              {},
 	"e2e/race":                               {},
+	"e2e/shop":                               {"internal/postgres/pgtest", "internal/redisclient/redistest"},
+	"e2e/soak":                               {},
 	"bench/handwritten":                      {"internal/seal", "internal/id", "internal/money"},
 	"graph":                                  {"graph/…", "internal/user", "internal/product", "internal/order", "internal/payment", "internal/audit", "internal/auth", "internal/cache", "internal/cache/remote", "internal/fault", "internal/httpserver", "internal/id", "internal/jobs", "internal/manifest", "internal/money", "internal/page", "internal/postgres", "internal/telemetry", "internal/usage"},
 	"graph/exec":                             {},
