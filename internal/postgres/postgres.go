@@ -79,12 +79,8 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	}
 	cfg.MaxConnIdleTime = 5 * time.Minute
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
-	// A cancelled context asks the server to cancel the statement and keeps the connection; pgx's default closes it.
-	cfg.ConnConfig.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
-		return &pgconn.CancelRequestContextWatcherHandler{
-			Conn: conn, CancelRequestDelay: 0, DeadlineDelay: 2 * time.Second,
-		}
-	}
+	cfg.ConnConfig.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler { return &canceller{conn: conn} }
+	cfg.PrepareConn = usable
 	cfg.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		// Times are UTC inside as outside; pgx's default is the machine's zone.
 		conn.TypeMap().RegisterType(&pgtype.Type{Name: "timestamptz", OID: pgtype.TimestamptzOID,

@@ -1,8 +1,13 @@
 package postgres_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -378,6 +383,94 @@ func TestCancelledStatements(t *testing.T) {
 	if n := one[int64](t, d.Orders, "SELECT count(*) FROM counters"); n != 0 {
 		t.Errorf("the cancelled transaction wrote %d rows", n)
 	}
+}
+
+// TestLateCancellation has requests to cancel on the way for longer than the statement takes. They may hit no other one.
+func TestLateCancellation(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		late time.Duration
+		kept bool // the connection is
+	}{
+		"soon enough": {300 * time.Millisecond, true},
+		"too late":    {2500 * time.Millisecond, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := pgtest.New(t)
+			url, cancelled := delayCancellation(t, d.URLs["orders"], c.late)
+			db, err := postgres.Open(t.Context(), url, postgres.Options{MaxConns: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(db.Close)
+			pid := one[int32](t, db, "SELECT pg_backend_pid()")
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			_, _ = postgres.Exec(ctx, db, postgres.Stmt{Name: "test.sleep", SQL: "SELECT pg_sleep(0.2)"}) // it may or may not have been told in time
+			if got := one[int32](t, db, "SELECT pg_backend_pid() FROM pg_sleep(0.6)"); (got == pid) != c.kept {
+				t.Errorf("the next statement runs on %d after %d", got, pid)
+			}
+			<-cancelled
+		})
+	}
+}
+
+// delayCancellation returns the URL of a way to a database that delivers requests to cancel later, also when who sent them is gone,
+// and what is closed when it has delivered the first.
+func delayCancellation(t *testing.T, url string, late time.Duration) (string, <-chan struct{}) {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	delivered := make(chan struct{})
+	serve := func(client net.Conn) {
+		defer client.Close()
+		network, address := pgconn.NetworkAddress(cfg.Host, cfg.Port)
+		server, err := net.Dial(network, address)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer server.Close()
+		first := make([]byte, 8) // a length and a code
+		if _, err := io.ReadFull(client, first); err != nil {
+			return
+		}
+		if cancel := binary.BigEndian.Uint32(first[4:]) == 80877102; cancel {
+			first, _ = io.ReadAll(io.MultiReader(bytes.NewReader(first), io.LimitReader(client, int64(binary.BigEndian.Uint32(first))-8)))
+			time.Sleep(late) // it is this that is tested
+			_, _ = server.Write(first)
+			_, _ = io.Copy(client, server)
+			close(delivered)
+			return
+		}
+		all.Go(func() {
+			_, _ = io.Copy(client, server)
+			_ = client.Close()
+		})
+		_, _ = io.Copy(server, io.MultiReader(bytes.NewReader(first), client))
+	}
+	all.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() { serve(client) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		all.Wait()
+	})
+	return fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable", cfg.User, cfg.Password, l.Addr(), cfg.Database), delivered
 }
 
 func TestRecorder(t *testing.T) {
