@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
-	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/maypok86/otter/v2"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/formatter"
 
@@ -21,11 +21,6 @@ import (
 	"emporium/internal/usage"
 )
 
-const (
-	cachedPlans = 1_000 // operations whose plans are kept
-	cachedSize  = 200   // fields of a plan that is kept, some 50 KB; one that is larger is compiled again each time
-)
-
 // The parser adds @defer to every schema. An answer is written in one piece here, so that it would be taken and not heeded.
 func init() { delete(parsedSchema.Directives, "defer") }
 
@@ -33,7 +28,7 @@ func init() { delete(parsedSchema.Directives, "defer") }
 type executable struct {
 	graphql.ExecutableSchema
 	schema      *exec.Schema
-	plans       *lru.Cache[planKey, *plan]
+	plans       *otter.Cache[planKey, *plan]
 	policies    policies
 	fingerprint string // of the schema
 	usage       *usage.Counter
@@ -44,7 +39,7 @@ type executable struct {
 type plan struct {
 	*exec.Plan
 	wanted *postgres.Wanted
-	policy policy
+	policy *policy                   // by itself, since the front refers to it for longer than plans are kept
 	uses   *usage.Set                // what the document names
 	inputs []*ast.VariableDefinition // that may hold something of the schema besides
 }
@@ -90,7 +85,7 @@ func newExecutable(generated graphql.ExecutableSchema, root ResolverRoot, age ti
 		return executable{}, err
 	}
 	bound.MaxErrors = maxErrors + 1 // fewErrors says what kind of error comes next
-	plans, err := lru.New[planKey, *plan](cachedPlans)
+	plans, err := newPlans()
 	if err != nil {
 		return executable{}, err
 	}
@@ -129,21 +124,19 @@ func (e executable) Exec(ctx context.Context) graphql.ResponseHandler {
 // plan returns the plan of an operation, or nil if it is left to gqlgen.
 func (e executable) plan(op *graphql.OperationContext) *plan {
 	key := planKey{op.Operation, exec.Conditions(op.Operation, op.Variables)}
-	if p, ok := e.plans.Get(key); ok {
+	if p, ok := e.plans.GetIfPresent(key); ok {
 		return p
 	}
 	compiled := e.schema.Compile(op.Operation, op.Variables)
 	if compiled == nil {
 		return nil
 	}
-	p := &plan{Plan: compiled, uses: e.usage.Set(e.named(op.Operation)), inputs: inputsOf(op.Operation)}
+	p := &plan{Plan: compiled, policy: &policy{}, uses: e.usage.Set(e.named(op.Operation)), inputs: inputsOf(op.Operation)}
 	if op.Operation.Operation != ast.Mutation {
 		p.wanted = wanted(compiled)
-		p.policy = e.policies.of(compiled)
+		*p.policy = e.policies.of(compiled)
 	}
-	if compiled.Fields() <= cachedSize {
-		e.plans.Add(key, p)
-	}
+	e.plans.Set(key, p)
 	return p
 }
 

@@ -87,7 +87,8 @@ func Explain(q Question, age time.Duration) (*Explanation, error) {
 		e.Why = "it asks for the schema"
 		return e, nil
 	}
-	e.plan = &plan{Plan: compiled, policy: schema.policies.of(compiled)}
+	of := schema.policies.of(compiled)
+	e.plan = &plan{Plan: compiled, policy: &of}
 	p := e.plan.policy
 	e.MaxAge, e.Guarded = p.maxAge, p.guarded
 	compiled.Selects(func(s exec.Selected) bool {

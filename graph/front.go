@@ -38,13 +38,10 @@ type question struct {
 	uses    *usage.Set
 }
 
-// rememberedQuestions bounds what the questions take, in bytes.
-const rememberedQuestions = 16 << 20
-
 func newFront(a *answers, actor func(context.Context, string) (auth.Actor, error), timeout time.Duration) (*front, error) {
 	known, err := otter.New(&otter.Options[uint64, *question]{
-		MaximumWeight: rememberedQuestions,
-		Weigher:       func(_ uint64, q *question) uint32 { return uint32(len(q.request) + 200) },
+		MaximumWeight: keptQuestions,
+		Weigher:       func(_ uint64, q *question) uint32 { return uint32(len(q.request) + questionBytes) },
 	})
 	return &front{a, actor, timeout, maphash.MakeSeed(), known}, err
 }
@@ -199,6 +196,6 @@ func matches(header, etag string) bool {
 // named is an answer's operation, for the front.
 func (f *front) named(x *exchange, op *graphql.OperationContext, digest [sha256.Size]byte, p *plan) {
 	if f != nil && len(x.raw) > 0 {
-		f.remember(x.raw, operationName(op.Operation), digest, &p.policy, f.answers.schema.usedBy(p, op))
+		f.remember(x.raw, operationName(op.Operation), digest, p.policy, f.answers.schema.usedBy(p, op))
 	}
 }

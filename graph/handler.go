@@ -12,7 +12,6 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/99designs/gqlgen/graphql/handler"
 	"github.com/99designs/gqlgen/graphql/handler/extension"
-	"github.com/99designs/gqlgen/graphql/handler/lru"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
@@ -68,10 +67,7 @@ const (
 	IntrospectionOff   Introspection = "off"   // nobody
 )
 
-const (
-	cachedQueries  = 1_000 // parsed documents
-	defaultTimeout = 15 * time.Second
-)
+const defaultTimeout = 15 * time.Second
 
 // NewHandler returns the GraphQL endpoint: POST with JSON, and GET of documents that are kept. It fails if the schema breaks a rule of access, so that the
 // server does not start.
@@ -126,7 +122,10 @@ func (o Options) handler(schema graphql.ExecutableSchema) (http.Handler, error) 
 		server.AddTransport(socket{subscriptions{o, e, transport.answers, documents}})
 	}
 	server.AddTransport(transport)
-	queries := lru.New[*ast.QueryDocument](cachedQueries)
+	queries, err := newParsed()
+	if err != nil {
+		return nil, err
+	}
 	server.SetQueryCache(queries)
 	server.SetParserTokenLimit(o.Limits.Tokens)
 	server.Use(limiter{o.Limits, costs, queries})

@@ -142,7 +142,7 @@ func (p post) query(w http.ResponseWriter, r *http.Request, x *exchange, exec gr
 	if x.exempt { // a cache on the way would give it to those who may not ask
 		x.form.send(w, http.StatusOK, found.Entry.Body)
 	} else {
-		p.answers.write(w, r, found.Entry, &plan.policy, auth.Peek(ctx), x.form)
+		p.answers.write(w, r, found.Entry, plan.policy, auth.Peek(ctx), x.form)
 	}
 	if found.Value.body == nil {
 		p.answers.hit(ctx, op)

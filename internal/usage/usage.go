@@ -151,7 +151,7 @@ func (c *Counter) Set(coordinates []string) *Set {
 		return nil
 	}
 	slices.Sort(coordinates)
-	return &Set{counter: c, coordinates: slices.Compact(coordinates)}
+	return &Set{counter: c, coordinates: slices.Clone(slices.Compact(coordinates))} // without the room for what came twice
 }
 
 // With returns the set with what an operation was given besides, the same one for the same.
