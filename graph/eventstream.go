@@ -2,9 +2,7 @@ package graph
 
 import (
 	"context"
-	"errors"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -89,14 +87,16 @@ func (s eventStream) pump(ctx context.Context, w http.ResponseWriter, v *visit, 
 	w.Header().Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
 	write := func(text []byte) error {
-		_ = control.SetWriteDeadline(time.Now().Add(s.Streams.pace.write))
+		deadline := time.Now().Add(s.Streams.pace.write)
+		_ = control.SetWriteDeadline(deadline)
 		_, err := w.Write(text)
 		if err == nil {
 			err = control.Flush()
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		if err != nil && !time.Now().Before(deadline) { // HTTP/2 says only that the stream is closed
 			v.because(endedSlow)
 		}
+		_ = control.SetWriteDeadline(time.Time{}) // HTTP/2 resets the stream at a deadline even if nothing is written
 		return err
 	}
 	heartbeat := time.NewTicker(s.Streams.pace.heartbeat)

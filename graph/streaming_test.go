@@ -892,6 +892,17 @@ func knock(t testing.TB, server *httptest.Server) net.Conn {
 	return c
 }
 
+// large asks for some 100 KB, which cost next to nothing to make.
+func large() string {
+	var query strings.Builder
+	query.WriteString("{ categories {")
+	for i := range 600 {
+		fmt.Fprintf(&query, " %s%d: name", strings.Repeat("a", 190), i)
+	}
+	query.WriteString(" } }")
+	return query.String()
+}
+
 // TestSlowClients asks for more and more without reading any of it: over a WebSocket and over an event stream. What waits for
 // them is bounded, and they are cut off. It does not run beside others, whose memory would count.
 func TestSlowClients(t *testing.T) {
@@ -899,14 +910,8 @@ func TestSlowClients(t *testing.T) {
 	r := w.replicate(func(p *pace) { p.write = 4 * time.Second })
 	r.streams.most.operations = 10
 	server := r.narrow()
-	// An answer of some 100 KB, which costs next to nothing to make.
-	var query strings.Builder
-	query.WriteString("{ categories {")
-	for i := range 600 {
-		fmt.Fprintf(&query, " %s%d: name", strings.Repeat("a", 190), i)
-	}
-	query.WriteString(" } }")
-	size := len(w.ask("", query.String(), nil).body)
+	query := large()
+	size := len(w.ask("", query, nil).body)
 	if size < 100_000 {
 		t.Fatalf("the answer has %d bytes", size)
 	}
@@ -932,7 +937,7 @@ func TestSlowClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.CloseNow() }()
-	text := asked(t, query.String(), nil, nil)
+	text := asked(t, query, nil, nil)
 	written := make(chan int, 1)
 	go func() {
 		err, n := c.Write(t.Context(), websocket.MessageText, []byte(`{"type":"connection_init"}`)), 0
@@ -966,7 +971,7 @@ func TestSlowClients(t *testing.T) {
 	}
 	refused := 0
 	for i := 0; refused == 0 && i < 1_000; i++ {
-		if r.do(http.MethodPost, "/stream", asked(t, query.String(), nil, map[string]any{"operationId": fmt.Sprint(i)}), streamTokenHeader, ticket).StatusCode != http.StatusAccepted {
+		if r.do(http.MethodPost, "/stream", asked(t, query, nil, map[string]any{"operationId": fmt.Sprint(i)}), streamTokenHeader, ticket).StatusCode != http.StatusAccepted {
 			refused++
 		}
 	}
@@ -975,6 +980,48 @@ func TestSlowClients(t *testing.T) {
 	}
 	until(t, "the event stream is cut off", func() bool { return r.ends(kindSingle, endedSlow) == 1 })
 	r.nobody()
+}
+
+// TestEventsOverHTTP2 wants event streams over HTTP/2 to outlive the time that a client has to take a message, and one whose
+// client takes none to be cut off.
+func TestEventsOverHTTP2(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	const most = 500 * time.Millisecond
+	r := w.replicate(func(p *pace) { p.write, p.heartbeat = most, time.Hour })
+	server := httptest.NewUnstartedServer(r.handler)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	server.Client().Transport.(*http.Transport).HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: 16 << 10}
+	listen := func(query string, variables map[string]any) *stream {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, strings.NewReader(asked(t, query, variables, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range map[string]string{"Content-Type": "application/json", "Accept": "text/event-stream", "Authorization": r.as("ada")} {
+			request.Header.Set(name, value)
+		}
+		answer, err := server.Client().Do(request)
+		if err != nil || answer.ProtoMajor != 2 {
+			t.Fatal(answer, err)
+		}
+		t.Cleanup(func() { _ = answer.Body.Close() })
+		return &stream{t, answer.Body, bufio.NewReader(answer.Body)}
+	}
+	s := listen(`subscription($id: ID!) { orderChanged(id: $id) { order { events { message } } } }`, map[string]any{"id": w.ids["Order"].String()})
+	if _, err := s.event(); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	until(t, "nothing was said for longer than that", func() bool { return time.Since(begun) > 2*most })
+	w.note("after a while")
+	if text, err := s.event(); err != nil || !strings.Contains(text, "after a while") {
+		t.Errorf("%s %v", text, err)
+	}
+	listen(large(), nil)
+	until(t, "the one that takes nothing is cut off", func() bool { return r.ends(kindEvents, endedSlow) == 1 })
 }
 
 // TestNothingIsLeft lets many connections of all kinds come and go, in all ways, and wants as many goroutines as before.
