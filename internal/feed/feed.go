@@ -165,27 +165,32 @@ type Watch[K comparable] struct {
 func (f *Feed[K]) Watch(ctx context.Context, keys ...K) (*Watch[K], error) {
 	w := f.newWatch()
 	w.keys = keys
-	return w, f.begin(ctx, w, func() error {
-		w.add(keys)
-		return nil
-	})
+	return w, f.begin(ctx, w, func() { w.add(keys) })
 }
 
 // WatchAll begins to watch everything: from the position after on, or, if it is empty, from now on, which the first change
 // then tells. A position that the database has not reached is BadUserInput.
 func (f *Feed[K]) WatchAll(ctx context.Context, after Position) (*Watch[K], error) {
-	w := f.newWatch()
-	return w, f.begin(ctx, w, func() error {
+	w, ahead := f.newWatch(), false
+	err := f.begin(ctx, w, func() {
 		if after == "" {
 			w.greeting, w.done, w.upTo = true, f.position, f.position
-			return nil
+			return
 		}
-		if after.beyond(f.position) {
-			return fault.Input("the cursor is of another time: begin without one", "after")
-		}
+		ahead = after.beyond(f.position)
 		w.done, w.upTo, w.behind = after, after, true
-		return nil
 	})
+	if err != nil || !ahead {
+		return w, err
+	}
+	_, now, _, err := f.page(ctx, "") // another process may have asked the database later than this one
+	if err == nil && after.beyond(now) {
+		err = fault.Input("the cursor is of another time: begin without one", "after")
+	}
+	if err != nil {
+		w.Close()
+	}
+	return w, err
 }
 
 func (f *Feed[K]) newWatch() *Watch[K] {
@@ -193,7 +198,7 @@ func (f *Feed[K]) newWatch() *Watch[K] {
 }
 
 // begin lets the watch be told, once there is a position. The watch is closed if it fails.
-func (f *Feed[K]) begin(ctx context.Context, w *Watch[K], start func() error) error {
+func (f *Feed[K]) begin(ctx context.Context, w *Watch[K], start func()) error {
 	f.mu.Lock()
 	f.watches++
 	for f.position == "" {
@@ -211,7 +216,7 @@ func (f *Feed[K]) begin(ctx context.Context, w *Watch[K], start func() error) er
 		}
 		f.mu.Lock()
 	}
-	err := start()
+	start()
 	for _, key := range w.keys {
 		if f.byKey[key] == nil {
 			f.byKey[key] = map[*Watch[K]]struct{}{}
@@ -222,10 +227,7 @@ func (f *Feed[K]) begin(ctx context.Context, w *Watch[K], start func() error) er
 		f.all[w] = struct{}{}
 	}
 	f.mu.Unlock()
-	if err != nil {
-		w.Close()
-	}
-	return err
+	return nil
 }
 
 // Close ends the watch.

@@ -350,6 +350,24 @@ func TestCursorOfAnotherTime(t *testing.T) {
 	})
 }
 
+// TestCursorOfAnotherProcess goes on at a process that has asked the database before, with a position of one that asked later.
+func TestCursorOfAnotherProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newTable()
+		f := run(t, d)
+		defer all(t, f, "").Close() // so that there is a position
+		d.change(1)
+		other := all(t, run(t, d), "")
+		defer other.Close()
+		after := next(t, other).Position
+		d.change(2)
+		w := all(t, f, after)
+		defer w.Close()
+		for c := next(t, w); c.Key != 2; c = next(t, w) {
+		}
+	})
+}
+
 // TestChannel wants a channel to end with its context, and what feeds it to leave nothing behind.
 func TestChannel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
