@@ -281,7 +281,7 @@ func (w *Watch[K]) Next(ctx context.Context) (Change[K], error) {
 			return change, nil
 		}
 		if behind {
-			if err := w.catchUp(ctx); err != nil {
+			if err := w.catchUp(ctx); err != nil && ctx.Err() == nil {
 				w.feed.log.ErrorContext(ctx, "missed changes can not be read; trying again", "error", err)
 				select {
 				case <-time.After(retryAfter):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -364,6 +365,35 @@ func TestCursorOfAnotherProcess(t *testing.T) {
 		w := all(t, f, after)
 		defer w.Close()
 		for c := next(t, w); c.Key != 2; c = next(t, w) {
+		}
+	})
+}
+
+// TestLeavingIsNoTrouble wants nothing to be logged of a read that ends because its subscriber has gone.
+func TestLeavingIsNoTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newTable()
+		var log strings.Builder
+		ctx, leave := context.WithCancel(t.Context())
+		f := New(func(asking context.Context, since Position, limit int) ([]Row[int], Position, error) {
+			if since == "1:1:" {
+				leave()
+				return nil, "", asking.Err()
+			}
+			return d.read(asking, since, limit)
+		}, slog.New(slog.NewTextHandler(&log, nil)))
+		var done sync.WaitGroup
+		running, stop := context.WithCancel(t.Context())
+		done.Go(func() { _ = f.Run(running) })
+		w := all(t, f, "1:1:")
+		if _, err := w.Next(ctx); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		w.Close()
+		stop()
+		done.Wait()
+		if log.Len() > 0 {
+			t.Error(log.String())
 		}
 	})
 }
