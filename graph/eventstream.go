@@ -86,9 +86,14 @@ func (s eventStream) pump(ctx context.Context, w http.ResponseWriter, v *visit, 
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	w.Header().Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
-	write := func(text []byte) error {
-		deadline := time.Now().Add(s.Streams.pace.write)
+	hurry := func() (deadline time.Time) {
+		deadline = time.Now().Add(s.Streams.pace.write)
 		_ = control.SetWriteDeadline(deadline)
+		return deadline
+	}
+	defer hurry() // the end has to be written, too
+	write := func(text []byte) error {
+		deadline := hurry()
 		_, err := w.Write(text)
 		if err == nil {
 			err = control.Flush()

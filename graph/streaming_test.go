@@ -982,19 +982,19 @@ func TestSlowClients(t *testing.T) {
 	r.nobody()
 }
 
-// TestEventsOverHTTP2 wants event streams over HTTP/2 to outlive the time that a client has to take a message, and one whose
-// client takes none to be cut off.
-func TestEventsOverHTTP2(t *testing.T) {
+// TestSilence wants event streams to outlive the time that a client has to take a message, and to end properly after it; one
+// whose client takes nothing is cut off, over HTTP/2, too.
+func TestSilence(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2)
 	const most = 500 * time.Millisecond
 	r := w.replicate(func(p *pace) { p.write, p.heartbeat = most, time.Hour })
-	server := httptest.NewUnstartedServer(r.handler)
-	server.EnableHTTP2 = true
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	server.Client().Transport.(*http.Transport).HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: 16 << 10}
-	listen := func(query string, variables map[string]any) *stream {
+	second := httptest.NewUnstartedServer(r.handler)
+	second.EnableHTTP2 = true
+	second.StartTLS()
+	t.Cleanup(second.Close)
+	second.Client().Transport.(*http.Transport).HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: 16 << 10}
+	listen := func(server *httptest.Server, query string, variables map[string]any) *stream {
 		t.Helper()
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, strings.NewReader(asked(t, query, variables, nil)))
 		if err != nil {
@@ -1004,24 +1004,40 @@ func TestEventsOverHTTP2(t *testing.T) {
 			request.Header.Set(name, value)
 		}
 		answer, err := server.Client().Do(request)
-		if err != nil || answer.ProtoMajor != 2 {
+		if err != nil || (answer.ProtoMajor == 2) != (server == second) {
 			t.Fatal(answer, err)
 		}
 		t.Cleanup(func() { _ = answer.Body.Close() })
 		return &stream{t, answer.Body, bufio.NewReader(answer.Body)}
 	}
-	s := listen(`subscription($id: ID!) { orderChanged(id: $id) { order { events { message } } } }`, map[string]any{"id": w.ids["Order"].String()})
-	if _, err := s.event(); err != nil {
-		t.Fatal(err)
+	silence := func() {
+		begun := time.Now()
+		until(t, "nothing was said for longer than that", func() bool { return time.Since(begun) > 2*most })
 	}
-	begun := time.Now()
-	until(t, "nothing was said for longer than that", func() bool { return time.Since(begun) > 2*most })
+	var streams []*stream
+	for _, server := range []*httptest.Server{r.server, second} {
+		s := listen(server, `subscription($id: ID!) { orderChanged(id: $id) { order { events { message } } } }`, map[string]any{"id": w.ids["Order"].String()})
+		if _, err := s.event(); err != nil {
+			t.Fatal(err)
+		}
+		streams = append(streams, s)
+	}
+	silence()
 	w.note("after a while")
-	if text, err := s.event(); err != nil || !strings.Contains(text, "after a while") {
-		t.Errorf("%s %v", text, err)
+	for _, s := range streams {
+		if text, err := s.event(); err != nil || !strings.Contains(text, "after a while") {
+			t.Errorf("%s %v", text, err)
+		}
 	}
-	listen(large(), nil)
+	listen(second, large(), nil)
 	until(t, "the one that takes nothing is cut off", func() bool { return r.ends(kindEvents, endedSlow) == 1 })
+	silence()
+	r.streams.End(t.Context())
+	for _, s := range streams {
+		if text, err := s.event(); !errors.Is(err, io.EOF) || text != "" {
+			t.Errorf("at the end %q, %v", text, err)
+		}
+	}
 }
 
 // TestNothingIsLeft lets many connections of all kinds come and go, in all ways, and wants as many goroutines as before.
