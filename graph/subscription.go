@@ -230,7 +230,7 @@ func (s subscriptions) event(
 	if ctx, err = s.as(ctx, v); err != nil {
 		return nil, false, err
 	}
-	ctx = loader.With(graphql.WithResponseContext(ctx, presentError, recovered), s.loaders)
+	ctx = loader.With(graphql.WithResponseContext(postgres.WithBudget(ctx, s.Limits.Statements), presentError, recovered), s.loaders)
 	if p.wanted != nil {
 		ctx = postgres.WithWanted(ctx, p.wanted)
 	}

@@ -700,6 +700,24 @@ func TestStatementsOfEvents(t *testing.T) {
 	}
 }
 
+// TestBudgetOfEvents wants an event to have as many statements as a query, and the next one to have them again.
+func TestBudgetOfEvents(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.options.Limits.Statements = 1
+	l := w.replicate(nil).connect("ada")
+	l.subscribe("few", `subscription($id: ID!) { orderChanged(id: $id) { order { number } } }`, map[string]any{"id": w.ids["Order"].String()})
+	l.subscribe("many", `subscription($id: ID!) { orderChanged(id: $id) { order { lines { title } } } }`, map[string]any{"id": w.ids["Order"].String()})
+	for range 2 {
+		for range 2 {
+			if m := l.hear(); m.Type != "next" || strings.Contains(string(m.Payload), "more than 1 SQL statements") != (m.ID == "many") {
+				t.Errorf("%s %s %s", m.ID, m.Type, m.Payload)
+			}
+		}
+		w.note("again")
+	}
+}
+
 // told tells what is written.
 type told struct {
 	*httptest.ResponseRecorder
