@@ -62,9 +62,14 @@ func (s subscriptions) errTooManyOperations() error {
 // subscription goes on from there if it has a variable for it.
 func (s subscriptions) run(
 	ctx context.Context, executor graphql.GraphExecutor, v *visit, params *graphql.RawParams, after string, send func(news) error,
-) gqlerror.List {
+) (errs gqlerror.List) {
 	ctx, cancel := context.WithCancel(graphql.StartOperationTrace(ctx))
 	defer cancel()
+	defer func() {
+		if p := recover(); p != nil { // nobody else would, in a goroutine of ours
+			errs = gqlerror.List{presentError(ctx, recovered(ctx, p))}
+		}
+	}()
 	first, done := context.WithTimeout(ctx, s.Timeout)
 	defer done()
 	viewed, err := s.as(first, v)

@@ -19,6 +19,7 @@ import (
 	"github.com/coder/websocket"
 
 	"emporium/internal/auth"
+	"emporium/internal/cache"
 	"emporium/internal/id"
 	"emporium/internal/order"
 	"emporium/internal/postgres"
@@ -716,6 +717,28 @@ func TestBudgetOfEvents(t *testing.T) {
 		}
 		w.note("again")
 	}
+}
+
+// TestPanicsOverStreams wants a panic to end the operation alone, with an error.
+func TestPanicsOverStreams(t *testing.T) {
+	t.Parallel()
+	k := newKeeping(t, 1)
+	k.options.watch.answered = func(context.Context, cache.Level, string) { panic("at the disco") }
+	r := k.replicate(nil)
+	l := r.connect("")
+	l.subscribe("1", `{ categories { name } }`, nil)
+	if m := l.hear(); m.ID != "1" || m.Type != "error" || !strings.Contains(string(m.Payload), "INTERNAL") {
+		t.Errorf("%+v %s", m, m.Payload)
+	}
+	l.subscribe("1", stockChanged, k.variant())
+	if m := l.hear(); m.Type != "next" {
+		t.Errorf("%+v %s", m, m.Payload)
+	}
+	s := r.listen("", `{ categories { name } }`, nil)
+	if text, err := s.event(); err != nil || !strings.Contains(text, "INTERNAL") {
+		t.Errorf("%s %v", text, err)
+	}
+	s.expect("event: complete\ndata:\n")
 }
 
 // told tells what is written.
