@@ -22,6 +22,9 @@ import (
 	"emporium/internal/fault"
 )
 
+// longestOwn is what the scalars for texts that have bounds of their own take at most, in bytes.
+const longestOwn = 2048
+
 // maxViolations is how many violations of an operation are told one by one.
 const maxViolations = 5
 
@@ -376,7 +379,12 @@ func (w *walk) text(b *bounds, v any) {
 		return
 	}
 	length := 0
-	if b.minLength > 0 || len(text) > b.maxLength {
+	switch {
+	case b.maxLength == math.MaxInt && len(text) > longestOwn: // which its scalar refuses
+		return
+	case len(text)/utf8.UTFMax > b.maxLength: // however long it takes to count them
+		length = len(text)
+	case b.minLength > 0 || len(text) > b.maxLength:
 		length = utf8.RuneCountInString(text)
 	}
 	switch {

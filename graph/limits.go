@@ -36,11 +36,13 @@ func DefaultLimits() Limits {
 }
 
 const (
-	maxPlanned = 20_000 // fields, with fragments written out: what a plan has to be made of
-	maxErrors  = 50     // in an answer
-	maxInvalid = 5      // errors of a document
-	maxSame    = 200    // fields of one name in a document: validation compares each with each
-	longName   = 200    // characters; whoever writes errors compares names with others
+	maxPlanned = 20_000  // fields, with fragments written out: what a plan has to be made of
+	maxErrors  = 50      // in an answer
+	maxInvalid = 5       // errors of a document
+	maxSame    = 200     // fields of one name in a document: validation compares each with each
+	maxPairs   = 250_000 // of fields of one name, and of spreads, that it compares; see measurer.pairs
+	maxValues  = 10_000  // of JSON in a request, one in another: reading them takes longer than refusing them
+	longName   = 200     // characters; whoever writes errors compares names with others
 )
 
 // limiter refuses operations that ask for too much before anything of it is done.
@@ -78,11 +80,11 @@ func (l limiter) MutateOperationParameters(ctx context.Context, params *graphql.
 
 // shape refuses a document by its form. It need not be valid: fragments may be missing, or go round in circles.
 func (l Limits) shape(document *ast.QueryDocument) *gqlerror.Error {
-	m := measurer{document: document, fragments: map[string]reach{}, aliases: map[string]int{}, same: map[string]int{}}
+	m := measurer{document: document, fragments: map[string]reach{}, aliases: map[string]int{}, same: map[string]repeated{}}
 	for _, f := range document.Fragments {
 		m.name(f.Name, f.TypeCondition)
 		m.directed(f.Directives)
-		m.count(f.SelectionSet)
+		m.count(f.SelectionSet, 1)
 	}
 	for _, op := range document.Operations {
 		m.name(op.Name)
@@ -91,7 +93,7 @@ func (l Limits) shape(document *ast.QueryDocument) *gqlerror.Error {
 			m.name(v.Variable, v.Type.Name())
 			m.directed(v.Directives)
 		}
-		m.count(op.SelectionSet)
+		m.count(op.SelectionSet, 1)
 		of := m.of(op.SelectionSet)
 		roots := l.RootFields
 		if op.Operation == ast.Mutation {
@@ -109,10 +111,13 @@ func (l Limits) shape(document *ast.QueryDocument) *gqlerror.Error {
 	if m.aliased > l.Aliases {
 		return exceeded("aliases", l.Aliases)
 	}
-	for name, n := range m.same {
-		if n > maxSame {
+	for name, r := range m.same {
+		if r.n > maxSame {
 			return exceeded("fields with the name `"+name[:min(len(name), longName)]+"`", maxSame)
 		}
+	}
+	if m.pairs() > maxPairs {
+		return refused("the document has too many fields of the same names, or too many inline fragments in one another")
 	}
 	for name, n := range m.aliases {
 		if n > l.SameField {
@@ -151,8 +156,29 @@ type measurer struct {
 	aliased    int
 	aliases    map[string]int // by name of the field
 	directives int
-	same       map[string]int // fields, by the name in the answer
-	long       bool           // there is a long name
+	same       map[string]repeated // fields, by the name in the answer
+	spreads    repeated
+	long       bool // there is a long name
+}
+
+// repeated counts what validation compares with each other.
+type repeated struct {
+	n      int
+	levels int // of inline fragments around each, at any distance, and one more: a comparison is made again at each
+}
+
+func (r *repeated) add(levels int) {
+	r.n++
+	r.levels += levels
+}
+
+// pairs is twice the number of comparisons that validation makes at most.
+func (m *measurer) pairs() int {
+	sum := m.spreads.n * m.spreads.levels
+	for _, r := range m.same {
+		sum += r.n * r.levels
+	}
+	return sum
 }
 
 func (m *measurer) name(names ...string) {
@@ -186,25 +212,28 @@ func (m *measurer) value(v *ast.Value) {
 	}
 }
 
-// count counts what stands in a selection.
-func (m *measurer) count(set ast.SelectionSet) {
+// count counts what stands in a selection, with one level more than there are inline fragments around it.
+func (m *measurer) count(set ast.SelectionSet, levels int) {
 	for _, s := range set {
 		switch s := s.(type) {
 		case *ast.Field:
 			m.name(s.Name, s.Alias)
-			m.same[s.Alias]++
+			same := m.same[s.Alias]
+			same.add(levels)
+			m.same[s.Alias] = same
 			m.given(s.Arguments)
 			m.directed(s.Directives)
 			if s.Alias != s.Name {
 				m.aliased++
 				m.aliases[s.Name]++
 			}
-			m.count(s.SelectionSet)
+			m.count(s.SelectionSet, levels) // they are compared whenever what they are below is
 		case *ast.InlineFragment:
 			m.name(s.TypeCondition)
 			m.directed(s.Directives)
-			m.count(s.SelectionSet)
+			m.count(s.SelectionSet, levels+1)
 		case *ast.FragmentSpread:
+			m.spreads.add(levels)
 			m.name(s.Name)
 			m.directed(s.Directives)
 		}

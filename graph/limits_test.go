@@ -91,6 +91,9 @@ func TestLimits(t *testing.T) {
 	w.data("admin", `{ viewer { `+repeat(5, `a#: id b#: name c#: email `)+repeat(20, `... @include(if: true) { id } `)+`} }`, nil)
 	w.data("admin", `{ viewer { orders(first: 1) { nodes { lines { variant { product { category { parent { parent { id } } } } } } } } } }`, nil)
 
+	w.data("admin", `{ viewer { ... { ... { ... { id name email } } } `+repeat(3, `...F# `)+`} } `+repeat(3, `fragment F# on User { id ... { ... { name ...G# } } } fragment G# on User { email } `), nil)
+	w.data("admin", `query($ids: [ID!]!) { nodes(ids: $ids) { id } }`, map[string]any{"ids": slices.Repeat([]string{w.ids["User"].String()}, 100), "unused": make([]int, maxValues-105)})
+
 	many := w.ask("admin", `{ viewer { `+repeat(30, `x# `)+`} }`, nil)
 	if n := len(many.codes()); n != maxInvalid {
 		t.Errorf("%d errors of a document with 30: %s", n, many.body)

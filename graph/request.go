@@ -109,6 +109,11 @@ func (q requests) params(ctx context.Context, w http.ResponseWriter, r *http.Req
 	ok := false
 	if r.Method == http.MethodPost {
 		if x.params, ok = decodeParams(x.raw); !ok {
+			if crowded(x.raw) {
+				q.refuse(w, r, x.form.status(http.StatusUnprocessableEntity),
+					fault.Newf(fault.BadUserInput, "the request holds more than %d values", maxValues))
+				return false
+			}
 			// The cause is not wrapped: it may quote what was sent.
 			status := http.StatusBadRequest
 			if json.Valid(x.raw) {

@@ -19,6 +19,9 @@ import (
 // decodeParams reads the body of a request: one JSON object with a query, or the ID of one that is kept or trusted, in documentId or
 // in one of the members that Relay's clients are told to use. Numbers keep all their digits.
 func decodeParams(body []byte) (*graphql.RawParams, bool) {
+	if crowded(body) {
+		return nil, false
+	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
 	params := &graphql.RawParams{}
@@ -42,6 +45,24 @@ func decodeParams(body []byte) (*graphql.RawParams, bool) {
 	}
 	_, err := d.Token()
 	return params, err == io.EOF
+}
+
+// crowded reports whether JSON holds more values than are read, by the commas between them.
+func crowded(body []byte) bool {
+	commas, inText := 0, false
+	for i := 0; i < len(body); i++ {
+		switch body[i] {
+		case '"':
+			inText = !inText
+		case '\\':
+			i++ // which stands in texts alone
+		case ',':
+			if !inText {
+				commas++
+			}
+		}
+	}
+	return commas >= maxValues
 }
 
 // post runs a request that has been let through. Unlike gqlgen's own transport it writes the data as the executor

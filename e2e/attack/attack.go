@@ -39,6 +39,12 @@ func All() []Request {
 		}
 		return b.String()
 	}
+	nested := func(levels int, inside string) string {
+		return `{ categories ` + strings.Repeat("{ ... ", levels) + `{ ` + inside + `}` + strings.Repeat(" }", levels) + ` } `
+	}
+	creation := func(declared, input string) string {
+		return `mutation(` + declared + `) { productCreate(input: ` + input + `) { userErrors { message } } }`
+	}
 	const room = MostBody - 200
 	return []Request{
 		{"alias overloading", sent(`{ `+numbered(100, "a#: categories { name } ")+`}`, nil), "more than"},
@@ -54,6 +60,11 @@ func All() []Request {
 		{"fragments at the limit", sent(`{ viewer { `+numbered(11, "...F# ")+`} } `+numbered(11, "fragment F# on User { "+fill("id ", 18*3)+fill("name ", 18*5)+fill("email ", 18*6)+fill("roles ", 18*6)+"} "), nil), ""},
 		{"inline fragments that overlap", sent(`{ viewer { `+fill("... { id } ", 230*11)+`} }`, nil), ""},
 		{"inline fragments with objects", sent(`{ viewer { `+fill("... { defaultShippingAddress { id } } ", 165*37)+`} }`, nil), ""},
+		{"fields in inline fragments in one another", sent(nested(90, fill("id ", 195*3)+fill("name ", 195*5)+fill("slug ", 195*5)+fill("description ", 195*12)), nil), "inline fragments in one another"},
+		{"objects in inline fragments in one another", sent(nested(110, fill("parent { id } ", 190*14)), nil), "inline fragments in one another"},
+		{"fields below inline fragments in one another", sent(nested(100, fill("parent { "+fill("id ", 9*3)+fill("name ", 9*5)+"} ", 20*82)), nil), "inline fragments in one another"},
+		{"spreads in inline fragments in one another", sent(nested(100, fill("...A ...B ...C ...D ", 95*20))+`fragment A on Category { id } fragment B on Category { id } fragment C on Category { id } fragment D on Category { id }`, nil), "inline fragments in one another"},
+		{"fields as often as may be", sent(nested(0, fill("id ", 195*3)+fill("name ", 195*5)+fill("slug ", 195*5)+fill("description ", 195*12)+fill("position ", 195*9)), nil), ""},
 		{"circular fragments", sent(`{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }`, nil), "Cannot spread"},
 		{"fragments spread at two places", sent(`{ ...F0 } `+numbered(100, "fragment F# on Query { ...G# ...G# } fragment G# on Query { ...F# } "), nil), ""},
 		{"deep recursion", sent(fill("{ viewer ", 5_000), nil), ""},
@@ -65,9 +76,16 @@ func All() []Request {
 		{"objects in JSON", fill(`{"a":`, room), "not a JSON object"},
 		{"variables in variables", `{"query":"{ categories { name } }","variables":` + fill(`{"a":`, room/2-100) + `1` + strings.Repeat("}", (room/2-100)/5) + `}`, ""},
 		{"many variables", sent(`query(`+numbered(200, "$v#: Int ")+`) { categories { name } }`, nil), ""},
-		{"many members", `{"query":"{ categories { name } }","variables":{` + numbered(20_000, `"a#":1,`) + `"b":1}}`, ""},
-		{"one member, often", `{"query":"{ categories { name } }","variables":{` + fill(`"a":1,`, room-200) + `"b":1}}`, ""},
-		{"many identifiers", sent(`query($ids: [ID!]!) { nodes(ids: $ids) { id } }`, map[string]any{"ids": slices.Repeat([]string{"AAAA"}, 30_000)}), "could cost 30000"},
+		{"many members", `{"query":"{ categories { name } }","variables":{` + numbered(9_990, `"a#":1,`) + `"b":1}}`, ""},
+		{"more members", `{"query":"{ categories { name } }","variables":{` + numbered(20_000, `"a#":1,`) + `"b":1}}`, "more than 10000 values"},
+		{"one member, often", `{"query":"{ categories { name } }","variables":{` + fill(`"a":1,`, room-200) + `"b":1}}`, "more than 10000 values"},
+		{"many identifiers", sent(`query($ids: [ID!]!) { nodes(ids: $ids) { id } }`, map[string]any{"ids": slices.Repeat([]string{"AAAA"}, 30_000)}), "more than 10000 values"},
+		{"numbers for identifiers", `{"query":"query($ids: [ID!]!) { nodes(ids: $ids) { id } }","variables":{"ids":[` + fill("1,", room-200) + `1]}}`, "more than 10000 values"},
+		{"objects in a shorter list", sent(creation("$i: ProductCreateInput!", "$i"), map[string]any{"i": map[string]any{"title": "a", "media": slices.Repeat([]any{map[string]any{"url": 0}}, 9_990)}}), "more than 500 items"},
+		{"objects in a list", sent(creation("$i: ProductCreateInput!", "$i"), map[string]any{"i": map[string]any{"title": "a", "media": slices.Repeat([]any{map[string]any{"url": 0}}, 26_000)}}), "more than 10000 values"},
+		{"metadata of small objects", `{"query":"mutation($j: JSON) { ` + numbered(3, `a#: productCreate(input: {title: \"a\", metadata: $j}) { userErrors { message } } `) + `}","variables":{"j":{"a":[` + fill(`{"":0},`, room-400) + `0]}}}`, "more than 10000 values"},
+		{"a long text at many places", sent(creation("$t: String", `{title: "a", media: [`+fill("{url: 1, alt: $t} ", 125*18)+`]}`), map[string]any{"t": fill("ä", 200_000)}), "more than 5000 characters"},
+		{"a long address at many places", sent(creation("$u: URL!", `{title: "a", media: [`+fill("{url: $u} ", 170*10)+`]}`), map[string]any{"u": fill("ä", 200_000)}), ""},
 		{"a long text", sent(`query($q: String) { products(first: 1, query: $q) { totalCount } }`, map[string]any{"q": fill("ä", room/2)}), "more than 500 characters"},
 		{"a long text in the document", sent(`{ products(first: 1, query: "`+fill("a", room/2)+`") { totalCount } }`, nil), "more than 500 characters"},
 		{"a block of lines", sent(`{ products(first: 1, query: """`+fill("\n ", room/4)+`""") { totalCount } }`, nil), ""},
