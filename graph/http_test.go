@@ -62,6 +62,18 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	}
 }
 
+// TestNothingOfTooMuchIsRead refuses a body by the length that it is said to have.
+func TestNothingOfTooMuchIsRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	body := strings.NewReader(strings.Repeat("x", 300<<10))
+	r := httptest.NewRequest(http.MethodPost, "/graphql", body)
+	r.Header.Set("Content-Type", "application/json")
+	if a := w.send(r); a.status != http.StatusRequestEntityTooLarge || body.Len() < 300<<10 {
+		t.Errorf("%d, and %d bytes are left", a.status, body.Len())
+	}
+}
+
 // wide is a small document of 9 to the power of 5 fields, which asks for nothing that there is.
 func wide() string {
 	document := `{ category(slug: "nope") { ...F0 } }`

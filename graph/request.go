@@ -90,18 +90,25 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64, into *bytes.Bu
 		}
 	}
 	body := io.Reader(r.Body)
-	if r.ContentLength < 0 || r.ContentLength > most {
+	switch {
+	case r.ContentLength > most: // nothing of it is read
+		return http.StatusRequestEntityTooLarge, errTooLarge(most)
+	case r.ContentLength < 0:
 		body = http.MaxBytesReader(w, r.Body, most)
 	}
 	var tooLarge *http.MaxBytesError
 	switch _, err := into.ReadFrom(body); {
 	case errors.As(err, &tooLarge):
-		return http.StatusRequestEntityTooLarge, fault.Newf(fault.BadUserInput, "the request is larger than %d bytes", most)
+		return http.StatusRequestEntityTooLarge, errTooLarge(most)
 	case err != nil:
 		return http.StatusBadRequest, fault.Wrap(fault.BadUserInput, err, "the request could not be read")
 	default:
 		return 0, nil
 	}
+}
+
+func errTooLarge(most int64) error {
+	return fault.Newf(fault.BadUserInput, "the request is larger than %d bytes", most)
 }
 
 // params decodes what is asked, or refuses it.
