@@ -86,7 +86,7 @@ func parameter(list string) (quality int, ok bool) {
 		switch {
 		case strings.EqualFold(name, "q"):
 			q, err := strconv.ParseFloat(value, 64)
-			if err != nil || q < 0 || q > 1 {
+			if err != nil || !(q >= 0 && q <= 1) { // nor NaN
 				return 0, false
 			}
 			quality = int(q*1000 + 0.5)

@@ -33,6 +33,7 @@ func TestAccept(t *testing.T) { // allocations can not be counted in parallel
 		{[]string{""}, accepted{noMedia, false}},
 		{[]string{"application/json;charset=iso-8859-1"}, accepted{noMedia, false}},
 		{[]string{"application/json;q=much"}, accepted{noMedia, false}},
+		{[]string{"application/json;q=NaN"}, accepted{noMedia, false}},
 		{[]string{"text/event-stream"}, accepted{noMedia, true}},
 		{[]string{"text/event-stream, " + response}, accepted{graphqlJSON, true}},
 		{[]string{"text/event-stream;q=0, application/json"}, accepted{plainJSON, false}},
