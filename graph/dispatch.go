@@ -69,7 +69,7 @@ func payer(ctx context.Context) (kind, key string) {
 	if actor := auth.Peek(ctx); actor.SignedIn() {
 		return auth.ThrottleViewerPoints, actor.ID.String()
 	}
-	return auth.ThrottleAddressPoints, telemetry.RequestFrom(ctx).ClientAddress
+	return auth.ThrottleAddressPoints, auth.Network(telemetry.RequestFrom(ctx).ClientAddress)
 }
 
 // throttled answers an operation that is not let in.

@@ -43,7 +43,7 @@ type pace struct {
 // most bounds what is open at once.
 type most struct {
 	streams    int // each has a connection
-	address    int // streams from one address: many people may share one
+	address    int // streams from one address, of IPv6 from one /64: many people may share one
 	viewer     int // streams of one viewer
 	operations int // of a stream
 }
@@ -103,7 +103,7 @@ type visit struct {
 // enter counts a stream of the address and viewer of a context, until it leaves. The context that it returns is the
 // stream's, which ends when it leaves or is cut off.
 func (s *Streams) enter(ctx context.Context, kind string, metrics *telemetry.Metrics) (context.Context, *visit, error) {
-	v := &visit{streams: s, metrics: metrics, kind: kind, address: telemetry.RequestFrom(ctx).ClientAddress, viewer: auth.Peek(ctx).ID}
+	v := &visit{streams: s, metrics: metrics, kind: kind, address: auth.Network(telemetry.RequestFrom(ctx).ClientAddress), viewer: auth.Peek(ctx).ID}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

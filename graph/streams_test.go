@@ -32,6 +32,22 @@ func metricsOf(m *telemetry.Metrics) string {
 	return strings.Join(lines, "")
 }
 
+// TestStreamsOfANetwork counts the addresses of one /64 as one: whoever has one has all.
+func TestStreamsOfANetwork(t *testing.T) {
+	t.Parallel()
+	s := NewStreams()
+	s.most.address = 1
+	for _, c := range []struct {
+		address string
+		want    error
+	}{{"2001:db8::1", nil}, {"2001:db8::2", errTooMany}, {"2001:db8:0:1::1", nil}, {"192.0.2.1", nil}, {"192.0.2.2", nil}} {
+		ctx := telemetry.WithRequest(t.Context(), telemetry.Request{ClientAddress: c.address})
+		if _, _, err := s.enter(ctx, kindEvents, telemetry.NewMetrics()); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.address, err, c.want)
+		}
+	}
+}
+
 // TestStreamsAreBounded enters as people at addresses, and leaves.
 func TestStreamsAreBounded(t *testing.T) {
 	t.Parallel()

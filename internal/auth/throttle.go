@@ -224,7 +224,7 @@ func (t *Throttle) remote(ctx context.Context, call func(context.Context) (int64
 // name is what stands in Redis for a key.
 func (t *Throttle) name(kind, key string) string {
 	if kind == ThrottleAddress || kind == ThrottleAddressPoints {
-		key = network(key)
+		key = Network(key)
 	}
 	mac := hmac.New(sha256.New, t.secret)
 	mac.Write(binary.BigEndian.AppendUint32(nil, uint32(len(kind))))
@@ -233,8 +233,8 @@ func (t *Throttle) name(kind, key string) string {
 	return "emporium:throttle:" + kind + ":" + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// network returns what an address counts by: an IPv4 address, the /64 of an IPv6 one, or the text if it is neither.
-func network(address string) string {
+// Network returns what an address counts by: an IPv4 address, the /64 of an IPv6 one, or the text if it is neither.
+func Network(address string) string {
 	ip, err := netip.ParseAddr(address)
 	if err != nil {
 		ap, err := netip.ParseAddrPort(address)

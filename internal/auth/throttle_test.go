@@ -347,7 +347,7 @@ func TestThrottleNetworks(t *testing.T) {
 		"2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "[2001:db8:1:2::1]:443": "2001:db8:1:2::/64", "2001:DB8:1:2::": "2001:db8:1:2::/64",
 		"2001:db8:1:3::1": "2001:db8:1:3::/64", "fe80::1%eth0": "fe80::/64", "": "", "unix": "unix",
 	} {
-		if got := network(in); got != want {
+		if got := Network(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
