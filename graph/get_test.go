@@ -157,3 +157,21 @@ func TestDocumentsByTheirDigest(t *testing.T) {
 		t.Errorf("a mutation by GET was done: %s", a.body)
 	}
 }
+
+// TestALostDocumentIsKeptAgain loses a document while its answer is still there: a client that sends it once more can ask by its digest.
+func TestALostDocumentIsKeptAgain(t *testing.T) {
+	t.Parallel()
+	k := newKeeping(t, 1)
+	digest := k.keepDocument(k.titles())
+	k.keepDocument(k.titles()) // its answer is there from now on
+	for n := range keptDocuments {
+		k.keepDocument(fmt.Sprintf("{ categories { name } } #%d", n))
+	}
+	if a := k.getKept("", digest, "", ""); !strings.Contains(a.body, "PERSISTED_QUERY_NOT_FOUND") {
+		t.Fatalf("the document is not lost: %d %s", a.status, a.body)
+	}
+	k.keepDocument(k.titles())
+	if a := k.getKept("", digest, "", ""); !strings.Contains(a.body, `"title"`) {
+		t.Errorf("after it was sent again: %d %s", a.status, a.body)
+	}
+}

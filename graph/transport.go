@@ -157,7 +157,8 @@ func (p post) query(w http.ResponseWriter, r *http.Request, x *exchange, exec gr
 		x.send(found.Value.response, found.Value.begun, found.Value.body)
 		return
 	}
-	if !explains && !x.untrusted { // or the front would answer those who may ask, too, without looking at who they are
+	// Or the front would answer without looking at who asks, or without keeping a document again that was lost.
+	if keeps := x.persisted != nil && x.persisted.keep; !explains && !x.untrusted && !keeps {
 		p.front.named(x, op, digest, plan)
 	}
 	if x.exempt { // a cache on the way would give it to those who may not ask
