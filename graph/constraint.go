@@ -18,8 +18,8 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
-	"emporium/graph/scalar"
 	"emporium/internal/fault"
+	"emporium/internal/intake"
 )
 
 // longestOwn is what the scalars for texts that have bounds of their own take at most, in bytes.
@@ -400,7 +400,7 @@ func (w *walk) text(b *bounds, v any) {
 }
 
 func (w *walk) characters(text string) {
-	if err := scalar.CheckText(text); err != nil {
+	if err := intake.CheckText(text); err != nil {
 		w.report(err.Error())
 	}
 }
@@ -418,7 +418,7 @@ func (w *walk) json(v any) {
 		}
 	case map[string]any:
 		for _, name := range slices.Sorted(maps.Keys(v)) {
-			if err := scalar.CheckText(name); err != nil { // such a name does not belong into an answer
+			if err := intake.CheckText(name); err != nil { // such a name does not belong into an answer
 				w.report("the name of a member: " + err.Error())
 				continue
 			}

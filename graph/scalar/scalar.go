@@ -6,19 +6,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/url"
 	"regexp"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/99designs/gqlgen/graphql"
-	"golang.org/x/text/unicode/norm"
 
 	"emporium/graph/exec"
 	"emporium/internal/fault"
 	"emporium/internal/id"
+	"emporium/internal/intake"
 	"emporium/internal/seal"
 )
 
@@ -29,29 +26,10 @@ type Node interface{ GlobalID() id.ID }
 func MarshalString(text string) graphql.Marshaler { return graphql.MarshalString(text) }
 
 // UnmarshalString reads a text and brings it into Unicode normalisation form C, so that what looks the same is the same. What
-// may be in it is for [CheckText].
+// may be in it is for [intake.CheckText].
 func UnmarshalString(v any) (string, error) {
 	text, err := graphql.UnmarshalString(v)
-	return norm.NFC.String(text), err
-}
-
-// CheckText refuses a text with what no text may have. The text is not repeated in the error.
-func CheckText(text string) error {
-	for _, r := range text { // what is not UTF-8 is U+FFFD
-		switch {
-		case r >= ' ' && r < 0x7f, r == '\t', r == '\n', r == '\r':
-		case unicode.IsControl(r):
-			return fault.New(fault.BadUserInput, "a text has no control characters other than tab, line feed and carriage return")
-		case r == utf8.RuneError:
-			return fault.New(fault.BadUserInput, "a text is Unicode, without U+FFFD in place of what was not")
-		case r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
-			// A name with one of them can make what stands beside it read as something else.
-			return fault.New(fault.BadUserInput, "a text has no marks that turn the direction of writing (U+202A to U+202E, U+2066 to U+2069)")
-		case r&0xfffe == 0xfffe, r >= 0xfdd0 && r <= 0xfdef:
-			return fault.New(fault.BadUserInput, "a text has no code points that are no characters")
-		}
-	}
-	return nil
+	return intake.Normalize(text), err
 }
 
 // MarshalDateTime writes an instant in UTC as RFC 3339, with as many decimals of a second as are needed.
@@ -92,12 +70,8 @@ func UnmarshalURL(v any) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	u, err := url.Parse(text)
-	web := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil
-	local := err == nil && u.Scheme == "" && u.Host == "" && strings.HasPrefix(u.Path, "/") && !strings.HasPrefix(text, "//")
-	// Browsers take a backslash for a slash, so that /\host would lead away.
-	if !web && !local || len(text) > 2048 || strings.Contains(text, `\`) {
-		return "", fault.Newf(fault.BadUserInput, "%.80q is not an http or https address, nor a path that starts with /", text)
+	if err := intake.CheckURL(text); err != nil {
+		return "", err
 	}
 	return text, nil
 }
@@ -171,41 +145,11 @@ func UnmarshalJSON(v any) (map[string]any, error) {
 	if !ok {
 		return nil, fault.Newf(fault.BadUserInput, "metadata is a JSON object, not %T", v)
 	}
-	normalized, err := normalize(object)
+	normalized, err := intake.JSON(object)
 	if err != nil {
 		return nil, err
 	}
 	return normalized.(map[string]any), nil
-}
-
-// normalize returns a JSON value with its texts in normalisation form C; the value itself is not changed.
-func normalize(v any) (_ any, err error) {
-	switch v := v.(type) {
-	case string:
-		return norm.NFC.String(v), nil
-	case []any:
-		list := make([]any, len(v))
-		for i := range v {
-			if list[i], err = normalize(v[i]); err != nil {
-				return nil, err
-			}
-		}
-		return list, nil
-	case map[string]any:
-		object := make(map[string]any, len(v))
-		for name, member := range v {
-			name = norm.NFC.String(name)
-			if _, twice := object[name]; twice {
-				return nil, fault.New(fault.BadUserInput, "two members of a JSON object have the same name in normalisation form C")
-			}
-			if object[name], err = normalize(member); err != nil {
-				return nil, err
-			}
-		}
-		return object, nil
-	default:
-		return v, nil
-	}
 }
 
 func str(scalar string, v any) (string, error) {
@@ -213,7 +157,7 @@ func str(scalar string, v any) (string, error) {
 	if !ok {
 		return "", fault.New(fault.BadUserInput, "a value of type "+scalar+" is a string, not "+kind(v))
 	}
-	return norm.NFC.String(text), nil
+	return intake.Normalize(text), nil
 }
 
 func kind(v any) string {

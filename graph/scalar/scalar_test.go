@@ -17,6 +17,7 @@ import (
 	"emporium/graph/scalar"
 	"emporium/internal/fault"
 	"emporium/internal/id"
+	"emporium/internal/intake"
 	"emporium/internal/money"
 )
 
@@ -243,13 +244,13 @@ func FuzzText(f *testing.F) {
 			return unicode.Is(unicode.Cc, r) && !strings.ContainsRune("\t\n\r", r) || r == '\ufffd' || unicode.Is(unicode.Noncharacter_Code_Point, r) ||
 				unicode.Is(unicode.Bidi_Control, r) && r != '\u061c' && r != '\u200e' && r != '\u200f'
 		})
-		if err := scalar.CheckText(text); (err != nil) != bad {
+		if err := intake.CheckText(text); (err != nil) != bad {
 			t.Fatalf("%q: %v", text, err)
 		} else if bad {
 			return
 		}
 		got, err := scalar.UnmarshalString(text)
-		if err != nil || !norm.NFC.IsNormalString(got) || scalar.CheckText(got) != nil {
+		if err != nil || !norm.NFC.IsNormalString(got) || intake.CheckText(got) != nil {
 			t.Fatalf("%q became %q, %v", text, got, err)
 		}
 		if again, _ := scalar.UnmarshalString(got); again != got {
@@ -311,7 +312,7 @@ func FuzzScalars(f *testing.F) {
 				}
 				continue
 			}
-			if scalar.CheckText(text) != nil { // which has refused it by then
+			if intake.CheckText(text) != nil { // which has refused it by then
 				continue
 			}
 			var again string
