@@ -8,6 +8,8 @@ import (
 	"github.com/microcosm-cc/bluemonday"
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
+
+	"emporium/internal/intake"
 )
 
 // policy lets text be structured and linked. There are no pictures, films, styles, forms or scripts in it: pictures are
@@ -41,12 +43,14 @@ var breaks = map[atom.Atom]bool{
 var quotes = strings.NewReplacer("&#34;", `"`, "&#39;", "'")
 
 // Clean returns HTML from somebody else without what is dangerous (scripts, styles, forms, anything loaded from
-// elsewhere), and the plain text of it: a line for each block, entities decoded, runs of spaces as one. What Clean has
-// returned it returns unchanged. It is safe for concurrent use.
+// elsewhere), and the plain text of it: a line for each block, entities decoded, runs of spaces as one. Both are what package
+// intake lets a text be, which is looked at here because entities can stand for anything. What Clean has returned it returns
+// unchanged. It is safe for concurrent use.
 func Clean(raw string) (markup, text string) {
 	for range 5 {
+		raw = intake.Normalize(intake.Strip(raw)) // before cleaning: it can end a tag elsewhere
 		if markup, text = clean(raw); markup == raw {
-			return markup, text
+			return markup, intake.Normalize(text)
 		}
 		raw = markup
 	}

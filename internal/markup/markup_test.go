@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"emporium/internal/intake"
 	"emporium/internal/markup"
 )
 
@@ -24,6 +25,12 @@ func TestClean(t *testing.T) {
 		{"<script", "", ""},
 		{`<a href='/?a="b"&c'>"a"`, `<a href="/?a=&#34;b&#34;&amp;c" rel="nofollow">"a"`, `"a"`},
 		{"&amp;#39;&lt;script&gt;", "&amp;#39;&lt;script&gt;", "&#39;<script>"},
+		// What no text may have is not let in as an entity, either.
+		{"a&#x202e;b&#7;c&#xfffe;&#0;d\u202e\x01", "abcd", "abcd"},
+		{`<abbr title="x&#x301;&#x2066;">e&#x301;</abbr>`, `<abbr>é</abbr>`, "é"},
+		// A > and a stroke through it are one character in normalisation form C, which ends no tag.
+		{"<b>x</b>&#x338; onclick=y() <i>z</i>", "<b>xz</i>", "xz"},
+		{"&lt;&#x338;", "&lt;\u0338", "\u226e"},
 	} {
 		html, text := markup.Clean(c.raw)
 		if html != c.markup || text != c.text {
@@ -34,12 +41,16 @@ func TestClean(t *testing.T) {
 
 func FuzzClean(f *testing.F) {
 	f.Add("<p>It's &amp; <b>x</b><!-- y --><a href=\"/?a=1&b\">z</a>")
+	f.Add("<b>x</b>&#x338; onclick=y() &#x202e;<i title='&#x301;'>e&#x301;</i>&#0;")
 	f.Add("<script>x</script><img src=x onerror=y><svg><style><p title=\"</style>\">")
 	f.Fuzz(func(t *testing.T, raw string) {
 		html, text := markup.Clean(raw)
 		again, same := markup.Clean(html)
 		if again != html || same != text {
 			t.Fatalf("Clean(%q)\n= %q, %q\n, %q, %q when cleaned again", raw, html, text, again, same)
+		}
+		if intake.CheckText(html+text) != nil || intake.Normalize(html) != html || intake.Normalize(text) != text {
+			t.Fatalf("Clean(%q) = %q, %q", raw, html, text)
 		}
 		for _, danger := range []string{"<script", "<style", "<img", "<iframe", "<svg", "<form", "javascript:"} {
 			if strings.Contains(strings.ToLower(html), danger) && !strings.Contains(strings.ToLower(text), danger) {
