@@ -1,24 +1,35 @@
 package product
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
 
 	"emporium/internal/fault"
 	"emporium/internal/id"
+	"emporium/internal/intake"
+	"emporium/internal/markup"
 	"emporium/internal/money"
 )
 
+// Bounds of a product, beside MaxVariants.
 const (
-	maxOptions     = 3
-	maxMedia       = 250
+	MaxOptions  = 3
+	MaxMedia    = 250
+	MaxTags     = 250
+	MaxAlt      = 5000    // characters
+	MaxMetadata = 100_000 // bytes of JSON
+
 	maxName        = 255     // characters of a slug, title, vendor, type, tag, option, value, SKU or barcode
 	maxDescription = 200_000 // characters; a search vector holds a megabyte
+	maxSide        = 1_000_000
 )
 
 // Draft is a product with all that belongs to it, as it is written as a whole. The order in the slices is the order in
@@ -76,14 +87,43 @@ func checkOptional(field, what string, text **string) error {
 	return checkName(field, what, **text)
 }
 
-// checkLong checks descriptions.
-func checkLong(field, what string, texts ...*string) error {
-	for _, text := range texts {
-		if text != nil && utf8.RuneCountInString(*text) > maxDescription {
-			return wrong(field, "%s has more than %d characters", what, maxDescription)
-		}
+// checkLong checks a description.
+func checkLong(field, what, text string) error {
+	if utf8.RuneCountInString(text) > maxDescription {
+		return wrong(field, "%s has more than %d characters", what, maxDescription)
 	}
 	return nil
+}
+
+// checkSlug checks a name in addresses, of which it is one part.
+func checkSlug(slug string) error {
+	if strings.ContainsFunc(slug, func(r rune) bool { return r == '/' || unicode.IsSpace(r) || unicode.IsControl(r) }) {
+		return wrong("slug", "%.100q contains a space or a slash", slug)
+	}
+	return checkName("slug", "the slug", slug)
+}
+
+func checkMetadata(metadata map[string]any) error {
+	if text, err := json.Marshal(metadata); err != nil || len(text) > MaxMetadata {
+		return wrong("metadata", "metadata have at most %d characters as JSON", MaxMetadata)
+	}
+	return nil
+}
+
+// Describe gives the product a description, of which what is dangerous is taken out.
+func (p *Product) Describe(html string) error {
+	// What is longer takes long to be cleaned, too.
+	if err := checkLong("descriptionHtml", "the description", html); err != nil {
+		return err
+	}
+	p.DescriptionHTML, p.Description = markup.Clean(html)
+	return nil
+}
+
+// Check holds a draft, of a shop with this currency, against all that a product has to keep to, and leaves it as it is. The
+// error names the path in the draft.
+func (d *Draft) Check(shop money.Currency) error {
+	return cmp.Or(checkSlug(d.Slug), checkMetadata(d.Metadata), d.clone().complete(shop))
 }
 
 // complete checks a draft and makes it whole, but for IDs and times.
@@ -96,8 +136,9 @@ func (d *Draft) complete(shop money.Currency) error {
 	}
 	for _, err := range []error{checkName("slug", "the slug", d.Slug), checkName("title", "the title", d.Title),
 		checkOptional("vendor", "the vendor", &d.Vendor), checkOptional("type", "the type", &d.Type),
-		checkLong("descriptionHtml", "the description", &d.Description, &d.DescriptionHTML),
-		checkLong("seo", "what search engines are shown", d.SEOTitle, d.SEODescription)} {
+		checkLong("descriptionHtml", "the description", d.Description), checkLong("descriptionHtml", "the description", d.DescriptionHTML),
+		checkLong("seo.title", "the title for search engines", deref(d.SEOTitle)),
+		checkLong("seo.description", "the description for search engines", deref(d.SEODescription))} {
 		if err != nil {
 			return err
 		}
@@ -117,13 +158,15 @@ func (d *Draft) complete(shop money.Currency) error {
 			tags = append(tags, tag)
 		}
 	}
-	d.Tags = tags
-
-	if len(d.Options) > maxOptions {
-		return wrong("options", "there are %d options, more than %d", len(d.Options), maxOptions)
+	if d.Tags = tags; len(tags) > MaxTags {
+		return wrong("tags", "there are %d tags, more than %d", len(tags), MaxTags)
 	}
-	if len(d.Media) > maxMedia {
-		return wrong("media", "there are %d media, more than %d", len(d.Media), maxMedia)
+
+	if len(d.Options) > MaxOptions {
+		return wrong("options", "there are %d options, more than %d", len(d.Options), MaxOptions)
+	}
+	if len(d.Media) > MaxMedia {
+		return wrong("media", "there are %d media, more than %d", len(d.Media), MaxMedia)
 	}
 	if len(d.Variants) > MaxVariants {
 		return wrong("variants", "there are %d variants, more than %d", len(d.Variants), MaxVariants)
@@ -138,6 +181,11 @@ func (d *Draft) complete(shop money.Currency) error {
 			return wrong(field, "two options are named %q", o.Name)
 		}
 		names[i], o.Position = o.Name, i+1
+		for j, value := range o.Values {
+			if err := checkName(fmt.Sprintf("options.%d.values.%d", i, j), "an option's value", value); err != nil {
+				return err
+			}
+		}
 	}
 	for i := range d.Media {
 		m, field := &d.Media[i], fmt.Sprintf("media.%d.", i)
@@ -148,11 +196,17 @@ func (d *Draft) complete(shop money.Currency) error {
 		if m.Kind != MediaImage && m.Kind != MediaVideo {
 			return wrong(field+"kind", "%.20q is not a kind of media", m.Kind)
 		}
-		if !strings.HasPrefix(m.URL, "/") && !strings.HasPrefix(m.URL, "https://") && !strings.HasPrefix(m.URL, "http://") {
-			return wrong(field+"url", "the address of medium %d is neither http nor https nor a path", i+1)
+		if err := intake.CheckURL(m.URL); err != nil {
+			return wrong(field+"url", "%v", err)
+		}
+		if n := utf8.RuneCountInString(deref(m.Alt)); n > MaxAlt {
+			return wrong(field+"alt", "the text has %d characters, more than %d", n, MaxAlt)
 		}
 		if (m.Width == nil) != (m.Height == nil) || m.Width != nil && min(*m.Width, *m.Height) < 1 {
 			return wrong(field+"width", "the width and the height of medium %d are not both positive or both unknown", i+1)
+		}
+		if m.Width != nil && max(*m.Width, *m.Height) > maxSide {
+			return wrong(field+"width", "medium %d is wider or higher than %d", i+1, maxSide)
 		}
 	}
 

@@ -2,7 +2,6 @@ package product
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -19,7 +18,6 @@ import (
 	"emporium/internal/auth"
 	"emporium/internal/fault"
 	"emporium/internal/id"
-	"emporium/internal/markup"
 	"emporium/internal/postgres"
 )
 
@@ -30,9 +28,6 @@ import (
 //
 // Locks are taken in this order: the collection; products by ID; the stock of variants by ID. Categories have a lock of
 // their own, with which no other is taken.
-
-// maxMetadata bounds the metadata of a product, in bytes of JSON.
-const maxMetadata = 100_000
 
 // editing is the key of the advisory lock that all who edit share, and an import has alone: it reads what it is going to
 // write over long before.
@@ -480,14 +475,17 @@ func (d *Draft) fill(in ProductUpdateInput) error {
 			return err
 		}
 	}
+	if in.Slug.IsSet() {
+		if err := checkSlug(d.Slug); err != nil {
+			return err
+		}
+	}
 	if html, ok := in.DescriptionHTML.ValueOK(); ok {
 		d.DescriptionHTML, d.Description = "", ""
 		if html != nil {
-			// What is longer takes long to be cleaned, too.
-			if err := checkLong("descriptionHtml", "the description", html); err != nil {
+			if err := d.Describe(*html); err != nil {
 				return err
 			}
-			d.DescriptionHTML, d.Description = markup.Clean(*html)
 		}
 	}
 	optional(in.Vendor, &d.Vendor)
@@ -516,9 +514,8 @@ func (d *Draft) fill(in ProductUpdateInput) error {
 		}
 	}
 	if metadata, ok := in.Metadata.ValueOK(); ok {
-		text, err := json.Marshal(metadata)
-		if err != nil || len(text) > maxMetadata {
-			return refuse(fault.ProblemInvalid, "metadata", "metadata have at most %d characters as JSON", maxMetadata)
+		if err := checkMetadata(metadata); err != nil {
+			return err
 		}
 		d.Metadata = map[string]any{}
 		maps.Copy(d.Metadata, metadata)

@@ -153,6 +153,13 @@ func TestCreateProduct(t *testing.T) {
 		"decimals":         {"INVALID variants.0.price", product.ProductCreateInput{Title: "X", Variants: []product.VariantInput{{Price: *decimal(t, "1.001")}}}},
 		"a negative price": {"INVALID variants.0.price", product.ProductCreateInput{Title: "X", Variants: []product.VariantInput{{Price: *decimal(t, "-1")}}}},
 		"another scheme":   {"INVALID media.0.url", product.ProductCreateInput{Title: "X", Media: []product.MediaInput{{URL: "ftp://x"}}}},
+		"a password":       {"INVALID media.0.url", product.ProductCreateInput{Title: "X", Media: []product.MediaInput{{URL: "https://ada:b@x.example"}}}},
+		"a long alt text":  {"INVALID media.0.alt", product.ProductCreateInput{Title: "X", Media: []product.MediaInput{{URL: "/x", Alt: new(strings.Repeat("x", 5001))}}}},
+		"a slashed slug":   {"INVALID slug", product.ProductCreateInput{Title: "X", Slug: new("x/y")}},
+		"a spaced slug":    {"INVALID slug", product.ProductCreateInput{Title: "X", Slug: new("x y")}},
+		"many tags":        {"INVALID tags", product.ProductCreateInput{Title: "X", Tags: strings.Fields(fmt.Sprint(rand.Perm(251)))}},
+		"a long value":     {"INVALID options.0.values.1", product.ProductCreateInput{Title: "X", Options: []product.OptionInput{{Name: "Size", Values: []string{"M", strings.Repeat("x", 256)}}}}},
+		"a long SEO text":  {"INVALID seo.title", product.ProductCreateInput{Title: "X", SEO: &product.SEOInput{Title: text(strings.Repeat("x", 200_001))}}},
 		"no values":        {"INVALID options.0.values", product.ProductCreateInput{Title: "X", Options: []product.OptionInput{{Name: "Size"}}}},
 		"much metadata":    {"INVALID metadata", product.ProductCreateInput{Title: "X", Metadata: map[string]any{"a": strings.Repeat("x", 100_000)}}},
 		"a long text":      {"INVALID descriptionHtml", product.ProductCreateInput{Title: "X", DescriptionHTML: new(strings.Repeat("x", 200_001))}},
@@ -230,6 +237,7 @@ func TestUpdateProduct(t *testing.T) {
 		"an empty one": {"INVALID title", product.ProductUpdateInput{Title: text(" ")}},
 		"no slug":      {"INVALID slug", product.ProductUpdateInput{Slug: given[*string](nil)}},
 		"a slug taken": {"TAKEN slug", product.ProductUpdateInput{Slug: text("draft"), Title: text("New")}},
+		"a bad slug":   {"INVALID slug", product.ProductUpdateInput{Slug: text("x\ty")}},
 		"no category":  {"INVALID categoryId", product.ProductUpdateInput{CategoryID: given(new(id.Of(id.Category, id.New())))}},
 	} {
 		r.in.ProductID = key

@@ -121,7 +121,7 @@ func (c *Category) below(ctx context.Context, tx *postgres.Tx, parentID *id.ID) 
 // check checks the texts of a category.
 func (c *Category) check() error {
 	for _, err := range []error{checkName("slug", "the slug", c.Slug), checkName("name", "the name", c.Name),
-		checkLong("description", "the description", c.Description)} {
+		checkLong("description", "the description", deref(c.Description))} {
 		if err != nil {
 			return err
 		}
@@ -340,7 +340,7 @@ type CollectionDeletePayload struct {
 // check checks the texts of a collection.
 func (c *Collection) check() error {
 	for _, err := range []error{checkName("slug", "the slug", c.Slug), checkName("title", "the title", c.Title),
-		checkLong("description", "the description", c.Description)} {
+		checkLong("description", "the description", deref(c.Description))} {
 		if err != nil {
 			return err
 		}

@@ -334,7 +334,7 @@ func TestUpsertRollsBack(t *testing.T) {
 		"negative weight": func(d *product.Draft) { d.Variants[0].WeightGrams = new(-1) },
 		"negative stock":  func(d *product.Draft) { d.Variants[0].OnHand = new(-1) },
 		"picture 1 of 0":  func(d *product.Draft) { d.Variants[0].ImagePosition = 1 },
-		"address of":      func(d *product.Draft) { d.Media = []product.Media{{URL: "ftp://x"}} },
+		"not an http or":  func(d *product.Draft) { d.Media = []product.Media{{URL: "ftp://x"}} },
 		"kind of media":   func(d *product.Draft) { d.Media = []product.Media{{URL: "/x", Kind: "SONG"}} },
 		"the width":       func(d *product.Draft) { d.Media = []product.Media{{URL: "/x", Width: new(1)}} },
 		"twice":           func(d *product.Draft) { d.Slug = "aaa" },

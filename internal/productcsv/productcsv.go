@@ -33,17 +33,12 @@ const (
 	ExtraColumn = "Emporium / Extra"
 )
 
-// Bounds of what is read. Those of texts are the catalogue's.
+// Bounds of what is read at a time. Those of a product are the catalogue's.
 const (
-	maxColumns     = 500
-	maxCell        = 1 << 20 // bytes
-	maxRow         = 4 << 20 // bytes
-	maxProduct     = 8 << 20 // bytes of all its rows
-	maxKept        = 256 << 10
-	maxMedia       = 250
-	maxOptions     = 3
-	maxName        = 255     // characters
-	maxDescription = 200_000 // characters
+	maxColumns = 500
+	maxCell    = 1 << 20 // bytes
+	maxRow     = 4 << 20 // bytes
+	maxProduct = 8 << 20 // bytes of all its rows
 )
 
 // Error is what is wrong with a file, and where.

@@ -12,16 +12,14 @@ import (
 	"io"
 	"iter"
 	"math"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"emporium/internal/fault"
-	"emporium/internal/markup"
+	"emporium/internal/intake"
 	"emporium/internal/money"
 	"emporium/internal/product"
 )
@@ -33,7 +31,8 @@ import (
 // A draft has all that the file can say of a product: what is empty there is empty in the draft. Metadata is never nil.
 // A product is ACTIVE, DRAFT or ARCHIVED by its Status where there is one, otherwise ACTIVE unless Published is false.
 // Pictures are in the order of their positions, then those without one as they come; one that only a variant names comes
-// last. HTML is cleaned; see markup.Clean.
+// last. Texts and products have to keep to what package intake and product.Draft.Check say, as in mutations; texts are brought
+// into Unicode normalisation form C, and HTML is cleaned.
 func Read(r io.Reader, file string, currency money.Currency) iter.Seq2[*product.Draft, error] {
 	f := &reading{
 		file: file, currency: currency, in: &bounded{r: r},
@@ -151,7 +150,7 @@ func (f *reading) open() error {
 	f.at = make(map[string]int, len(r.cells))
 	folded := map[string]bool{}
 	for i, cell := range r.cells {
-		name := strings.TrimSpace(cell)
+		name := intake.Normalize(strings.TrimSpace(cell))
 		c := column{name: name, kept: true}
 		if strings.HasPrefix(name, "Variant ") {
 			c.scope = ofVariant
@@ -165,6 +164,9 @@ func (f *reading) open() error {
 		}
 		if err := textual(name); err != nil {
 			return bad("", "the name of column %d %v", i+1, err)
+		}
+		if err := intake.CheckText(name); err != nil {
+			return bad("", "the name of column %d: %v", i+1, err)
 		}
 		fold := strings.ToLower(name)
 		if folded[fold] {
@@ -247,8 +249,10 @@ func (f *reading) next() (*row, error) {
 			}
 			if err := textual(cell); err != nil {
 				r.fail(name, "the text %v", err)
+			} else if err := intake.CheckText(cell); err != nil {
+				r.fail(name, "%v", err)
 			}
-			cell = newlines.Replace(cell)
+			cell = newlines.Replace(intake.Normalize(cell))
 			if f.ours && strings.HasPrefix(cell, "'") && formula.MatchString(cell) {
 				cell = cell[1:]
 			}
@@ -299,16 +303,8 @@ func (r *row) cell(name string) string {
 // value is cell for what is not prose.
 func (r *row) value(name string) string { return strings.TrimSpace(r.cell(name)) }
 
-func (r *row) text(name string, most int) string {
-	text := r.cell(name)
-	if n := utf8.RuneCountInString(text); n > most {
-		r.fail(name, "the text has %d characters, more than %d", n, most)
-	}
-	return text
-}
-
-func (r *row) optional(name string, most int) *string {
-	if text := r.text(name, most); text != "" {
+func (r *row) optional(name string) *string {
+	if text := r.cell(name); text != "" {
 		return &text
 	}
 	return nil
@@ -369,20 +365,6 @@ func (r *row) amount(name string) *int64 {
 	return &amount.Minor
 }
 
-func (r *row) address(name string) string {
-	text := r.value(name)
-	if text == "" {
-		return ""
-	}
-	u, err := url.Parse(text)
-	remote := err == nil && (strings.HasPrefix(text, "https://") || strings.HasPrefix(text, "http://")) && u.Hostname() != ""
-	local := err == nil && strings.HasPrefix(text, "/") && u.Host == "" && !strings.HasPrefix(text, "//")
-	if !remote && !local || strings.Contains(text, `\`) {
-		r.fail(name, "%.100q is neither an http or https address nor a path on this server", text)
-	}
-	return text
-}
-
 // hasVariant tells whether the row says anything about a variant. Cells that say what is usual are also found in rows
 // that have a picture alone.
 func (r *row) hasVariant() bool {
@@ -402,13 +384,16 @@ type building struct {
 	options  map[string]int // line of each combination of option values
 	images   []*image
 	pictures []string // URL of each variant's, or ""
+	rows     []*row   // of the variants
 	kept     []kept
 	size     int // of kept, in bytes
 }
 
 type image struct {
 	product.Media
-	place int // as given; 0 when it is not
+	place  int // as given; 0 when it is not
+	row    *row
+	column string // with the address
 }
 
 // kept is a cell that the catalogue has no place for.
@@ -424,29 +409,20 @@ func (f *reading) begin(r *row) (*building, error) {
 	b := &building{first: r, draft: d, options: map[string]int{}}
 
 	d.Slug = r.value("Handle")
-	if n := utf8.RuneCountInString(d.Slug); n > maxName {
-		r.fail("Handle", "the handle has %d characters, more than %d", n, maxName)
-	}
-	if strings.ContainsFunc(d.Slug, func(c rune) bool { return c == '/' || unicode.IsSpace(c) || unicode.IsControl(c) }) {
-		r.fail("Handle", "%.100q contains a space or a slash", d.Slug)
-	}
 	hash := maphash.String(f.seed, d.Slug)
 	if line, again := f.handles[hash]; again {
 		r.fail("Handle", "%.100q was on line %d already; the rows of a product have to follow one another", d.Slug, line)
 	}
 	f.handles[hash] = r.line
 
-	if d.Title = r.text("Title", maxName); strings.TrimSpace(d.Title) == "" {
+	if d.Title = r.cell("Title"); strings.TrimSpace(d.Title) == "" {
 		r.fail("Title", "the title is missing from the first row of the product")
 	}
-	d.DescriptionHTML, d.Description = markup.Clean(r.cell("Body (HTML)"))
-	if n := utf8.RuneCountInString(d.DescriptionHTML); n > maxDescription {
-		r.fail("Body (HTML)", "the description has %d characters, more than %d", n, maxDescription)
+	if err := d.Describe(r.cell("Body (HTML)")); err != nil {
+		r.fail("Body (HTML)", "%v", err)
 	}
-	d.Vendor = r.optional("Vendor", maxName)
-	d.Type = r.optional("Type", maxName)
-	d.SEOTitle = r.optional("SEO Title", maxCell)
-	d.SEODescription = r.optional("SEO Description", maxCell)
+	d.Vendor, d.Type = r.optional("Vendor"), r.optional("Type")
+	d.SEOTitle, d.SEODescription = r.optional("SEO Title"), r.optional("SEO Description")
 
 	published, status := r.flag("Published"), strings.ToLower(r.value("Status"))
 	d.Status = product.StatusActive
@@ -471,15 +447,9 @@ func (f *reading) begin(r *row) (*building, error) {
 	if b.extra.Tags != nil && strings.Join(b.extra.Tags, ", ") == r.cell("Tags") {
 		d.Tags = b.extra.Tags
 	}
-	for _, tag := range d.Tags {
-		if n := utf8.RuneCountInString(tag); n > maxName {
-			r.fail("Tags", "a tag has %d characters, more than %d", n, maxName)
-		}
-	}
-
-	for i := range maxOptions {
+	for i := range product.MaxOptions {
 		column := fmt.Sprintf("Option%d Name", i+1)
-		name := r.text(column, maxName)
+		name := r.cell(column)
 		switch {
 		case name == "":
 		case len(d.Options) < i:
@@ -506,20 +476,27 @@ func split(cell string) []string {
 	return tags
 }
 
-// nul matches a JSON escape that no database can store.
-var nul = regexp.MustCompile(`(^|[^\\])(\\\\)*\\u0000`)
-
 func (e *extra) parse(text string) error {
 	decoder := json.NewDecoder(strings.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(e); err != nil {
+	var value any
+	if err := decoder.Decode(&value); err != nil {
 		return fmt.Errorf("the JSON is not what Emporium writes: %w", err)
 	}
 	if _, err := decoder.Token(); err != io.EOF {
 		return errors.New("something follows the JSON")
 	}
-	if nul.MatchString(text) {
-		return errors.New("the JSON contains a NUL character")
+	value, err := intake.JSON(value)
+	if err != nil {
+		return err
+	}
+	normalized, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	decoder = json.NewDecoder(bytes.NewReader(normalized))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(e); err != nil {
+		return fmt.Errorf("the JSON is not what Emporium writes: %w", err)
 	}
 	if slices.Contains(e.Tags, "") {
 		return errors.New("a tag is empty")
@@ -528,8 +505,7 @@ func (e *extra) parse(text string) error {
 		if m.Kind != "" && m.Kind != product.MediaImage && m.Kind != product.MediaVideo {
 			return fmt.Errorf("%.20q is not a kind of media", m.Kind)
 		}
-		if (m.Width == nil) != (m.Height == nil) || m.Width != nil &&
-			(min(*m.Width, *m.Height) < 1 || max(*m.Width, *m.Height) > math.MaxInt32) {
+		if (m.Width == nil) != (m.Height == nil) || m.Width != nil && min(*m.Width, *m.Height) < 1 {
 			return fmt.Errorf("the width and height of %.100q are not those of a picture", address)
 		}
 	}
@@ -579,8 +555,8 @@ func (b *building) row(r *row) *image {
 }
 
 func (b *building) keep(r *row, k kept) {
-	if b.size += len(k.column) + len(k.text); b.size > maxKept {
-		r.fail(k.column, "the columns that the catalogue has no place for have more than %d bytes in one product", maxKept)
+	if b.size += len(k.column) + len(k.text); b.size > product.MaxMetadata {
+		r.fail(k.column, "the columns that the catalogue has no place for have more than %d bytes in one product", product.MaxMetadata)
 	}
 	b.kept = append(b.kept, k)
 }
@@ -593,8 +569,8 @@ func (b *building) variant(r *row) {
 	}
 	v := product.VariantDraft{Variant: product.Variant{
 		Position:       len(d.Variants) + 1,
-		SKU:            r.optional("Variant SKU", maxName),
-		Barcode:        r.optional("Variant Barcode", maxName),
+		SKU:            r.optional("Variant SKU"),
+		Barcode:        r.optional("Variant Barcode"),
 		OptionChoices:  []string{},
 		Currency:       r.currency,
 		CompareAtMinor: r.amount("Variant Compare At Price"),
@@ -612,9 +588,9 @@ func (b *building) variant(r *row) {
 		}
 		r.skus[hash] = r.line
 	}
-	for i := range maxOptions {
+	for i := range product.MaxOptions {
 		column := fmt.Sprintf("Option%d Value", i+1)
-		value := r.text(column, maxName)
+		value := r.cell(column)
 		switch {
 		case i >= len(d.Options) && value != "":
 			r.fail(column, "there is a value, but the first row of the product (line %d) names no such option", b.first.line)
@@ -639,13 +615,13 @@ func (b *building) variant(r *row) {
 	}
 	b.options[key] = r.line
 	d.Variants = append(d.Variants, v)
-	b.pictures = append(b.pictures, r.address("Variant Image"))
+	b.pictures, b.rows = append(b.pictures, r.value("Variant Image")), append(b.rows, r)
 }
 
 // image reads the picture of a row, if there is one.
 func (b *building) image(r *row) *image {
-	m := &image{Media: product.Media{
-		Kind: product.MediaImage, URL: r.address("Image Src"), Alt: r.optional("Image Alt Text", maxCell)}}
+	m := &image{Media: product.Media{Kind: product.MediaImage, URL: r.value("Image Src"), Alt: r.optional("Image Alt Text")},
+		row: r, column: "Image Src"}
 	place := r.number("Image Position")
 	if m.URL == "" {
 		for _, name := range []string{"Image Position", "Image Alt Text"} {
@@ -666,12 +642,14 @@ func (b *building) image(r *row) *image {
 			if m.Alt != nil && other.Alt != nil && *m.Alt != *other.Alt {
 				r.fail("Image Alt Text", "an earlier row says something else about this picture")
 			}
-			other.Alt = cmp.Or(other.Alt, m.Alt)
+			if other.Alt == nil {
+				other.Alt, other.row = m.Alt, r
+			}
 			return other
 		}
 	}
-	if len(b.images) == maxMedia {
-		r.fail("Image Src", "the product has more than %d pictures", maxMedia)
+	if len(b.images) == product.MaxMedia {
+		r.fail("Image Src", "the product has more than %d pictures", product.MaxMedia)
 	}
 	b.images = append(b.images, m)
 	return m
@@ -688,12 +666,12 @@ func (b *building) finish() (*product.Draft, error) {
 		at := slices.IndexFunc(b.images, func(m *image) bool { return m.URL == address })
 		if address != "" && at < 0 {
 			at = len(b.images)
-			b.images = append(b.images, &image{Media: product.Media{Kind: product.MediaImage, URL: address}})
+			b.images = append(b.images, &image{Media: product.Media{Kind: product.MediaImage, URL: address}, row: b.rows[i], column: "Variant Image"})
 		}
 		d.Variants[i].ImagePosition = at + 1
 	}
-	if len(b.images) > maxMedia {
-		r.fail("Variant Image", "the product has more than %d pictures", maxMedia)
+	if len(b.images) > product.MaxMedia {
+		r.fail("Variant Image", "the product has more than %d pictures", product.MaxMedia)
 	}
 	for i, m := range b.images {
 		m.Position = i + 1
@@ -736,13 +714,58 @@ func (b *building) finish() (*product.Draft, error) {
 		}
 		o[k.column] = k.text
 	}
+	if r.err == nil {
+		b.check()
+	}
 	return d, r.err
+}
+
+// check holds the product against the rules of the catalogue. What breaks one is told with its cell.
+func (b *building) check() {
+	var e *fault.Error
+	if !errors.As(b.draft.Check(b.first.currency), &e) {
+		return
+	}
+	r, column := b.cell(e.Field)
+	b.first.err = r.wrong(r.line, column, fault.New(fault.BadUserInput, e.Message))
+}
+
+// cells are the columns of what can be wrong with a product, a variant or a medium.
+var cells = map[string]string{
+	"slug": "Handle", "title": "Title", "vendor": "Vendor", "type": "Type", "tags": "Tags", "descriptionHtml": "Body (HTML)",
+	"seo.title": "SEO Title", "seo.description": "SEO Description", "metadata": ExtraColumn,
+	"sku": "Variant SKU", "barcode": "Variant Barcode", "price": "Variant Price", "compareAtPrice": "Variant Compare At Price",
+	"weightGrams": "Variant Grams", "onHand": "Variant Inventory Qty", "alt": "Image Alt Text", "width": ExtraColumn, "kind": ExtraColumn,
+}
+
+// cell returns where a path in the draft comes from.
+func (b *building) cell(path []string) (*row, string) {
+	at := func(i int) int { n, _ := strconv.Atoi(path[i]); return n }
+	switch {
+	case path[0] == "variants" && len(path) == 3:
+		return b.rows[at(1)], cells[path[2]]
+	case path[0] == "media" && len(path) == 3:
+		m := b.images[at(1)]
+		return m.row, cmp.Or(cells[path[2]], m.column)
+	case path[0] == "options" && len(path) == 4: // a value
+		r, i := b.first, at(1)
+		value := b.draft.Options[i].Values[at(3)]
+		if n := slices.IndexFunc(b.draft.Variants, func(v product.VariantDraft) bool { return v.OptionChoices[i] == value }); n >= 0 {
+			r = b.rows[n]
+		}
+		return r, fmt.Sprintf("Option%d Value", i+1)
+	case path[0] == "options" && len(path) == 3:
+		return b.first, fmt.Sprintf("Option%d Name", at(1)+1)
+	case path[0] == "tags":
+		return b.first, cells["tags"]
+	}
+	return b.first, cells[strings.Join(path, ".")]
 }
 
 // complete tells whether values, which have to be distinct, have all that are used, and so can stand for them.
 func complete(values, used []string) bool {
 	for i, v := range values {
-		if v == "" || slices.Contains(values[:i], v) || utf8.RuneCountInString(v) > maxName {
+		if v == "" || slices.Contains(values[:i], v) {
 			return false
 		}
 	}

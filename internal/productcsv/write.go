@@ -86,14 +86,14 @@ var place = func() map[string]int {
 // rows returns the rows of a product.
 func (w *Writer) rows(d *product.Draft) ([][]string, error) {
 	switch {
-	case len(d.Options) > maxOptions:
-		return nil, fmt.Errorf("there are %d options, more than %d", len(d.Options), maxOptions)
+	case len(d.Options) > product.MaxOptions:
+		return nil, fmt.Errorf("there are %d options, more than %d", len(d.Options), product.MaxOptions)
 	case len(d.Variants) > product.MaxVariants:
 		return nil, fmt.Errorf("there are %d variants, more than %d", len(d.Variants), product.MaxVariants)
 	case len(d.Variants) > 1 && len(d.Options) == 0:
 		return nil, fmt.Errorf("there are %d variants, but no options", len(d.Variants))
-	case len(d.Media) > maxMedia:
-		return nil, fmt.Errorf("there are %d media, more than %d", len(d.Media), maxMedia)
+	case len(d.Media) > product.MaxMedia:
+		return nil, fmt.Errorf("there are %d media, more than %d", len(d.Media), product.MaxMedia)
 	}
 	rest, _ := clone(d.Metadata).(map[string]any)
 	rows := make([][]string, max(1, len(d.Variants), len(d.Media)))
