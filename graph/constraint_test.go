@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -15,6 +16,8 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"github.com/vektah/gqlparser/v2/validator"
 	"golang.org/x/text/unicode/norm"
+
+	"emporium/internal/product"
 )
 
 // directiveOf is what a schema of a test needs of the contract's.
@@ -238,6 +241,25 @@ func TestEveryInputIsBounded(t *testing.T) {
 	for _, part := range []string{"directive @constraint(", `idempotencyKey: String! @constraint(maxLength: 255, pattern: "^[!-~]*$")`, "lines: [CartLineInput!]! @constraint(maxItems: 100)"} {
 		if !strings.Contains(printed.String(), part) {
 			t.Errorf("the printed schema lacks %s", part)
+		}
+	}
+}
+
+// TestBoundsOfTheCatalogue wants the schema to let through what a product may have, so that what was imported can be edited.
+func TestBoundsOfTheCatalogue(t *testing.T) {
+	t.Parallel()
+	schema := contract(t)
+	for coordinate, want := range map[string]string{
+		"ProductCreateInput.tags maxItems":      strconv.Itoa(product.MaxTags),
+		"ProductUpdateInput.tags maxItems":      strconv.Itoa(product.MaxTags),
+		"ProductMediaInput.alt maxLength":       strconv.Itoa(product.MaxAlt),
+		"ProductMediaAddInput.alt maxLength":    strconv.Itoa(product.MaxAlt),
+		"ProductMediaUpdateInput.alt maxLength": strconv.Itoa(product.MaxAlt),
+	} {
+		part := strings.FieldsFunc(coordinate, func(r rune) bool { return r == '.' || r == ' ' })
+		got := schema.Types[part[0]].Fields.ForName(part[1]).Directives.ForName("constraint").Arguments.ForName(part[2]).Value.Raw
+		if got != want {
+			t.Errorf("%s is %s, and in the catalogue %s", coordinate, got, want)
 		}
 	}
 }

@@ -5859,8 +5859,9 @@ Emporium: one graph over the users, products, orders and payments of a shop.
 Access: every field of ` + "`" + `Query` + "`" + `, ` + "`" + `Mutation` + "`" + ` and ` + "`" + `Subscription` + "`" + `, and every field that leads to a type that is not marked ` + "`" + `@open` + "`" + `,
 carries exactly one of ` + "`" + `@public` + "`" + `, ` + "`" + `@authenticated` + "`" + `, ` + "`" + `@hasRole` + "`" + ` and ` + "`" + `@owner` + "`" + `. The server refuses to start otherwise.
 
-Input: what arguments may hold at most is said by ` + "`" + `@constraint` + "`" + ` and by the scalars, and is looked at before anything is done.
-Within that, what a user can mend is told in the ` + "`" + `userErrors` + "`" + ` of a payload.
+Input: what arguments may hold at most is said by ` + "`" + `@constraint` + "`" + `, which is looked at before anything is done, and by the scalars,
+as which values are read when their field is: another field of the same mutation may be done by then. Within that, what a user
+can mend is told in the ` + "`" + `userErrors` + "`" + ` of a payload.
 """
 schema {
   query: Query
@@ -5976,7 +5977,9 @@ Every text is Unicode in normalisation form C; what is not is brought into it. R
 characters other than tab, line feed and carriage return, the marks that turn the direction of writing (U+202A to U+202E,
 U+2066 to U+2069), code points that are no characters, and U+FFFD, which stands for what was not Unicode.
 
-Each String, Int and list that a client can send has bounds, but for ` + "`" + `first` + "`" + ` and ` + "`" + `last` + "`" + `, which are at most 100.
+Each String, Int and list that a client can send has bounds, but for ` + "`" + `first` + "`" + ` and ` + "`" + `last` + "`" + `, which are at most 100. It has no
+formats: what has one is a scalar of its own (` + "`" + `EmailAddress` + "`" + `, ` + "`" + `URL` + "`" + `, ` + "`" + `DateTime` + "`" + `, ` + "`" + `Currency` + "`" + `, ` + "`" + `CountryCode` + "`" + `, ` + "`" + `Decimal` + "`" + `, ` + "`" + `ID` + "`" + `), and a
+telephone number is read with the country beside it.
 """
 directive @constraint(
   "The fewest Unicode code points of a text, in a list of each."
@@ -6004,7 +6007,10 @@ scalar Decimal
 "An ISO 4217 currency code, for example ` + "`" + `EUR` + "`" + `."
 scalar Currency @specifiedBy(url: "https://www.iso.org/iso-4217-currency-codes.html")
 
-"An absolute ` + "`" + `http` + "`" + ` or ` + "`" + `https` + "`" + ` address, or a path on this server that starts with ` + "`" + `/` + "`" + `."
+"""
+An absolute ` + "`" + `http` + "`" + ` or ` + "`" + `https` + "`" + ` address without a password, or a path on this server that starts with ` + "`" + `/` + "`" + `, by which a shop
+shows pictures from the place that serves the API. Where the path would be followed from elsewhere it is refused: ` + "`" + `returnUrl` + "`" + `, ` + "`" + `trackingUrl` + "`" + `.
+"""
 scalar URL @specifiedBy(url: "https://www.rfc-editor.org/rfc/rfc3986")
 
 "An e-mail address, for example ` + "`" + `ada@example.com` + "`" + `. Compared without regard to case."
@@ -8142,8 +8148,8 @@ input ProductCreateInput {
   vendor: String @constraint(maxLength: 500)
   "What kind of thing it is."
   type: String @constraint(maxLength: 500)
-  "Words by which it is found."
-  tags: [String!] @constraint(maxLength: 500, maxItems: 100)
+  "Words by which it is found; at most 250."
+  tags: [String!] @constraint(maxLength: 500, maxItems: 250)
   "Where it stands in the shop."
   categoryId: ID
   "What search engines are shown."
@@ -8226,8 +8232,8 @@ input ProductUpdateInput {
   vendor: String @constraint(maxLength: 500)
   "What kind of thing it is."
   type: String @constraint(maxLength: 500)
-  "Words by which it is found, in place of those so far."
-  tags: [String!] @constraint(maxLength: 500, maxItems: 100)
+  "Words by which it is found, in place of those so far; at most 250."
+  tags: [String!] @constraint(maxLength: 500, maxItems: 250)
   "Where it stands in the shop."
   categoryId: ID
   "What search engines are shown."
