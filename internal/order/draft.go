@@ -381,6 +381,9 @@ func (s *Service) PlaceDraft(ctx context.Context, in DraftPlaceInput, idempotenc
 	if in.PaymentMethod != nil && (*in.PaymentMethod == "" || len(*in.PaymentMethod) > maxMethod) {
 		return s.payload(ctx, key, refuse(fault.ProblemInvalid, "this is no payment method", "paymentMethod"))
 	}
+	if wrong := leadsAway(in.ReturnURL, "returnUrl"); wrong != nil {
+		return s.payload(ctx, key, wrong)
+	}
 	_, err = idempotency.Do(ctx, s.db, keys, idempotency.Request{Actor: auth.From(ctx).ID, Key: idempotencyKey, Verb: "orderDraftPlace", Input: in},
 		func(ctx context.Context, tx *postgres.Tx) (placed, error) {
 			err := s.act(ctx, tx, audit.OrderDraftPlaced, key, func(ctx context.Context, tx *postgres.Tx, o *locked) error {
@@ -448,6 +451,9 @@ func (s *Service) Pay(ctx context.Context, in PayInput, idempotencyKey string) (
 	}
 	if in.PaymentMethod == "" || len(in.PaymentMethod) > maxMethod {
 		return s.payload(ctx, key, refuse(fault.ProblemInvalid, "this is no payment method", "paymentMethod"))
+	}
+	if wrong := leadsAway(in.ReturnURL, "returnUrl"); wrong != nil {
+		return s.payload(ctx, key, wrong)
 	}
 	a, err := idempotency.Do(ctx, s.db, keys, idempotency.Request{Actor: viewer.ID, Key: idempotencyKey, Verb: "orderPay", Input: in},
 		func(ctx context.Context, tx *postgres.Tx) (a attempt, err error) {

@@ -316,10 +316,16 @@ func TestTheWayOfGoods(t *testing.T) {
 		t.Errorf("%d of five were packed", packed.Load())
 	}
 	equal(t, "confirmed by it", h.order(o).Status, order.StatusConfirmed)
+	if p, err := h.Fulfill(m, order.FulfillInput{OrderID: o.GlobalID(), TrackingURL: new("/track")}, nil); err != nil || problems(p.UserErrors) != "INVALID trackingUrl" {
+		t.Errorf("packed with a path: %+v, %v", p, err)
+	}
 	parcels, err := h.FulfillmentsOf(m, []id.Key{o.Key()})
 	h.must(err)
 	if p, err := h.CancelParcel(m, order.ParcelCancelInput{FulfillmentID: parcels[0].GlobalID()}); err != nil || len(p.UserErrors) > 0 || p.Fulfillment.Status != order.ParcelCanceled {
 		t.Errorf("%+v, %v", p, err)
+	}
+	if p, err := h.Ship(m, order.ParcelInput{FulfillmentID: parcels[1].GlobalID(), TrackingURL: new("/track")}); err != nil || problems(p.UserErrors) != "INVALID trackingUrl" {
+		t.Errorf("sent with a path: %+v, %v", p, err)
 	}
 	for _, parcel := range parcels[1:] {
 		if p, err := h.Ship(m, order.ParcelInput{FulfillmentID: parcel.GlobalID(), Carrier: new("DHL")}); err != nil || p.Fulfillment.Status != order.ParcelShipped || *p.Fulfillment.Carrier != "DHL" || p.Fulfillment.ShippedAt == nil {
@@ -492,11 +498,20 @@ func TestDrafts(t *testing.T) {
 	if _, err := h.Cancel(customer, order.CancelInput{OrderID: o.GlobalID()}, "k"); !fault.Is(err, fault.NotFound) {
 		t.Errorf("the customer cancels the draft: %v", err)
 	}
+	if p, err := h.PlaceDraft(m, order.DraftPlaceInput{OrderID: o.GlobalID(), ReturnURL: new("/back")}, uuid.NewString()); err != nil || problems(p.UserErrors) != "INVALID returnUrl" {
+		t.Errorf("placed with a path: %+v, %v", p, err)
+	}
 	o = h.ok(h.PlaceDraft(m, order.DraftPlaceInput{OrderID: o.GlobalID()}, uuid.NewString()))
 	equal(t, "placed, unpaid", []any{o.Status, o.PaymentStatus}, []any{order.StatusPlaced, order.PaymentUnpaid})
 	equal(t, "stock", h.stock(), []string{"18/0", "19/0"})
 	if p, err := h.Pay(h.as(h.bob), order.PayInput{OrderID: o.GlobalID(), PaymentMethod: "card_ok"}, "k"); !fault.Is(err, fault.NotFound) {
 		t.Errorf("somebody else's order: %+v, %v", p, err)
+	}
+	if p, err := h.Pay(h.as(h.ada), order.PayInput{OrderID: o.GlobalID(), PaymentMethod: "card_ok", ReturnURL: new("/back")}, "k"); err != nil || problems(p.UserErrors) != "INVALID returnUrl" {
+		t.Errorf("paid with a path: %+v, %v", p, err)
+	}
+	if p, err := h.Place(h.as(h.ada), order.PlaceInput{ReturnURL: new("/back")}, "k"); err != nil || problems(p.UserErrors) != "INVALID returnUrl" {
+		t.Errorf("ordered with a path: %+v, %v", p, err)
 	}
 	if p, err := h.Pay(h.as(h.ada), order.PayInput{OrderID: o.GlobalID(), PaymentMethod: "card_declined"}, "first"); err != nil || problems(p.UserErrors) != "PAYMENT_FAILED paymentMethod" {
 		t.Errorf("%+v, %v", p, err)

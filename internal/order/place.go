@@ -12,6 +12,7 @@ import (
 	"emporium/internal/fault"
 	"emporium/internal/id"
 	"emporium/internal/idempotency"
+	"emporium/internal/intake"
 	"emporium/internal/money"
 	"emporium/internal/postgres"
 )
@@ -21,6 +22,14 @@ const guestTokenFor = 72 * time.Hour
 
 // maxMethod is the most bytes of what a provider's form has given a customer's card.
 const maxMethod = 500
+
+// leadsAway refuses an address that is a path: it is followed from a bank's page or a mail, where it would lead elsewhere.
+func leadsAway(address *string, field string) fault.Problems {
+	if address == nil || intake.Web(*address) {
+		return nil
+	}
+	return fault.Problems{fault.NewProblem(fault.ProblemInvalid, "this is not an http or https address", field)}
+}
 
 // PlaceInput is what is ordered, and how it is paid.
 type PlaceInput struct {
@@ -59,6 +68,9 @@ func (s *Service) Place(ctx context.Context, in PlaceInput, idempotencyKey strin
 	refusal := func(p ...fault.Problem) (*PlacePayload, error) { return &PlacePayload{UserErrors: p}, nil }
 	if in.PaymentMethod != nil && (*in.PaymentMethod == "" || len(*in.PaymentMethod) > maxMethod) {
 		return refusal(fault.NewProblem(fault.ProblemInvalid, "this is no payment method", "paymentMethod"))
+	}
+	if wrong := leadsAway(in.ReturnURL, "returnUrl"); wrong != nil {
+		return refusal(wrong...)
 	}
 	owner := viewer.ID
 	switch {

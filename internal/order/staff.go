@@ -303,6 +303,9 @@ func (s *Service) Fulfill(ctx context.Context, in FulfillInput, idempotencyKey *
 // packing packs goods of a locked order into a parcel.
 func (s *Service) packing(in FulfillInput, parcel uuid.UUID) func(ctx context.Context, tx *postgres.Tx, o *locked) error {
 	return func(ctx context.Context, tx *postgres.Tx, o *locked) error {
+		if wrong := leadsAway(in.TrackingURL, "trackingUrl"); wrong != nil {
+			return wrong
+		}
 		if o.Status != StatusPlaced && o.Status != StatusConfirmed {
 			return refuse(fault.ProblemInvalid, fmt.Sprintf("goods of an order that is %s are not sent", o.Status), "orderId")
 		}
@@ -467,6 +470,9 @@ func (s *Service) moveParcel(ctx context.Context, tx *postgres.Tx, o *locked, pa
 	o.tell("fulfillment", parcelID(o.Owner, parcel))
 	o.tell("parcelStatus", audit.FromTo(p.Status, to))
 	t := or(tracking)
+	if wrong := leadsAway(t.TrackingURL, "trackingUrl"); wrong != nil {
+		return wrong
+	}
 	if _, err := postgres.Exec(ctx, tx, postgres.Stmt{
 		Name: "orders.move_parcel",
 		SQL: `UPDATE orders.fulfillments SET status = $3, carrier = coalesce($5, carrier), tracking_number = coalesce($6, tracking_number),
