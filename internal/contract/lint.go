@@ -123,6 +123,10 @@ func (l *linter) deprecation(at *ast.Position, coordinate string, all ast.Direct
 		l.report(at, coordinate, "the reason of @deprecated is not of the form %q", reasonForm)
 		return
 	}
+	if coordinate == d.Use || strings.HasSuffix(coordinate, "."+d.Use) || strings.HasSuffix(coordinate, "("+d.Use+":)") {
+		l.report(at, coordinate, "it is not to be used instead of itself")
+		return
+	}
 	element := func(e Element) bool { return e.Coordinate == d.Use }
 	if !beside(d.Use) && l.schema.Types[d.Use] == nil && !slices.ContainsFunc(Elements(l.schema), element) {
 		l.report(at, coordinate, "there is no `%s` to be used instead", d.Use)

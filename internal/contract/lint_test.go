@@ -28,6 +28,7 @@ directive @NoCase(An_arg: Int) on OBJECT
   "J." j: Int @deprecated(reason: "Use ` + "`k`" + `. Removed after 2027-03-31.")
   "K." l: Int @deprecated(reason: "Use ` + "`h`" + `. Removed after 2027-02-30.")
   "L." m: Int @deprecated(reason: "Use ` + "`Loose.ONE_1`" + `. Removed after 2027-03-31.")
+  "O." o: Int @deprecated(reason: "Use ` + "`o`" + `. Removed after 2027-03-31.") "P." p: Int @deprecated(reason: "Use ` + "`Query.p`" + `. Removed after 2027-03-31.")
   "N." n("A." a: Int, "B." b: Int! @deprecated(reason: "Use ` + "`a`" + `. Removed after 2027-03-31.")): Int
 }
 "T." type thing { "X." x: Int }
@@ -63,22 +64,24 @@ directive @NoCase(An_arg: Int) on OBJECT
 		"f.graphqls:7 Query.i: " + form,
 		"f.graphqls:8 Query.j: there is no `k` to be used instead",
 		"f.graphqls:9 Query.l: " + form,
-		"f.graphqls:11 Query.n(b:): it is required and can not be deprecated",
-		"f.graphqls:13 thing: the name is not in PascalCase",
-		"f.graphqls:14 Loose.Mixed: the name is not in UPPER_SNAKE_CASE",
-		"f.graphqls:14 Loose.X: it has no description",
-		"f.graphqls:15 Odd: the name of an input object ends in Input, Filter, Sort, Range",
-		"f.graphqls:15 Odd.x_y: the name is not in camelCase",
-		"f.graphqls:15 Odd.y: it is required and can not be deprecated",
-		"f.graphqls:17 bad_scalar: the name is not in PascalCase",
-		"f.graphqls:20 BadPayload: a payload has `userErrors: [UserError!]!`",
-		"f.graphqls:23 Mutation.createThing: the object comes first in the name, not \"create\", by which others end",
-		"f.graphqls:23 Mutation.createThing(input:): it is of type Odd!, not of one like `ThingVerbInput!`",
-		"f.graphqls:24 Mutation.thingDrop: it returns Query, not a nullable object like `ThingPayload`",
-		"f.graphqls:24 Mutation.thingDrop(input:): it is of type GoodInput, not of one like `ThingVerbInput!`",
-		"f.graphqls:25 Mutation.thingMove(id:): a mutation takes `input`, and perhaps `idempotencyKey`; it belongs into the input",
-		"f.graphqls:25 Mutation.thingMove(idempotencyKey:): it is of type Int, not String",
-		"f.graphqls:26 Mutation.thingEnd: it returns GoodPayload!, not a nullable object like `ThingPayload`",
+		"f.graphqls:11 Query.o: it is not to be used instead of itself",
+		"f.graphqls:11 Query.p: it is not to be used instead of itself",
+		"f.graphqls:12 Query.n(b:): it is required and can not be deprecated",
+		"f.graphqls:14 thing: the name is not in PascalCase",
+		"f.graphqls:15 Loose.Mixed: the name is not in UPPER_SNAKE_CASE",
+		"f.graphqls:15 Loose.X: it has no description",
+		"f.graphqls:16 Odd: the name of an input object ends in Input, Filter, Sort, Range",
+		"f.graphqls:16 Odd.x_y: the name is not in camelCase",
+		"f.graphqls:16 Odd.y: it is required and can not be deprecated",
+		"f.graphqls:18 bad_scalar: the name is not in PascalCase",
+		"f.graphqls:21 BadPayload: a payload has `userErrors: [UserError!]!`",
+		"f.graphqls:24 Mutation.createThing: the object comes first in the name, not \"create\", by which others end",
+		"f.graphqls:24 Mutation.createThing(input:): it is of type Odd!, not of one like `ThingVerbInput!`",
+		"f.graphqls:25 Mutation.thingDrop: it returns Query, not a nullable object like `ThingPayload`",
+		"f.graphqls:25 Mutation.thingDrop(input:): it is of type GoodInput, not of one like `ThingVerbInput!`",
+		"f.graphqls:26 Mutation.thingMove(id:): a mutation takes `input`, and perhaps `idempotencyKey`; it belongs into the input",
+		"f.graphqls:26 Mutation.thingMove(idempotencyKey:): it is of type Int, not String",
+		"f.graphqls:27 Mutation.thingEnd: it returns GoodPayload!, not a nullable object like `ThingPayload`",
 	}
 	if got := findings(contract.Lint(s)); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
