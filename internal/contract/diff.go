@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -323,6 +324,10 @@ func (d *differ) applied(at string, old, new ast.DirectiveList, input bool) {
 		switch {
 		case name == "deprecated":
 			a, b := deprecation(old), deprecation(new)
+			if b.due(d.today) && !a.due(d.today) {
+				d.add(Breaking, at, "it announces a day that has passed, so that nobody could hear of it", "%s", what)
+				return
+			}
 			if a != nil && b != nil && !b.After.IsZero() && b.After.Before(a.After) {
 				d.add(Dangerous, at, "it goes earlier than was said", "%s", what)
 				return
@@ -332,6 +337,14 @@ func (d *differ) applied(at string, old, new ast.DirectiveList, input bool) {
 			d.add(Breaking, at, "objects with several fields are refused", "%s", what)
 		case name == "oneOf":
 			d.add(Safe, at, "objects with one field are still taken", "%s", what)
+		case name == "once" && is != "":
+			d.add(Breaking, at, "operations that select it more than once are refused", "%s", what)
+		case name == "constraint" && tighter(old.ForName(name), new.ForName(name)):
+			d.add(Breaking, at, "values that were taken are refused", "%s", what)
+		case name == "constraint":
+			d.add(Safe, at, "it takes whatever was taken", "%s", what)
+		case name == "listSize", name == "cost" && d.weight(at, new) > d.weight(at, old):
+			d.add(Dangerous, at, "operations may cost more than they may", "%s", what)
 		case name == "specifiedBy" && was != "":
 			d.add(Dangerous, at, "values may be written otherwise", "%s", what)
 		case input && is != "" && name != "specifiedBy":
@@ -340,6 +353,43 @@ func (d *differ) applied(at string, old, new ast.DirectiveList, input bool) {
 			d.add(Safe, at, "it asks nothing more of clients", "%s", what)
 		}
 	})
+}
+
+// tighter reports whether an @constraint, where nil has no bounds, refuses something that another takes.
+func tighter(old, new *ast.Directive) bool {
+	if old == nil || new == nil {
+		return new != nil
+	}
+	for _, a := range new.Arguments {
+		was := old.Arguments.ForName(a.Name)
+		if was == nil {
+			return true
+		}
+		x, errX := strconv.ParseFloat(was.Value.Raw, 64)
+		y, errY := strconv.ParseFloat(a.Value.Raw, 64)
+		switch {
+		case a.Value.Raw == was.Value.Raw:
+		case errX != nil || errY != nil: // patterns
+			return true
+		case strings.HasPrefix(a.Name, "min") && y > x, strings.HasPrefix(a.Name, "max") && y < x:
+			return true
+		}
+	}
+	return false
+}
+
+// weight returns what a field costs, as the contract describes @cost.
+func (d *differ) weight(at string, all ast.DirectiveList) float64 {
+	if cost := all.ForName("cost"); cost != nil {
+		if a := cost.Arguments.ForName("weight"); a != nil {
+			n, _ := strconv.ParseFloat(a.Value.Raw, 64)
+			return n
+		}
+	}
+	if d.old.Mutation != nil && strings.HasPrefix(at, d.old.Mutation.Name+".") {
+		return 10
+	}
+	return 0
 }
 
 // uses returns the text of directives on an element, by name.

@@ -46,6 +46,10 @@ directive @authenticated on FIELD_DEFINITION
 directive @hasRole(anyOf: [Role!]!) on FIELD_DEFINITION
 directive @owner(orRole: [Role!]! = []) on FIELD_DEFINITION
 directive @open on OBJECT
+directive @constraint(minLength: Int, maxLength: Int, max: Float, pattern: String) on ARGUMENT_DEFINITION | INPUT_FIELD_DEFINITION
+directive @once on FIELD_DEFINITION
+directive @cost(weight: String!) on FIELD_DEFINITION
+directive @listSize(assumedSize: Int) on FIELD_DEFINITION
 directive @limit(to: Int) on ARGUMENT_DEFINITION | INPUT_FIELD_DEFINITION | FIELD_DEFINITION
 enum Role { STAFF ADMIN }
 interface Thing { id: ID! }
@@ -217,6 +221,36 @@ func TestRules(t *testing.T) {
 		{name: "a directive on an input field", old: `input I { x: Int @limit(to: 1) }`, new: `input I { x: Int @limit(to: 2) }`,
 			forth: []string{"dangerous I.x @limit(to: 1) became @limit(to: 2)"},
 			back:  []string{"dangerous I.x @limit(to: 2) became @limit(to: 1)"}},
+		{name: "a constraint", old: `input I { x: Int }`, new: `input I { x: Int @constraint(max: 1) }`,
+			forth: []string{"breaking I.x no @constraint became @constraint(max: 1)"},
+			back:  []string{"safe I.x @constraint(max: 1) became no @constraint"}},
+		{name: "the greatest number", old: `input I { x: Int @constraint(max: 9) }`, new: `input I { x: Int @constraint(max: 10) }`,
+			forth: []string{"safe I.x @constraint(max: 9) became @constraint(max: 10)"},
+			back:  []string{"breaking I.x @constraint(max: 10) became @constraint(max: 9)"}},
+		{name: "the shortest text of an argument", old: `type A { x(y: String @constraint(minLength: 2, maxLength: 3)): Int }`, new: `type A { x(y: String @constraint(minLength: 1, maxLength: 3)): Int }`,
+			forth: []string{"safe A.x(y:) @constraint(maxLength: 3, minLength: 2) became @constraint(maxLength: 3, minLength: 1)"},
+			back:  []string{"breaking A.x(y:) @constraint(maxLength: 3, minLength: 1) became @constraint(maxLength: 3, minLength: 2)"}},
+		{name: "a bound more", old: `input I { x: String @constraint(maxLength: 3) }`, new: `input I { x: String @constraint(maxLength: 4, pattern: "a") }`,
+			forth: []string{`breaking I.x @constraint(maxLength: 3) became @constraint(maxLength: 4, pattern: "a")`},
+			back:  []string{`breaking I.x @constraint(maxLength: 4, pattern: "a") became @constraint(maxLength: 3)`}},
+		{name: "a pattern", old: `input I { x: String @constraint(pattern: "a") }`, new: `input I { x: String @constraint(pattern: "b") }`,
+			forth: []string{`breaking I.x @constraint(pattern: "a") became @constraint(pattern: "b")`},
+			back:  []string{`breaking I.x @constraint(pattern: "b") became @constraint(pattern: "a")`}},
+		{name: "@once", old: `type A { x: Int }`, new: `type A { x: Int @once }`,
+			forth: []string{"breaking A.x no @once became @once"},
+			back:  []string{"safe A.x @once became no @once"}},
+		{name: "@cost", old: `type A { x: Int }`, new: `type A { x: Int @cost(weight: "9") }`,
+			forth: []string{`dangerous A.x no @cost became @cost(weight: "9")`},
+			back:  []string{`safe A.x @cost(weight: "9") became no @cost`}},
+		{name: "@cost, higher", old: `type A { x: Int @cost(weight: "9") }`, new: `type A { x: Int @cost(weight: "10") }`,
+			forth: []string{`dangerous A.x @cost(weight: "9") became @cost(weight: "10")`},
+			back:  []string{`safe A.x @cost(weight: "10") became @cost(weight: "9")`}},
+		{name: "@cost of a mutation, which has one without it", old: `type Mutation { x: Int }`, new: `type Mutation { x: Int @cost(weight: "9") }`,
+			forth: []string{`safe Mutation.x no @cost became @cost(weight: "9")`},
+			back:  []string{`dangerous Mutation.x @cost(weight: "9") became no @cost`}},
+		{name: "@listSize", old: `type A { x: [Int] }`, new: `type A { x: [Int] @listSize(assumedSize: 9) }`,
+			forth: []string{`dangerous A.x no @listSize became @listSize(assumedSize: 9)`},
+			back:  []string{`dangerous A.x @listSize(assumedSize: 9) became no @listSize`}},
 		{name: "a directive on a field", old: `type A { x: Int }`, new: `type A { x: Int @limit(to: 1) }`,
 			forth: []string{"safe A.x no @limit became @limit(to: 1)"},
 			back:  []string{"safe A.x @limit(to: 1) became no @limit"}},
@@ -260,7 +294,13 @@ func TestRules(t *testing.T) {
 			back:  []string{`safe A.x @deprecated(reason: "Old.") became no @deprecated`}},
 		{name: "the day of removal", old: `type A { x: Int ` + gone + ` }`, new: `type A { x: Int ` + stays + ` }`,
 			forth: []string{"safe A.x @deprecated(reason: \"Use `b`. Removed after 2027-03-31.\") became @deprecated(reason: \"Use `b`. Removed after 2027-04-01.\")"},
-			back:  []string{"dangerous A.x @deprecated(reason: \"Use `b`. Removed after 2027-04-01.\") became @deprecated(reason: \"Use `b`. Removed after 2027-03-31.\")"}},
+			back:  []string{"breaking A.x @deprecated(reason: \"Use `b`. Removed after 2027-04-01.\") became @deprecated(reason: \"Use `b`. Removed after 2027-03-31.\")"}},
+		{name: "an earlier day of removal", old: `type A { x: Int ` + deprecated("2027-06-30") + ` }`, new: `type A { x: Int ` + stays + ` }`,
+			forth: []string{"dangerous A.x @deprecated(reason: \"Use `b`. Removed after 2027-06-30.\") became @deprecated(reason: \"Use `b`. Removed after 2027-04-01.\")"},
+			back:  []string{"safe A.x @deprecated(reason: \"Use `b`. Removed after 2027-04-01.\") became @deprecated(reason: \"Use `b`. Removed after 2027-06-30.\")"}},
+		{name: "a day of removal that has passed", old: `type A { x: Int }`, new: `type A { x: Int ` + gone + ` }`,
+			forth: []string{"breaking A.x no @deprecated became @deprecated(reason: \"Use `b`. Removed after 2027-03-31.\")"},
+			back:  []string{"safe A.x @deprecated(reason: \"Use `b`. Removed after 2027-03-31.\") became no @deprecated"}},
 		{name: "what was announced to be gone", old: `type A { b: Int x: Int ` + gone + ` y(b: Int z: Int ` + gone + `): Int } input I { b: Int x: Int ` + gone + ` } enum E { B X ` + gone + ` }`,
 			new:   `type A { b: Int y(b: Int): Int } input I { b: Int } enum E { B }`,
 			forth: []string{"safe A.x field was removed", "safe A.y(z:) argument was removed", "safe E.X value was removed", "safe I.x field was removed"},
