@@ -35,7 +35,7 @@ test-apart: ## run all tests with a database for each domain, but those of who m
 
 # Each is a package and a fuzz test in it; none needs a server.
 FUZZ_TARGETS := graph:FuzzRequest graph/scalar:FuzzScalars internal/page:FuzzCursor internal/id:FuzzParse internal/auth:FuzzVerify \
-	internal/productcsv:FuzzRead internal/postgres/logical:FuzzDecode
+	internal/productcsv:FuzzRead internal/postgres/logical:FuzzDecode internal/markup:FuzzClean graph/scalar:FuzzText
 
 .PHONY: fuzz
 fuzz: ## send whatever comes to mind to what parses (FUZZ_SECONDS: for how long each, 60)
@@ -74,7 +74,7 @@ check: ## formatting, linters, generated code, structure
 .PHONY: release-schema
 release-schema: ## take the schema as it is for the released one, with which make check compares
 	@mkdir -p .emporium/bin
-	@go build -o .emporium/bin/check . && .emporium/bin/check schema print > .emporium/released.graphqls && mv .emporium/released.graphqls $(RELEASED)
+	@go build -o .emporium/bin/check . && .emporium/bin/check schema diff $(RELEASED) && .emporium/bin/check schema print > .emporium/released.graphqls && mv .emporium/released.graphqls $(RELEASED)
 
 .PHONY: generate
 generate: ## turn schema.graphqls into graph/*.generated.go
