@@ -3,7 +3,6 @@ package graph
 import (
 	"context"
 	"math"
-	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -37,15 +36,34 @@ func (o Options) dispatch(ctx context.Context, exec graphql.GraphExecutor, op *g
 
 // reserve takes points from whoever asks, or returns the answer to those who have too few.
 func (o Options) reserve(ctx context.Context, exec graphql.GraphExecutor, op *graphql.OperationContext, points int) (refused *graphql.Response) {
+	err := o.take(ctx, points)
+	if err == nil {
+		return nil
+	}
+	return exec.DispatchError(graphql.WithOperationContext(ctx, op), gqlerror.List{{Err: err, Message: err.Error()}})
+}
+
+// take takes points from whoever asks. If there are too few, the error says when there will be enough.
+func (o Options) take(ctx context.Context, points int) error {
 	if o.Points == nil {
 		return nil
 	}
 	kind, payer := payer(ctx)
-	if ok, wait := o.Points.Reserve(ctx, kind, payer, points); !ok {
-		return throttled(ctx, exec, op, wait)
+	ok, wait := o.Points.Reserve(ctx, kind, payer, points)
+	if ok {
+		return nil
 	}
-	return nil
+	seconds := int(math.Ceil(wait.Seconds()))
+	return later{fault.Newf(fault.RateLimited, "this costs more points than are left: come again in %d s", seconds), seconds}
 }
+
+// later is an error of what can be done some seconds later.
+type later struct {
+	error
+	seconds int
+}
+
+func (l later) Unwrap() error { return l.error }
 
 // explainedCost is what an operation costs: `extensions.cost` of the answer to a POST whose `extensions.cost.explain` is true.
 type explainedCost struct {
@@ -70,15 +88,6 @@ func payer(ctx context.Context) (kind, key string) {
 		return auth.ThrottleViewerPoints, actor.ID.String()
 	}
 	return auth.ThrottleAddressPoints, auth.Network(telemetry.RequestFrom(ctx).ClientAddress)
-}
-
-// throttled answers an operation that is not let in.
-func throttled(ctx context.Context, exec graphql.GraphExecutor, op *graphql.OperationContext, wait time.Duration) *graphql.Response {
-	seconds := int(math.Ceil(wait.Seconds()))
-	err := fault.Newf(fault.RateLimited, "this costs more points than are left: come again in %d s", seconds)
-	response := exec.DispatchError(graphql.WithOperationContext(ctx, op), gqlerror.List{{Err: err, Message: err.Error()}})
-	response.Errors[0].Extensions["retryAfter"] = seconds
-	return response
 }
 
 // These are the costs of an operation, as they are kept by gqlgen beside it.

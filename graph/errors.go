@@ -43,6 +43,9 @@ func presentError(ctx context.Context, err error) *gqlerror.Error {
 			shown.Extensions["field"] = field
 		}
 		shown.Extensions["code"] = string(coded.Code)
+		if l, ok := errors.AsType[later](err); ok {
+			shown.Extensions["retryAfter"] = l.seconds
+		}
 		if coded.Code != fault.Internal {
 			break
 		}

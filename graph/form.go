@@ -7,6 +7,8 @@ import (
 
 	"github.com/99designs/gqlgen/graphql/errcode"
 	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"emporium/internal/fault"
 )
 
 // form is how an answer is sent: its media type, and by which edition of the specification its status is chosen.
@@ -40,6 +42,8 @@ func (f form) refused(errs gqlerror.List) int {
 		return http.StatusOK
 	case len(errs) > 0 && errs[0].Extensions["code"] == errcode.ParseFailed:
 		return http.StatusBadRequest
+	case len(errs) > 0 && fault.CodeOf(errs[0]) == fault.RateLimited:
+		return http.StatusTooManyRequests
 	default:
 		return f.status(http.StatusUnprocessableEntity)
 	}

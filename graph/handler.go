@@ -128,7 +128,7 @@ func (o Options) handler(schema graphql.ExecutableSchema) (http.Handler, error) 
 	}
 	server.SetQueryCache(queries)
 	server.SetParserTokenLimit(o.Limits.Tokens)
-	server.Use(limiter{o.Limits, costs, queries})
+	server.Use(limiter{o.Limits, costs, queries, o.take})
 	constraints, err := newConstraints(schema.Schema())
 	if err != nil {
 		return nil, err

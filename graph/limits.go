@@ -42,6 +42,7 @@ const (
 	maxSame    = 200     // fields of one name in a document: validation compares each with each
 	maxPairs   = 250_000 // of fields of one name, and of spreads, that it compares; see measurer.pairs
 	maxValues  = 10_000  // of JSON in a request, one in another: reading them takes longer than refusing them
+	readFor    = 64      // bytes of a document that is not known for a point: reading takes its time, whatever comes of it
 	longName   = 200     // characters; whoever writes errors compares names with others
 )
 
@@ -50,6 +51,7 @@ type limiter struct {
 	Limits
 	costs   costs
 	checked graphql.Cache[*ast.QueryDocument] // documents that have passed
+	take    func(ctx context.Context, points int) error
 }
 
 var (
@@ -70,6 +72,9 @@ func (l limiter) MutateOperationParameters(ctx context.Context, params *graphql.
 	}
 	if _, ok := l.checked.Get(ctx, params.Query); ok {
 		return nil
+	}
+	if err := l.take(ctx, 1+len(params.Query)/readFor); err != nil {
+		return &gqlerror.Error{Err: err, Message: err.Error()}
 	}
 	document, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: params.Query}, l.Tokens)
 	if err != nil {

@@ -197,24 +197,56 @@ func TestCostIsDeclared(t *testing.T) {
 	}
 }
 
+// meter gives viewers and addresses so many points for a day.
+func (w *world) meter(viewer, address int) {
+	w.t.Helper()
+	throttle, err := auth.NewThrottle(auth.ThrottleConfig{Secret: []byte("x"), Limits: map[string]auth.Limit{
+		auth.ThrottleViewerPoints:  {Burst: viewer, Every: 24 * 3600e9},
+		auth.ThrottleAddressPoints: {Burst: address, Every: 24 * 3600e9},
+	}})
+	if err == nil {
+		w.options.Points, err = auth.NewPoints(throttle)
+	}
+	if err == nil {
+		w.handler, err = NewHandler(w.options)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// TestReadingCosts sends one document after the other that is not valid, until there are no points left to read another.
+func TestReadingCosts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.meter(1000, 200)
+	for n := range 101 {
+		a := w.ask("", fmt.Sprintf(`{ nothing%d } #%s`, n, strings.Repeat("x", 600)), nil)
+		if a.status == http.StatusTooManyRequests {
+			if n < 15 || strings.Join(a.codes(), "") != "RATE_LIMITED " || a.header.Get("Retry-After") == "" || strings.Contains(a.body, "data") {
+				t.Errorf("after %d documents: %v %s", n, a.header, a.body)
+			}
+			break
+		}
+		if a.status != http.StatusUnprocessableEntity || n == 100 {
+			t.Fatalf("%d: %d %s", n, a.status, a.body)
+		}
+	}
+	w.data("ada", `{ viewer { id } }`, nil)
+	for range 101 { // what is not valid is not known the next time, either
+		if a := w.ask("bob", `{ nothing }`+strings.Repeat(" ", 700), nil); a.status == http.StatusTooManyRequests {
+			return
+		}
+	}
+	t.Error("Bob may go on")
+}
+
 // TestPoints lets a viewer run out of points: further operations are refused with 429 until there are some again, which keeps
 // nobody else from asking. What was reserved too much comes back.
 func TestPoints(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
-	throttle, err := auth.NewThrottle(auth.ThrottleConfig{Secret: []byte("x"), Limits: map[string]auth.Limit{
-		auth.ThrottleViewerPoints:  {Burst: 1000, Every: 24 * 3600e9},
-		auth.ThrottleAddressPoints: {Burst: 200, Every: 24 * 3600e9},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if w.options.Points, err = auth.NewPoints(throttle); err != nil {
-		t.Fatal(err)
-	}
-	if w.handler, err = NewHandler(w.options); err != nil {
-		t.Fatal(err)
-	}
+	w.meter(1000, 200)
 	// 101 are reserved for each, and 6 used.
 	for range 40 {
 		w.data("ada", `{ products(first: 100) { nodes { title } } }`, nil)

@@ -5951,7 +5951,7 @@ lists of IDs their length. Without this directive, and without such an argument,
 directive @listSize(
   "The number of elements when no argument says it."
   assumedSize: Int
-  "Arguments that say how many elements there are at most."
+  "Arguments that say how many elements there are at most, or with how many events a subscription begins."
   slicingArguments: [String!]
   "The lists in the returned object whose size is meant; without them it is that of the field itself."
   sizedFields: [String!]
@@ -6851,7 +6851,7 @@ type Subscription {
   stockChanged(
     "The global IDs; at most 100."
     variantIds: [ID!]! @constraint(maxItems: 100)
-  ): StockChange @public
+  ): StockChange @listSize(slicingArguments: ["variantIds"]) @public
 }
 
 `, BuiltIn: false},

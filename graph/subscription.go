@@ -105,9 +105,13 @@ func (s subscriptions) run(
 		_ = send(news{body: body, last: true})
 		return nil
 	}
-	if refused := s.reserve(viewed, executor, op, max(estimatedCost(op), 1)); refused != nil {
+	t := &tab{points: s.Points, paid: max(estimatedCost(op), 1)}
+	t.kind, t.payer = payer(viewed)
+	if refused := s.reserve(viewed, executor, op, t.paid); refused != nil {
 		return refused.Errors
 	}
+	t.paid-- // whatever comes of it
+	defer func() { t.settle(context.WithoutCancel(ctx)) }()
 	p := s.schema.plan(op) // there is one: the schema is none of a subscription's fields
 	resumable := cursorOf(op.Operation)
 	if after != "" && resumable != "" {
@@ -128,7 +132,7 @@ func (s subscriptions) run(
 	}
 	s.schema.usedBy(p, op).Count(op.Headers)
 	for {
-		event, err := waitFor(ctx, next, v.nextCheck(s.Streams.pace.recheck))
+		event, err := t.waitFor(ctx, next, v.nextCheck(s.Streams.pace.recheck))
 		switch {
 		case ctx.Err() != nil || errors.Is(err, io.EOF):
 			return nil
@@ -140,10 +144,11 @@ func (s subscriptions) run(
 		case err != nil:
 			return gqlerror.List{presentError(ctx, err)}
 		}
-		response, came, err := s.event(graphql.WithOperationContext(ctx, op), v, op, p, event)
+		response, cost, came, err := s.event(graphql.WithOperationContext(ctx, op), v, op, p, event)
 		if err != nil {
 			return gqlerror.List{presentError(ctx, err)}
 		}
+		t.paid -= max(cost, 1)
 		if len(response.Errors) > 0 && (!came || failed(response.Errors)) {
 			return response.Errors
 		}
@@ -203,10 +208,38 @@ func failed(errs gqlerror.List) bool {
 	})
 }
 
-func waitFor(ctx context.Context, next exec.Events, most time.Duration) (any, error) {
+// tab is what a subscriber has paid for events, in points, of which the estimate is the beginning.
+type tab struct {
+	points      *auth.Points // nil: there are no bounds
+	kind, payer string
+	paid        int // and not used; below 0: it is owed
+}
+
+// waitFor waits for an event, but not for longer than most. While the subscriber owes points there is none: what happens meanwhile
+// becomes one event later.
+func (t *tab) waitFor(ctx context.Context, next exec.Events, most time.Duration) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
+	for t.points != nil && t.paid < 0 {
+		ok, wait := t.points.Reserve(ctx, t.kind, t.payer, -t.paid)
+		if ok {
+			t.paid = 0
+			break
+		}
+		select {
+		case <-time.After(max(wait, 50*time.Millisecond)):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	return next(ctx)
+}
+
+// settle gives back what was not used, or remembers what is owed.
+func (t *tab) settle(ctx context.Context) {
+	if t.points != nil {
+		t.points.Settle(ctx, t.kind, t.payer, t.paid)
+	}
 }
 
 // recheck fails if the viewer may not have the subscription any more. Whether it still may can be left open: nothing is told
@@ -228,20 +261,20 @@ func (s subscriptions) recheck(ctx context.Context, v *visit, p *plan) error {
 // is not known any more.
 func (s subscriptions) event(
 	ctx context.Context, v *visit, op *graphql.OperationContext, p *plan, event any,
-) (response *graphql.Response, came bool, err error) {
+) (response *graphql.Response, cost int, came bool, err error) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	if ctx, err = s.as(ctx, v); err != nil {
-		return nil, false, err
+		return nil, 0, false, err
 	}
 	ctx = loader.With(graphql.WithResponseContext(postgres.WithBudget(ctx, s.Limits.Statements), presentError, recovered), s.loaders)
 	if p.wanted != nil {
 		ctx = postgres.WithWanted(ctx, p.wanted)
 	}
 	response = &graphql.Response{}
-	response.Data, came = s.schema.schema.RunEvent(ctx, p.Plan, op.Variables, event)
+	response.Data, cost, came = s.schema.schema.RunEvent(ctx, p.Plan, op.Variables, event)
 	response.Errors = fewErrors(graphql.GetErrors(ctx))
 	s.count(ctx, operationName(op.Operation), string(ast.Subscription), outcome(response.Errors), len(response.Errors), time.Since(began))
-	return response, came, nil
+	return response, cost, came, nil
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -717,6 +718,70 @@ func TestBudgetOfEvents(t *testing.T) {
 		}
 		w.note("again")
 	}
+}
+
+// TestEventsCostPoints follows the stock, and finds that the points of the address are used by it.
+func TestEventsCostPoints(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.meter(100_000, 60)
+	r := w.replicate(nil)
+	left := func(points int) bool {
+		ok, _ := w.options.Points.Reserve(t.Context(), auth.ThrottleAddressPoints, "", points)
+		if ok {
+			w.options.Points.Settle(t.Context(), auth.ThrottleAddressPoints, "", points)
+		}
+		return ok
+	}
+	l := r.connect("")
+	l.subscribe("1", stockChanged, w.variant())
+	for n := range 18 {
+		if m := l.hear(); m.Type != "next" {
+			t.Fatalf("%s %s", m.Type, m.Payload)
+		}
+		if n == 0 && !left(50) {
+			t.Error("the beginning costs more than is in it")
+		}
+		w.data("manager", `mutation($id: ID!, $key: String!) { stockAdjust(input: {variantId: $id, delta: 1, reason: RECEIVED}, idempotencyKey: $key) { userErrors { code } } }`,
+			map[string]any{"id": w.ids["Variant"].String(), "key": fmt.Sprint(n)})
+	}
+	if left(30) {
+		t.Error("events cost nothing")
+	}
+}
+
+// TestOwedPoints has a subscriber wait for an event until what earlier ones have cost is paid.
+func TestOwedPoints(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		throttle, err := auth.NewThrottle(auth.ThrottleConfig{Secret: []byte("x"), Limits: map[string]auth.Limit{"kind": {Burst: 10, Every: time.Second}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		points, err := auth.NewPoints(throttle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok, _ := points.Reserve(t.Context(), "kind", "ada", 10); !ok {
+			t.Fatal("there are no points")
+		}
+		asked := 0
+		next := func(context.Context) (any, error) {
+			asked++
+			return "event", nil
+		}
+		began, owes := time.Now(), &tab{points, "kind", "ada", -5}
+		if event, err := owes.waitFor(t.Context(), next, 2*time.Second); !errors.Is(err, context.DeadlineExceeded) || asked > 0 || time.Since(began) != 2*time.Second {
+			t.Errorf("%v %v after %v", event, err, time.Since(began))
+		}
+		event, err := owes.waitFor(t.Context(), next, time.Minute)
+		if took := time.Since(began); event != "event" || err != nil || owes.paid != 0 || took < 4*time.Second || took > 7*time.Second {
+			t.Errorf("%v %v after %v, owing %d", event, err, took, owes.paid)
+		}
+		if event, err := owes.waitFor(t.Context(), next, time.Minute); event != "event" || err != nil || asked != 2 {
+			t.Errorf("%v %v", event, err)
+		}
+	})
 }
 
 // TestPanicsOverStreams wants a panic to end the operation alone, with an error.

@@ -98,6 +98,7 @@ func (p post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecu
 	errs = errs[:min(len(errs), maxInvalid)]
 	if errs != nil && (!streamed || one != nil) {
 		response := exec.DispatchError(graphql.WithOperationContext(ctx, op), errs)
+		x.retry(response)
 		x.form.send(w, x.form.refused(errs), appendAnswer(nil, response, false))
 		return
 	}
@@ -181,7 +182,7 @@ func (x *exchange) send(response *graphql.Response, begun bool, body []byte) {
 	status := x.form.executed(len(response.Errors) > 0)
 	if !begun {
 		status = http.StatusTooManyRequests
-		x.w.Header().Set("Retry-After", fmt.Sprint(response.Errors[0].Extensions["retryAfter"]))
+		x.retry(response)
 	}
 	if x.compress {
 		addVary(x.w.Header(), varyForm)
@@ -191,6 +192,13 @@ func (x *exchange) send(response *graphql.Response, begun bool, body []byte) {
 		}
 	}
 	x.form.send(x.w, status, body)
+}
+
+// retry says when what came too soon can be asked again.
+func (x *exchange) retry(response *graphql.Response) {
+	if seconds, ok := response.Errors[0].Extensions["retryAfter"]; ok {
+		x.w.Header().Set("Retry-After", fmt.Sprint(seconds))
+	}
 }
 
 // appendAnswer appends the JSON of an answer, with data even if it is null when the operation has begun.

@@ -32,7 +32,7 @@ func TestEvents(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx := y.context(t.Context())
-		data, came := y.schema.RunEvent(ctx, p, variables, event)
+		data, _, came := y.schema.RunEvent(ctx, p, variables, event)
 		told = append(told, fmt.Sprint(string(data), " ", came, " ", len(graphql.GetErrors(ctx))))
 	}
 	want := []string{

@@ -25,9 +25,8 @@ func (s *Schema) Run(ctx context.Context, p *Plan, variables map[string]any) (da
 
 // RunEvent is Run of a subscription for one of its events. It also reports whether the event has come through: after one
 // that the guard has kept back there is nothing more for the viewer.
-func (s *Schema) RunEvent(ctx context.Context, p *Plan, variables map[string]any, event any) (data []byte, came bool) {
-	data, _, came = s.run(ctx, p, variables, event)
-	return data, came
+func (s *Schema) RunEvent(ctx context.Context, p *Plan, variables map[string]any, event any) (data []byte, cost int, came bool) {
+	return s.run(ctx, p, variables, event)
 }
 
 // Subscribe returns the events of a subscription's plan. An error goes to the response that the context carries; there
