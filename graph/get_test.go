@@ -149,6 +149,17 @@ func TestDocumentsByTheirDigest(t *testing.T) {
 	if a, _ := k.tagged("", swapped); !strings.Contains(a.body, `"title"`) || strings.Contains(a.body, `"name"`) {
 		t.Errorf("the other one is: %s", a.body)
 	}
+	for url, status := range map[string]int{"documentId=sha256:" + swapped: 200, "documentId=sha256:" + swapped + "&extensions={}}": 422,
+		"documentId=sha256:" + swapped + "&variables={}]": 422} {
+		r := httptest.NewRequest(http.MethodGet, "/graphql?"+url, nil)
+		if a := k.send(r); a.status != status {
+			t.Errorf("GET %s: %d %s", url, a.status, a.body)
+		}
+		r = k.request("", []byte("?"+url))
+		if a := k.send(r); a.status != http.StatusBadRequest {
+			t.Errorf("the same as the body of a POST: %d %s", a.status, a.body)
+		}
+	}
 	out := k.keepDocument(`mutation { signOut { sessionsEnded } }`)
 	if a := k.getKept("ada", out, "", ""); a.status != http.StatusMethodNotAllowed {
 		t.Errorf("a mutation by GET: %d %s", a.status, a.body)

@@ -62,6 +62,19 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	}
 }
 
+// TestCodedBodies refuses bodies in a coding that would have to be undone.
+func TestCodedBodies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	for coding, status := range map[string]int{"gzip": 415, "br": 415, "x": 415, "identity": 200, "": 200} {
+		r := w.request("", []byte(`{"query":"{ categories { id } }"}`))
+		r.Header.Set("Content-Encoding", coding)
+		if a := w.send(r); a.status != status || status == 415 && a.header.Get("Accept-Encoding") != "identity" {
+			t.Errorf("%q: %d %v %s", coding, a.status, a.header, a.body)
+		}
+	}
+}
+
 // TestNothingOfTooMuchIsRead refuses a body by the length that it is said to have.
 func TestNothingOfTooMuchIsRead(t *testing.T) {
 	t.Parallel()

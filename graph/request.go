@@ -33,6 +33,9 @@ type requests struct {
 	next      http.Handler
 }
 
+// queryMark begins what is known of a GET; no JSON does.
+var queryMark = []byte("?")
+
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // ServeHTTP answers a request.
@@ -55,7 +58,7 @@ func (q requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	case http.MethodGet, http.MethodHead:
-		buffer.WriteByte('?') // which no JSON begins with
+		buffer.Write(queryMark)
 		buffer.WriteString(r.URL.RawQuery)
 	default:
 		w.Header().Set("Allow", "GET, HEAD, POST")
@@ -64,7 +67,7 @@ func (q requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	raw := buffer.Bytes()
 	began, fetched := time.Now(), false
-	if q.front != nil && may.answer != noMedia {
+	if q.front != nil && may.answer != noMedia && (r.Method != http.MethodPost || !bytes.HasPrefix(raw, queryMark)) {
 		var served bool
 		if served, fetched = q.front.serve(w, r, raw, form); served {
 			return
@@ -88,6 +91,10 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64, into *bytes.Bu
 		if charset := parameters["charset"]; err != nil || media != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
 			return http.StatusUnsupportedMediaType, fault.New(fault.BadUserInput, "send the request as application/json in UTF-8")
 		}
+	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		w.Header().Set("Accept-Encoding", "identity") // RFC 9110, 15.5.16
+		return http.StatusUnsupportedMediaType, fault.New(fault.BadUserInput, "send the request without a Content-Encoding")
 	}
 	body := io.Reader(r.Body)
 	switch {
@@ -155,6 +162,12 @@ func (q requests) params(ctx context.Context, w http.ResponseWriter, r *http.Req
 	return false
 }
 
+// ended reports whether there is nothing after what was decoded.
+func ended(d *json.Decoder) bool {
+	_, err := d.Token()
+	return err == io.EOF
+}
+
 // paramsOf reads the URL of a GET. Only the draft lets it bring a document.
 func paramsOf(query url.Values, draft bool) (*graphql.RawParams, bool) {
 	params := &graphql.RawParams{OperationName: query.Get("operationName")}
@@ -162,7 +175,7 @@ func paramsOf(query url.Values, draft bool) (*graphql.RawParams, bool) {
 		if text := query.Get(name); text != "" {
 			d := json.NewDecoder(strings.NewReader(text))
 			d.UseNumber()
-			if d.Decode(into) != nil || d.More() {
+			if d.Decode(into) != nil || !ended(d) {
 				return nil, false
 			}
 		}

@@ -2,6 +2,7 @@ package product
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/google/uuid"
 
@@ -25,7 +26,7 @@ type Service struct {
 // New returns the catalogue in a database. Currency is the shop's: filters and facets speak of prices in it.
 func New(db *postgres.DB, currency money.Currency) *Service {
 	s := &Service{db: db, currency: currency}
-	s.changes = feed.New(s.stockChangedSince, nil)
+	s.changes = feed.New(s.stockChangedSince, slog.Default())
 	return s
 }
 
