@@ -5,6 +5,7 @@ package loader
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -259,7 +260,7 @@ func (l *loader[K, V]) fetched(ctx context.Context, keys []K) (found map[K]V, er
 
 // logged logs an error that is not an answer.
 func (l *loader[K, V]) logged(ctx context.Context, keys int, err error) error {
-	if err == nil || fault.CodeOf(err) != fault.Internal {
+	if err == nil || fault.CodeOf(err) != fault.Internal || errors.Is(err, context.Canceled) { // nobody waits for it any more
 		return err
 	}
 	slog.ErrorContext(ctx, "batch failed", "edge", l.name, "keys", keys, "error", err)
