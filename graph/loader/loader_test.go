@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"slices"
@@ -168,6 +169,10 @@ func TestFailuresAreLoggedOnce(t *testing.T) {
 	log.Reset()
 	_, err := test.Now(operation(t, (&source{err: fault.New(fault.BadUserInput, "bad page")}).fetch), 1)
 	if !fault.Is(err, fault.BadUserInput) || log.Len() != 0 {
+		t.Errorf("%v, logged %q", err, &log)
+	}
+	// Nor is what nobody waits for any more.
+	if _, err := test.Now(operation(t, (&source{err: fmt.Errorf("test.rows: %w", context.Canceled)}).fetch), 1); !errors.Is(err, context.Canceled) || log.Len() != 0 {
 		t.Errorf("%v, logged %q", err, &log)
 	}
 	// A panic of a verb fails its keys, and nothing else.
