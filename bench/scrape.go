@@ -77,8 +77,11 @@ func (s scraped) since(before scraped) scraped {
 	return d
 }
 
-// statements are those of SQL that were sent.
-func (s scraped) statements() float64 { return s.sum("emporium_sql_statement_duration_seconds_count") }
+// statements are those of SQL that were sent for requests, rather than from time to time.
+func (s scraped) statements() float64 {
+	const name = "emporium_sql_statement_duration_seconds_count"
+	return s.sum(name) - s.sum(name, `cache.published_tables"`) - s.sum(name, `schema_clients"`) - s.sum(name, `schema_usage"`)
+}
 
 // operations are those of GraphQL that were answered, and how many of them from the cache.
 func (s scraped) operations() (all, kept float64) {
