@@ -18,8 +18,10 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
+	"emporium/graph/scalar"
 	"emporium/internal/fault"
 	"emporium/internal/intake"
+	"emporium/internal/money"
 )
 
 // longestOwn is what the scalars for texts that have bounds of their own take at most, in bytes.
@@ -28,8 +30,8 @@ const longestOwn = 2048
 // maxViolations is how many violations of an operation are told one by one.
 const maxViolations = 5
 
-// constraints refuses operations whose arguments break an @constraint, or hold a text that no text may be, before anything of
-// them is executed. A field without arguments costs nothing.
+// constraints refuses operations whose arguments break an @constraint, hold a text that no text may be, or have not the form of
+// their scalar, before anything of them is executed. A field without arguments costs nothing.
 type constraints struct {
 	fields map[*ast.FieldDefinition][]*bounds // of the arguments, where there is something to check
 }
@@ -48,6 +50,7 @@ type bounds struct {
 	minItems, maxItems   int
 	min, max             *decimal.Decimal
 	pattern              *regexp.Regexp
+	form                 func(v any) error // of the scalar; may be nil
 }
 
 // leaf is a kind of scalars.
@@ -69,6 +72,21 @@ var leaves = map[string]struct {
 	"Decimal": {leafNumber, true}, "JSON": {leafJSON, true}, // the only one is held to 100,000 bytes
 	"ID": {leafOther, true}, "Boolean": {leafOther, true}, "DateTime": {leafOther, true}, "Currency": {leafOther, true},
 	"CountryCode": {leafOther, true},
+}
+
+// forms are the scalars whose values have a form, as their fields read them: a field before could be done by then.
+var forms = map[string]func(v any) error{
+	"URL": reads(scalar.UnmarshalURL), "EmailAddress": reads(scalar.UnmarshalEmailAddress), "DateTime": reads(scalar.UnmarshalDateTime),
+	"CountryCode": reads(scalar.UnmarshalCountryCode),
+	"Currency":    func(v any) error { return new(money.Currency).UnmarshalGQL(v) },
+	"Decimal":     func(v any) error { return new(money.Decimal).UnmarshalGQL(v) },
+}
+
+func reads[T any](read func(v any) (T, error)) func(v any) error {
+	return func(v any) error {
+		_, err := read(v)
+		return err
+	}
 }
 
 // newConstraints compiles the constraints of a schema. It fails for one that makes no sense or that a default breaks, for a
@@ -141,7 +159,7 @@ func (c *compilation) add(to []*bounds, place, name string, t *ast.Type, directi
 		known = true
 	default:
 		_, known = leaves[t.Name()]
-		b.leaf = of.leaf
+		b.leaf, b.form = of.leaf, forms[t.Name()]
 	}
 	pageSize := (name == "first" || name == "last") && t.NamedType == "Int" // package page has its own bound
 	switch {
@@ -163,7 +181,7 @@ func (c *compilation) add(to []*bounds, place, name string, t *ast.Type, directi
 	if otherwise != nil {
 		c.given = append(c.given, given{place, b, otherwise})
 	}
-	if t.Elem == nil && b.object == nil && (b.leaf == leafOther || b.leaf == leafNumber && b.min == nil && b.max == nil) {
+	if t.Elem == nil && b.object == nil && b.form == nil && (b.leaf == leafOther || b.leaf == leafNumber && b.min == nil && b.max == nil) {
 		return to
 	}
 	return append(to, b)
@@ -328,8 +346,9 @@ func (w *walk) skipped(directives ast.DirectiveList) bool {
 	return false
 }
 
-// value checks one of a type that the bounds are about, or of its items. What is not of the type at all is for the scalar.
+// value checks one of a type that the bounds are about, or of its items.
 func (w *walk) value(b *bounds, t *ast.Type, v any) {
+	before := w.count
 	switch {
 	case v == nil:
 	case t.Elem != nil:
@@ -367,6 +386,15 @@ func (w *walk) value(b *bounds, t *ast.Type, v any) {
 		}
 	case b.leaf == leafJSON:
 		w.json(v)
+	}
+	if b.form != nil && t.Elem == nil && v != nil && w.count == before && w.count < maxViolations {
+		if err := b.form(v); err != nil {
+			message := err.Error()
+			if coded, ok := errors.AsType[*fault.Error](err); ok {
+				message = coded.Message
+			}
+			w.report(message)
+		}
 	}
 }
 

@@ -292,6 +292,17 @@ func TestConstraintsComeFirst(t *testing.T) {
 			`{"errors":[{"message":"a text has no control characters other than tab, line feed and carriage return","path":["orderPlace"],"locations":[{"line":1,"column":12}],"extensions":{"code":"BAD_USER_INPUT","field":["input","paymentMethod"]}},` +
 				`{"message":"this is not of the form ^[!-~]*$","path":["orderPlace"],"locations":[{"line":1,"column":12}],"extensions":{"code":"BAD_USER_INPUT","field":["idempotencyKey"]}},` +
 				`{"message":"this has more than 500 characters","path":["profileUpdate"],"locations":[{"line":2,"column":4}],"extensions":{"code":"BAD_USER_INPUT","field":["input","name"]}}]}`},
+		"forms": {`mutation($url: URL!, $total: Decimal!, $email: EmailAddress) { profileUpdate(input: {name: "Somebody else"}) { user { name } }
+			productCreate(input: {title: "a", media: [{url: "/a.svg"}, {url: $url}]}) { product { id } }
+			taxRateSet(input: {country: "XX", name: "VAT", basisPoints: 1}) { userErrors { code } }
+			orderPlace(input: {expectedTotal: $total}, idempotencyKey: "a") { order { id } }
+			cartUpdate(input: {email: $email}) { cart { id } } }`, map[string]any{"url": "javascript:1", "total": "1e3", "email": "ada"},
+			`{"errors":[{"message":"\"javascript:1\" is not an http or https address, nor a path that starts with /","path":["productCreate"],"locations":[{"line":2,"column":4}],"extensions":{"code":"BAD_USER_INPUT","field":["input","media","1","url"]}},` +
+				`{"message":"\"XX\" is not an ISO 3166-1 country code like \"DE\"","path":["taxRateSet"],"locations":[{"line":3,"column":4}],"extensions":{"code":"BAD_USER_INPUT","field":["input","country"]}},` +
+				`{"message":"\"1e3\" is not a decimal number like \"19.90\"","path":["orderPlace"],"locations":[{"line":4,"column":4}],"extensions":{"code":"BAD_USER_INPUT","field":["input","expectedTotal"]}},` +
+				`{"message":"not an e-mail address like \"ada@example.com\"","path":["cartUpdate"],"locations":[{"line":5,"column":4}],"extensions":{"code":"BAD_USER_INPUT","field":["input","email"]}}]}`},
+		"a form in a filter": {`{ orders(first: 1, filter: {createdAt: {from: "yesterday"}}) { totalCount } }`, nil,
+			`{"errors":[{"message":"\"yesterday\" is not an instant like \"2026-05-04T10:00:00Z\"","path":["orders"],"locations":[{"line":1,"column":3}],"extensions":{"code":"BAD_USER_INPUT","field":["filter","createdAt","from"]}}]}`},
 		"a subscription": {`subscription($ids: [ID!]!) { stockChanged(variantIds: $ids) { variant { id } } }`,
 			map[string]any{"ids": slices.Repeat([]string{w.ids["Variant"].String()}, 101)},
 			`{"errors":[{"message":"this has more than 100 items","path":["stockChanged"],"locations":[{"line":1,"column":30}],"extensions":{"code":"BAD_USER_INPUT","field":["variantIds"]}}]}`},

@@ -5859,9 +5859,8 @@ Emporium: one graph over the users, products, orders and payments of a shop.
 Access: every field of ` + "`" + `Query` + "`" + `, ` + "`" + `Mutation` + "`" + ` and ` + "`" + `Subscription` + "`" + `, and every field that leads to a type that is not marked ` + "`" + `@open` + "`" + `,
 carries exactly one of ` + "`" + `@public` + "`" + `, ` + "`" + `@authenticated` + "`" + `, ` + "`" + `@hasRole` + "`" + ` and ` + "`" + `@owner` + "`" + `. The server refuses to start otherwise.
 
-Input: what arguments may hold at most is said by ` + "`" + `@constraint` + "`" + `, which is looked at before anything is done, and by the scalars,
-as which values are read when their field is: another field of the same mutation may be done by then. Within that, what a user
-can mend is told in the ` + "`" + `userErrors` + "`" + ` of a payload.
+Input: what arguments may hold at most is said by ` + "`" + `@constraint` + "`" + ` and by the scalars, and is looked at before anything is done.
+Within that, what a user can mend is told in the ` + "`" + `userErrors` + "`" + ` of a payload.
 """
 schema {
   query: Query

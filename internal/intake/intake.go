@@ -105,7 +105,10 @@ func CheckURL(address string) error {
 }
 
 func parse(address string) (*url.URL, bool) {
-	u, err := url.Parse(address)
 	// Browsers take a backslash for a slash, so that /\host would lead away.
-	return u, err == nil && len(address) <= maxURL && !strings.Contains(address, `\`)
+	if len(address) > maxURL || strings.Contains(address, `\`) {
+		return nil, false
+	}
+	u, err := url.Parse(address)
+	return u, err == nil
 }
