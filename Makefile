@@ -26,11 +26,11 @@ run: ## serve a demo shop on :8080, on a private Postgres and Redis under .empor
 .PHONY: test
 test: ## run all tests, on a Postgres and Redis of their own
 	@[ -n "$(RACE)" ] || echo "no C compiler: the tests run without the race detector"
-	$(WITH_SERVERS) go test $(RACE) -timeout 15m ./...
+	$(WITH_SERVERS) go test $(RACE) -timeout 20m ./...
 
 .PHONY: test-apart
 test-apart: ## run all tests with a database for each domain, but those of who may ask, which are long
-	EMPORIUM_TEST_APART=1 $(WITH_SERVERS) go test $(RACE) -count=1 -timeout 15m -skip '^Test(IDOR|Attacks)' \
+	EMPORIUM_TEST_APART=1 $(WITH_SERVERS) go test $(RACE) -count=1 -timeout 20m -skip '^Test(IDOR|Attacks)' \
 		./graph/... ./internal/app/... ./internal/user/... ./internal/product/... ./internal/order/... ./internal/payment/... ./internal/seed/... ./internal/productcsv/... ./e2e/crash
 
 # Each is a package and a fuzz test in it; none needs a server.
