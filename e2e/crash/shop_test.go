@@ -129,14 +129,7 @@ func openShop(t *testing.T, urls map[string]string, redisURL string) *store {
 // run runs a command of the program and returns what it prints.
 func (s *store) run(args ...string) string {
 	s.t.Helper()
-	cmd := exec.CommandContext(s.t.Context(), s.binary, args...)
-	var errs bytes.Buffer
-	cmd.Env, cmd.Stderr = s.env, &errs
-	out, err := cmd.Output()
-	if err != nil {
-		s.t.Fatalf("emporium %s: %v\n%s", strings.Join(args, " "), err, errs.Bytes())
-	}
-	return strings.TrimSpace(string(out))
+	return shop.Command(s.t, s.binary, s.env, args...)
 }
 
 // startProvider starts the payment provider, which ends with the test however that ends.

@@ -127,12 +127,18 @@ func FreeAddress(t *testing.T) string {
 // Run runs a command of the program and returns what it prints.
 func (s *Shop) Run(args ...string) string {
 	s.t.Helper()
-	cmd := exec.CommandContext(s.t.Context(), s.binary, args...)
+	return Command(s.t, s.binary, s.env, args...)
+}
+
+// Command runs a command of a program and returns what it prints.
+func Command(t *testing.T, program string, env []string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program, args...)
 	var errs bytes.Buffer
-	cmd.Env, cmd.Stderr = s.env, &errs
+	cmd.Env, cmd.Stderr = env, &errs
 	out, err := cmd.Output()
 	if err != nil {
-		s.t.Fatalf("emporium %s: %v\n%s", strings.Join(args, " "), err, errs.Bytes())
+		t.Fatalf("%s %s: %v\n%s", filepath.Base(program), strings.Join(args, " "), err, errs.Bytes())
 	}
 	return strings.TrimSpace(string(out))
 }
