@@ -41,7 +41,7 @@ const (
 	maxInvalid = 5       // errors of a document
 	maxSame    = 200     // fields of one name in a document: validation compares each with each
 	maxPairs   = 250_000 // of fields of one name, and of spreads, that it compares; see measurer.pairs
-	maxValues  = 10_000  // of JSON in a request, one in another: reading them takes longer than refusing them
+	maxValues  = 5_000   // of JSON in a request, one in another: reading them takes longer than refusing them
 	readFor    = 64      // bytes of a document that is not known for a point: reading takes its time, whatever comes of it
 	longName   = 200     // characters; whoever writes errors compares names with others
 )
