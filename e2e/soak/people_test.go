@@ -25,11 +25,12 @@ type somebody struct {
 	*rand.Rand
 	address string
 	client  *http.Client
+	round   context.Context // done when it is over
 }
 
-func newSomebody(c *crowd, n uint64) *somebody {
+func newSomebody(round context.Context, c *crowd, n uint64) *somebody {
 	r := rand.New(rand.NewPCG(uint64(c.rounds), n))
-	s := &somebody{crowd: c, Rand: r, client: &http.Client{Transport: &http.Transport{}, Timeout: 40 * time.Second}}
+	s := &somebody{crowd: c, Rand: r, round: round, client: &http.Client{Transport: &http.Transport{}, Timeout: 40 * time.Second}}
 	s.move()
 	return s
 }
@@ -43,8 +44,15 @@ func (s *somebody) move() {
 
 func (s *somebody) server() *shop.Server { return s.Servers[s.IntN(len(s.Servers))] }
 
-// pause is the time between what one client asks.
-func (s *somebody) pause(most time.Duration) { time.Sleep(time.Duration(s.Int64N(int64(most)))) }
+// pause is the time between what one client asks, while the round lasts.
+func (s *somebody) pause(most time.Duration) {
+	timer := time.NewTimer(time.Duration(s.Int64N(int64(most))))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.round.Done():
+	}
+}
 
 // answer is what came back.
 type answer struct {

@@ -5,6 +5,7 @@
 package soak
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"os"
@@ -168,7 +169,8 @@ func median(rests []rest, of func(rest) float64) float64 {
 func (c *crowd) round(d time.Duration) {
 	c.rounds++
 	var group sync.WaitGroup
-	end := time.Now().Add(d)
+	ctx, cancel := context.WithTimeout(c.t.Context(), d)
+	defer cancel()
 	for _, kind := range []struct {
 		many int
 		acts func(*somebody)
@@ -178,10 +180,10 @@ func (c *crowd) round(d time.Duration) {
 		{4, (*somebody).attack}, {3, (*somebody).garble}, {2, (*somebody).trespass}, {3, (*somebody).badSocket},
 	} {
 		for n := range kind.many {
-			who := newSomebody(c, uint64(n))
+			who := newSomebody(ctx, c, uint64(n))
 			group.Go(func() {
 				defer who.leave()
-				for time.Now().Before(end) {
+				for ctx.Err() == nil {
 					kind.acts(who)
 				}
 			})

@@ -304,8 +304,12 @@ func TestExternalKeyRotation(t *testing.T) {
 	if err := verify(k1); err != nil {
 		t.Errorf("while the keys are fetched: %v", err)
 	}
-	for deadline := time.Now().Add(5 * time.Second); verify(k1) == nil; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
+	poll := time.NewTicker(time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.After(5 * time.Second); verify(k1) == nil; {
+		select {
+		case <-poll.C:
+		case <-deadline:
 			t.Fatal("the withdrawn key still verifies")
 		}
 	}
