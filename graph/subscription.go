@@ -215,15 +215,19 @@ type tab struct {
 	paid        int // and not used; below 0: it is owed
 }
 
-// waitFor waits for an event, but not for longer than most. While the subscriber owes points there is none: what happens meanwhile
-// becomes one event later.
+// waitFor waits for an event, but not for longer than most. While there are no points for it there is none: what happens
+// meanwhile becomes one event later.
 func (t *tab) waitFor(ctx context.Context, next exec.Events, most time.Duration) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	for t.points != nil && t.paid < 0 {
-		ok, wait := t.points.Reserve(ctx, t.kind, t.payer, -t.paid)
+	if t.paid < 0 { // as a debt it is one that can be paid, whatever the event has cost
+		t.settle(ctx)
+		t.paid = 0
+	}
+	for t.points != nil && t.paid == 0 {
+		ok, wait := t.points.Reserve(ctx, t.kind, t.payer, 1)
 		if ok {
-			t.paid = 0
+			t.paid = 1
 			break
 		}
 		select {
